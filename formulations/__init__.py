@@ -1,0 +1,1 @@
+"""Mathematical programs of the mapping problem; the only package to import modelling libraries."""

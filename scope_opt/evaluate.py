@@ -1,0 +1,590 @@
+"""The independent evaluator: is a schedule valid, how long does it take, and why.
+
+It reads like the problem statement (docs/model.md) and shares no code with any solver. Equation and
+table numbers are those of the Scope paper (arXiv 2602.14393). Times and energies are plain Python
+integers (ps, fJ) up to the conversion to seconds and joules at the very end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from scope_opt.cost import build_tables, layer_shape
+from scope_opt.package import link_use, runs
+from scope_opt.tables import ISP, PARTITIONS, WSP, ceil_int
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from scope_opt.instance import Instance
+    from scope_opt.network import Network
+    from scope_opt.package import Package
+    from scope_opt.schedule import Cluster, Schedule, Segment
+    from scope_opt.tables import LatencyTables, Partition
+
+Bound = Literal["computation", "communication", "preparation"]
+
+
+class Violation(NamedTuple):
+    """One rule that a schedule breaks: a stable code, the place, what was found and is allowed."""
+
+    code: str
+    where: str
+    """E.g. ``segment 0, cluster 2, layer 17 (conv3_1)``."""
+    message: str
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """Time of one layer per sample (Eq. 7): preparation + max(computation, communication)."""
+
+    index: int
+    name: str
+    partition: Partition
+    preparation_ps: int
+    computation_ps: int
+    communication_ps: int
+    time_ps: int
+    bound_by: Bound
+    """The largest of the three."""
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """A cluster of layers on its region; times per sample (Eq. 3)."""
+
+    first_layer: int
+    last_layer: int
+    chiplets: int
+    first_position: int
+    """ZigZag position its region starts at: a segment's regions follow one another from 0 on."""
+    time_ps: int
+    """All layers, and ``stream_ps``."""
+    stream_ps: int
+    """Fetching again the weights that do not fit."""
+    weight_bytes: int
+    buffer_bytes: int
+    """Weight buffers of the region."""
+    load: int
+    """MACs; for explicit tables the picoseconds its layers take on one chiplet."""
+    layers: tuple[LayerReport, ...]
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """Clusters running as a pipeline (Eq. 2): ``load + (samples + clusters - 1) * beat``."""
+
+    first_layer: int
+    last_layer: int
+    beat_ps: int
+    dram_beat_ps: int
+    """Least beat that the segment's DRAM traffic allows."""
+    load_ps: int
+    """Weight loading, once per batch."""
+    latency_ps: int
+    bottleneck: int | None
+    """Index of the slowest cluster; None when DRAM traffic bounds the beat."""
+    chiplets: int
+    """Chiplets in use."""
+    utilization: float | None
+    """As in `Evaluation`, weight loading left out."""
+    clusters: tuple[ClusterReport, ...]
+
+
+@dataclass(frozen=True)
+class EnergyReport:
+    """Energy of all samples in joules; weight loading counts as DRAM."""
+
+    mac_j: float
+    sram_j: float
+    nop_j: float
+    dram_j: float
+    total_j: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the evaluator says about a schedule.
+
+    With violations every number is None, but ``segments`` still breaks the times down as if the
+    schedule were allowed. Only where its structure is broken (layer coverage, empty clusters,
+    region sizes, partition counts) nothing further is checked and ``segments`` is empty. Explicit
+    tables have no energy, utilization or placed latency.
+    """
+
+    violations: tuple[Violation, ...]
+    objective_ps: int | None = None
+    """Latency of all samples, weight loading included (Eq. 1)."""
+    latency_s: float | None = None
+    throughput_per_s: float | None = None
+    """Samples per second; None too where explicit tables make the latency 0."""
+    utilization: float | None = None
+    """Useful MACs over those that all MAC units of the package could do in the same time."""
+    energy: EnergyReport | None = None
+    placed_latency_ps: int | None = None
+    """Latency with each transfer's most loaded link counted where its regions really lie."""
+    segments: tuple[SegmentReport, ...] = ()
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the schedule breaks no rule."""
+        return not self.violations
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`; None where a number does not exist."""
+
+        def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+            return {key: list(v) if isinstance(v, tuple) else v for key, v in items}
+
+        violations = [violation._asdict() for violation in self.violations]
+        data = asdict(self, dict_factory=plain)
+        return {"feasible": self.feasible, **data, "violations": violations}
+
+
+def evaluate(
+    instance: Instance, schedule: Schedule, tables: LatencyTables | None = None
+) -> Evaluation:
+    """Check a schedule against every rule and break down its latency and energy.
+
+    Parameters
+    ----------
+    instance : Instance
+        The problem. Whether the schedule was made for it (its digest) is the caller's to check.
+    schedule : Schedule
+        Nothing is assumed about it.
+    tables : LatencyTables, optional
+        The instance's tables where they are at hand; built otherwise.
+
+    Raises
+    ------
+    InputError
+        If a time or an energy of the instance overflows int64.
+    """
+    violations = tuple(_structure(instance, schedule))
+    if violations:
+        return Evaluation(violations)
+    t = build_tables(instance) if tables is None else tables
+    pipelines = [_Pipeline(instance, t, segment) for segment in schedule.segments]
+    times = _Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
+    segments = tuple(pipeline.report(times) for pipeline in pipelines)
+    energy = _energy(t, pipelines)
+    violations = (
+        *(found for s, pipeline in enumerate(pipelines) for found in pipeline.buffers(s)),
+        *_side_constraints(instance, schedule, energy),
+    )
+    if violations:
+        return Evaluation(violations, segments=segments)
+    objective_ps = sum(segment.latency_ps for segment in segments)
+    latency_s = objective_ps / 10**12
+    placed_ps = None
+    if instance.network is not None and instance.package is not None:
+        placed = _Placed(instance.network, instance.package, _edges(t))
+        placed_ps = sum(pipeline.report(placed).latency_ps for pipeline in pipelines)
+    return Evaluation(
+        violations=(),
+        objective_ps=objective_ps,
+        latency_s=latency_s,
+        throughput_per_s=instance.samples / latency_s if objective_ps else None,
+        utilization=_utilization(instance, sum(map(int, t.load)), objective_ps),
+        energy=energy.report() if energy is not None else None,
+        placed_latency_ps=placed_ps,
+        segments=segments,
+    )
+
+
+def _utilization(instance: Instance, macs: int, time_ps: int) -> float | None:
+    if instance.package is None:
+        return None
+    chiplet = instance.package.chiplet
+    possible = instance.chiplets * chiplet.macs_per_cycle * chiplet.frequency_hz * time_ps / 10**12
+    return instance.samples * macs / possible
+
+
+def _layers(cluster: Cluster) -> range:
+    return range(cluster.first_layer, cluster.last_layer + 1)
+
+
+def _edges(tables: LatencyTables) -> list[tuple[int, int]]:
+    """Skip edges as ``(from, to)``."""
+    return [(int(u), int(v)) for u, v in zip(tables.edge_from, tables.edge_to, strict=True)]
+
+
+# --- Rules ---------------------------------------------------------------------------------------
+
+
+def _structure(instance: Instance, schedule: Schedule) -> Iterator[Violation]:
+    """Rules without which no number can be computed."""
+    awaited, last_layer = 0, len(instance.layer_names) - 1
+    for s, segment in enumerate(schedule.segments):
+        for c, cluster in enumerate(segment.clusters):
+            where = f"segment {s}, cluster {c}"
+            first, last = cluster.first_layer, cluster.last_layer
+            count = max(0, last - first + 1)
+            if count == 0:
+                message = f"ends at layer {last}, before its first layer {first}; needs a layer"
+                yield Violation("empty-cluster", where, message)
+            elif first != awaited:
+                message = f"starts at layer {first}; the next layer to map is {awaited}"
+                yield Violation("layer-coverage", where, message)
+            awaited = last + 1 if count else awaited
+            if cluster.chiplets < 1:
+                message = f"{cluster.chiplets} chiplets; needs at least 1"
+                yield Violation("region-size", where, message)
+            if len(cluster.partitions) != count:
+                message = f"{len(cluster.partitions)} partitions for {count} layers"
+                yield Violation("partition-count", where, message)
+        if segment.chiplets > instance.chiplets:
+            message = f"regions take {segment.chiplets} chiplets; there are {instance.chiplets}"
+            yield Violation("region-total", f"segment {s}", message)
+    if awaited != last_layer + 1:
+        message = f"the last cluster ends at layer {awaited - 1}; the last layer is {last_layer}"
+        yield Violation("layer-coverage", "schedule", message)
+
+
+def _side_constraints(
+    instance: Instance, schedule: Schedule, energy: _EnergyFj | None
+) -> Iterator[Violation]:
+    """What the instance asks of a schedule beyond fitting the package."""
+    wanted = instance.constraints
+    least, most = wanted.min_clusters or 1, wanted.max_clusters
+    multiple, largest = wanted.region_multiple or 1, wanted.max_region
+    partitions = {fixed.layer: fixed.partition for fixed in wanted.fixed_partitions or ()}
+    for s, segment in enumerate(schedule.segments):
+        where, count = f"segment {s}", len(segment.clusters)
+        if count < least:
+            yield Violation("min-clusters", where, f"{count} clusters; allowed from {least}")
+        if most is not None and count > most:
+            yield Violation("max-clusters", where, f"{count} clusters; allowed up to {most}")
+        for c, cluster in enumerate(segment.clusters):
+            where, size = f"segment {s}, cluster {c}", cluster.chiplets
+            if size % multiple:
+                message = f"{size} chiplets; allowed are multiples of {multiple}"
+                yield Violation("region-multiple", where, message)
+            if largest is not None and size > largest:
+                yield Violation("max-region", where, f"{size} chiplets; allowed up to {largest}")
+            for layer, partition in zip(_layers(cluster), cluster.partitions, strict=True):
+                where = _where(instance, s, c, layer)
+                if partition != partitions.get(layer, partition):
+                    message = f"{partition}; fixed to {partitions[layer]}"
+                    yield Violation("fixed-partition", where, message)
+                merged = layer < cluster.last_layer
+                if merged and layer in (wanted.forbidden_merges or ()):
+                    message = f"shares a cluster with layer {layer + 1}; must not"
+                    yield Violation("forbidden-merge", where, message)
+                if not merged and layer in (wanted.required_merges or ()):
+                    message = f"does not share a cluster with layer {layer + 1}; must"
+                    yield Violation("required-merge", where, message)
+    starts = tuple(segment.first_layer for segment in schedule.segments)
+    if starts != (wanted.fixed_segments or starts):
+        message = f"segments start at layers {starts}; fixed to {wanted.fixed_segments}"
+        yield Violation("fixed-segments", "schedule", message)
+    budget_j = wanted.energy_budget_j
+    # The budget is the decimal number as written, not the float nearest to it.
+    if budget_j and energy and sum(energy) > Fraction(str(budget_j)) * 10**15:
+        message = f"{sum(energy) / 10**15} J; allowed up to {budget_j} J"
+        yield Violation("energy-budget", "schedule", message)
+
+
+def _where(instance: Instance, segment: int, cluster: int, layer: int) -> str:
+    return f"segment {segment}, cluster {cluster}, layer {layer} ({instance.layer_names[layer]})"
+
+
+# --- Transfers on the package (Table II) ---------------------------------------------------------
+
+
+class _Region(NamedTuple):
+    """A run of chiplets in ZigZag order."""
+
+    first: int
+    size: int
+
+
+class _Transfers(Protocol):
+    """Cost of each transfer per sample, all in one unit: ps or fJ."""
+
+    def gather(self, layer: int, at: _Region) -> int:
+        """The whole kernel, to every chiplet of the region."""
+
+    def within(self, layer: int, partition: int, then: int, at: _Region) -> int:
+        """Case 1: to the next layer, of partition ``then``, in the same cluster."""
+
+    def between(self, layer: int, then: int, at: _Region, to: _Region) -> int:
+        """Case 2: to the next layer, of partition ``then``, in the next cluster."""
+
+    def skip(self, edge: int, at: _Region, to: _Region) -> int:
+        """Along a skip edge to another cluster."""
+
+
+class _Tabulated(NamedTuple):
+    """Costs from the tables: they depend on the sizes of the regions only."""
+
+    gathers: NDArray[np.int64]
+    withins: NDArray[np.int64]
+    sends: NDArray[np.int64]
+    receives: NDArray[np.int64]
+    skips: NDArray[np.int64]
+
+    def gather(self, layer: int, at: _Region) -> int:
+        return int(self.gathers[layer, at.size])
+
+    def within(self, layer: int, partition: int, then: int, at: _Region) -> int:
+        return int(self.withins[layer, partition, then, at.size])
+
+    def between(self, layer: int, then: int, at: _Region, to: _Region) -> int:
+        return int(self.sends[layer, at.size]) + int(self.receives[layer, then, to.size])
+
+    def skip(self, edge: int, at: _Region, to: _Region) -> int:
+        return int(self.skips[edge, at.size])
+
+
+class _Placed:
+    """Times (ps) from the most loaded link of every transfer where its regions really lie.
+
+    The tables hold the mean load of that link over all places a region may lie, and between
+    regions a separable regression of that mean. All else is the same.
+    """
+
+    def __init__(self, network: Network, package: Package, edges: list[tuple[int, int]]) -> None:
+        volumes = {(edge.source, edge.target): edge.bytes for edge in network.edges}
+        self._package, self._network = package, network
+        self._mesh = package.mesh_rows, package.mesh_cols
+        self._chain = network.chain_bytes()
+        self._skips = [volumes[edge] for edge in edges]
+
+    def gather(self, layer: int, at: _Region) -> int:
+        return self._ps(self._all_gather(self._network.layers[layer].weight_bytes, at))
+
+    def within(self, layer: int, partition: int, then: int, at: _Region) -> int:
+        gathered = self._all_gather(self._chain[layer], at)
+        if then == ISP or self._chain[layer] == 0:
+            return self._ps(gathered)
+        shape = layer_shape(self._network.layers[layer + 1], self._package)
+        halo = float(shape.halo_bytes[at.size]) / (2 * at.size)
+        return self._ps(halo if partition == WSP else gathered / at.size + halo)
+
+    def between(self, layer: int, then: int, at: _Region, to: _Region) -> int:
+        volume = self._chain[layer]
+        gathered = self._all_gather(volume, to) if then == ISP else 0.0
+        return self._ps(self._scatter(volume, at, to) + gathered)
+
+    def skip(self, edge: int, at: _Region, to: _Region) -> int:
+        return self._ps(self._scatter(self._skips[edge], at, to))
+
+    def _all_gather(self, volume: int, at: _Region) -> float:
+        """Bytes over the most loaded link, as in `_scatter`."""
+        share = volume / at.size
+        return share * self._package.nop.eta_within * _peak(*self._mesh, at, at)
+
+    def _scatter(self, volume: int, at: _Region, to: _Region) -> float:
+        share = volume / (at.size * to.size)
+        return share * self._package.nop.eta_between * _peak(*self._mesh, at, to)
+
+    def _ps(self, link_bytes: float) -> int:
+        return int(ceil_int(link_bytes / self._package.nop.port_bytes_per_s * 1e12))
+
+
+@lru_cache(maxsize=4096)
+def _peak(rows: int, cols: int, at: _Region, to: _Region) -> int:
+    """Pairs that share the most loaded link when all of ``at`` send to all of ``to``."""
+    senders = runs(rows, cols, np.array([at.first]), at.size)
+    return int(link_use(senders, runs(rows, cols, np.array([to.first]), to.size)).peak[0])
+
+
+# --- A segment -----------------------------------------------------------------------------------
+
+
+class _Pipeline:
+    """A segment on the package, its regions placed one after another from position 0."""
+
+    def __init__(self, instance: Instance, tables: LatencyTables, segment: Segment) -> None:
+        self._instance, self._tables = instance, tables
+        self.clusters = segment.clusters
+        self.first, self.last = segment.first_layer, segment.last_layer
+        self.partition: dict[int, int] = {}
+        self.cluster: dict[int, int] = {}
+        self.regions: list[_Region] = []
+        for index, cluster in enumerate(self.clusters):
+            position = sum(region.size for region in self.regions)
+            self.regions.append(_Region(position, cluster.chiplets))
+            self.cluster |= dict.fromkeys(_layers(cluster), index)
+            indices = map(PARTITIONS.index, cluster.partitions)
+            self.partition |= dict(zip(_layers(cluster), indices, strict=True))
+        # Alone on the whole package, a layer's weights pass through in tiles, each of which serves
+        # all samples: it needs no room and no refetching.
+        self.exempt = self.first == self.last and self.regions[0].size == instance.chiplets
+        edges = list(enumerate(_edges(tables)))
+        inside = range(self.first, self.last + 1)
+        self.entering = [(e, v) for e, (u, v) in edges if u < self.first and v in inside]
+        self.leaving = [(e, u) for e, (u, v) in edges if u in inside and v > self.last]
+        # Within one cluster the data is in the region's buffers already.
+        self.crossing = [
+            (e, u, v)
+            for e, (u, v) in edges
+            if u in inside and v in inside and self.cluster[u] != self.cluster[v]
+        ]
+
+    def region(self, layer: int) -> _Region:
+        return self.regions[self.cluster[layer]]
+
+    def room(self, cluster: Cluster) -> int:
+        """Bytes left in the weight buffers of the cluster's region; negative if it overflows."""
+        return self._tables.weight_buffer_bytes * cluster.chiplets - self.stored(cluster)
+
+    def stored(self, cluster: Cluster) -> int:
+        return sum(int(self._tables.weight_bytes[layer]) for layer in _layers(cluster))
+
+    def refetched(self, cluster: Cluster) -> int:
+        """Weight bytes fetched for every sample because they do not fit (policy ``stream``)."""
+        return max(0, -self.room(cluster)) if self._tables.stream and not self.exempt else 0
+
+    def buffers(self, segment: int) -> Iterator[Violation]:
+        """Weights stay on chip, and with them the whole kernel that a WSP layer gathers."""
+        tiled = self._tables.stream or self.exempt
+        for c, cluster in enumerate(self.clusters):
+            room, size = self.room(cluster), cluster.chiplets
+            if room < 0 and not tiled:
+                stored, per_chiplet = self.stored(cluster), self._tables.weight_buffer_bytes
+                message = (
+                    f"layers {cluster.first_layer} to {cluster.last_layer} have {stored} bytes of "
+                    f"weights, {-room} more than the buffers of {size} chiplets; needs "
+                    f"{-(-stored // per_chiplet)} chiplets, fewer layers, or overflow 'stream'"
+                )
+                yield Violation("capacity", f"segment {segment}, cluster {c}", message)
+            room = max(0, room) if tiled else room
+            for layer in _layers(cluster):
+                copies = int(self._tables.weight_bytes[layer]) * (size - 1)
+                if self.partition[layer] == WSP and copies > room:
+                    message = (
+                        f"WSP copies the whole kernel to all {size} chiplets, {copies} bytes more "
+                        f"in the region, where {max(0, room)} are free; needs ISP, fewer layers "
+                        "in the cluster, or a region of another size"
+                    )
+                    where = _where(self._instance, segment, c, layer)
+                    yield Violation("wsp-copy", where, message)
+
+    def gather(self, layer: int, nop: _Transfers) -> int:
+        """Weight gather of a WSP layer; alone in its cluster it keeps the copy (Eq. 4)."""
+        cluster = self.clusters[self.cluster[layer]]
+        alone = cluster.first_layer == cluster.last_layer
+        repeated = self.partition[layer] == WSP and not alone
+        return nop.gather(layer, self.region(layer)) if repeated else 0
+
+    def sends(self, layer: int, nop: _Transfers) -> int:
+        """What the layer sends to others of the segment (Eq. 6)."""
+        at = self.region(layer)
+        total = sum(nop.skip(e, at, self.region(v)) for e, u, v in self.crossing if u == layer)
+        if layer == self.last:
+            return total
+        then, to = self.partition[layer + 1], self.region(layer + 1)
+        if self.cluster[layer] == self.cluster[layer + 1]:
+            return total + nop.within(layer, self.partition[layer], then, at)
+        return total + nop.between(layer, then, at, to)
+
+    def report(self, nop: _Transfers) -> SegmentReport:
+        """Eq. 2: the slowest cluster, or the DRAM traffic, sets the beat."""
+        clusters = tuple(self._cluster(index, nop) for index in range(len(self.clusters)))
+        times = [cluster.time_ps for cluster in clusters]
+        dram_beat_ps = int(self._tables.segment_dram_ps[self.first, self.last])
+        load_ps = int(self._tables.load_ps[self.first, self.last])
+        beat_ps = max(*times, dram_beat_ps)
+        run_ps = (self._instance.samples + len(clusters) - 1) * beat_ps
+        return SegmentReport(
+            first_layer=self.first,
+            last_layer=self.last,
+            beat_ps=beat_ps,
+            dram_beat_ps=dram_beat_ps,
+            load_ps=load_ps,
+            latency_ps=load_ps + run_ps,
+            bottleneck=times.index(beat_ps) if beat_ps in times else None,
+            chiplets=sum(region.size for region in self.regions),
+            utilization=_utilization(self._instance, sum(c.load for c in clusters), run_ps),
+            clusters=clusters,
+        )
+
+    def _cluster(self, index: int, nop: _Transfers) -> ClusterReport:
+        """Eq. 3: a sample visits the cluster's layers one after another."""
+        tables, cluster, region = self._tables, self.clusters[index], self.regions[index]
+        layers = tuple(self._layer(layer, nop) for layer in _layers(cluster))
+        stream_ps, refetched = 0, self.refetched(cluster)
+        if refetched:
+            transfers = sum(int(tables.weight_bytes[layer]) > 0 for layer in _layers(cluster))
+            femtoseconds = refetched * int(tables.stream_fs_per_byte[region.size])
+            stream_ps = transfers * tables.dram_latency_ps + -(-femtoseconds // 1000)
+        return ClusterReport(
+            first_layer=cluster.first_layer,
+            last_layer=cluster.last_layer,
+            chiplets=region.size,
+            first_position=region.first,
+            time_ps=sum(layer.time_ps for layer in layers) + stream_ps,
+            stream_ps=stream_ps,
+            weight_bytes=self.stored(cluster),
+            buffer_bytes=tables.weight_buffer_bytes * region.size,
+            load=sum(int(tables.load[layer]) for layer in _layers(cluster)),
+            layers=layers,
+        )
+
+    def _layer(self, layer: int, nop: _Transfers) -> LayerReport:
+        """Eq. 7; what crosses the ends of the segment goes through DRAM."""
+        tables, partition = self._tables, self.partition[layer]
+        preparation_ps = self.gather(layer, nop)
+        preparation_ps += int(tables.input_ps[layer]) if layer == self.first else 0
+        preparation_ps += sum(int(tables.edge_read_ps[e]) for e, v in self.entering if v == layer)
+        communication_ps = self.sends(layer, nop)
+        communication_ps += int(tables.output_ps[layer]) if layer == self.last else 0
+        communication_ps += sum(int(tables.edge_write_ps[e]) for e, u in self.leaving if u == layer)
+        computation_ps = int(tables.compute_ps[layer, partition, self.region(layer).size])
+        parts: dict[Bound, int] = {
+            "computation": computation_ps,
+            "communication": communication_ps,
+            "preparation": preparation_ps,
+        }
+        return LayerReport(
+            index=layer,
+            name=self._instance.layer_names[layer],
+            partition="WSP" if partition == WSP else "ISP",
+            preparation_ps=preparation_ps,
+            computation_ps=computation_ps,
+            communication_ps=communication_ps,
+            time_ps=preparation_ps + max(computation_ps, communication_ps),
+            bound_by=max(parts, key=lambda part: parts[part]),
+        )
+
+
+class _EnergyFj(NamedTuple):
+    """Energy of all samples in femtojoules."""
+
+    mac: int
+    sram: int
+    nop: int
+    dram: int
+
+    def report(self) -> EnergyReport:
+        return EnergyReport(*(fj / 10**15 for fj in (*self, sum(self))))
+
+
+def _energy(tables: LatencyTables, pipelines: list[_Pipeline]) -> _EnergyFj | None:
+    """MACs, buffers, transfers and DRAM traffic of every sample; weights once per batch."""
+    e = tables.energy
+    if e is None:
+        return None
+    transfers = _Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
+    mac = sram = nop = dram_bytes = 0
+    for at in pipelines:
+        for layer, partition in at.partition.items():
+            mac += int(e.mac_fj[layer])
+            sram += int(e.sram_fj[layer, partition, at.region(layer).size])
+            nop += at.gather(layer, transfers) + at.sends(layer, transfers)
+        dram_bytes += int(e.input_bytes[at.first]) + int(e.output_bytes[at.last])
+        dram_bytes += sum(int(e.edge_bytes[edge]) for edge, _ in (*at.entering, *at.leaving))
+        dram_bytes += sum(at.refetched(cluster) for cluster in at.clusters)
+    m, weight_bytes = tables.samples, sum(map(int, tables.weight_bytes))
+    return _EnergyFj(
+        m * mac, m * sram, m * nop, (m * dram_bytes + weight_bytes) * e.dram_fj_per_byte
+    )

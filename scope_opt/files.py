@@ -1,0 +1,291 @@
+"""Strict JSON in, canonical JSON out: the one place that reads and writes documents.
+
+Reading refuses what JSON parsers usually let pass (duplicate keys, NaN, bytes that are not UTF-8)
+and reports every problem of a file at once, each with its path. Writing is atomic and never
+replaces a file unless asked to.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+
+MAX_INT = 2**63 - 1
+"""Largest integer a document may hold: everything downstream is int64."""
+
+
+class InputError(Exception):
+    """A file or an argument that cannot be used, with every problem found in it.
+
+    Parameters
+    ----------
+    source : str
+        File name or option the problems are in.
+    problems : sequence of str
+        One line each: where, what was found, what is allowed.
+    """
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return f"{self.source}: {self.problems[0]}"
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        return f"{self.source}: {len(self.problems)} problems\n{lines}"
+
+
+class Document(BaseModel):
+    """Base of everything read from JSON: immutable, exact types, unknown keys refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+    )
+
+    keep_nulls: ClassVar[bool] = False
+    """Whether absent values are written as null; otherwise they are left out."""
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Self:
+        """Validate JSON text.
+
+        Raises
+        ------
+        InputError
+            Naming ``source``, with every problem and its path in the document.
+        """
+        problems = _duplicate_keys(text, source)
+        try:
+            document = cls.model_validate_json(text)
+        except ValidationError as error:
+            problems += _explain(cls, error)
+        if problems:
+            raise InputError(source, problems)
+        return document
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a ``.json`` or ``.json.gz`` file; raises `InputError` as `from_json` does."""
+        return cls.from_json(read_text(Path(path)), str(path))
+
+    def to_json(self) -> str:
+        """Canonical text: declared key order, objects without inner objects on one line."""
+        return _format(self._content()) + "\n"
+
+    def save(self, path: Path | str, *, force: bool = False) -> None:
+        """Write the canonical text atomically; see `write_text`."""
+        write_text(Path(path), self.to_json(), force=force)
+
+    def content_digest(self) -> str:
+        """SHA-256 (hex) of the content, independent of key order and white space."""
+        compact = json.dumps(
+            self._content(), sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+        return hashlib.sha256(compact.encode()).hexdigest()
+
+    def _content(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True, exclude_none=not self.keep_nulls)
+
+
+def inconsistent(problems: Iterable[tuple[str, str]]) -> None:
+    """Raise, from a pydantic validator, one error that carries all of ``(path, message)``."""
+    found = [{"path": path, "message": message} for path, message in problems]
+    if found:
+        raise PydanticCustomError("inconsistent", "inconsistent content", {"problems": found})
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, gunzipping ``.gz``; raises `InputError` for anything unreadable."""
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+        return data.decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(str(path), ["no such file"]) from None
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+        raise InputError(str(path), [problem]) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(str(path), [f"not a complete gzip file: {error}"]) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise InputError(str(path), [f"cannot be read: {_reason(error)}"]) from None
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raise `InputError` when ``path`` exists and may not be replaced, or its folder does not."""
+    try:
+        if not path.parent.is_dir():
+            raise InputError(str(path), [f"folder {path.parent} does not exist"])
+        if path.is_dir():
+            raise InputError(str(path), ["is a folder, not a file"])
+        if path.exists() and not force:
+            raise InputError(str(path), ["exists already; use --force to replace it"])
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), [f"cannot be written: {_reason(error)}"]) from None
+
+
+def write_text(path: Path, text: str, *, force: bool = False) -> None:
+    """Write ``text`` so that the file is either complete or not there; gzip for ``.gz``.
+
+    Raises
+    ------
+    InputError
+        If the file exists and ``force`` is not set, or it cannot be written.
+    """
+    refuse_existing(path, force=force)
+    data = text.encode()
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)  # no time stamp: equal content, equal bytes
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would hide results from a team
+            if force or not _link(temporary, path):
+                os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except FileExistsError:
+        raise InputError(str(path), ["exists already; use --force to replace it"]) from None
+    except OSError as error:
+        raise InputError(str(path), [f"cannot be written: {_reason(error)}"]) from None
+
+
+def _link(temporary: str, path: Path) -> bool:
+    """Give the finished file its name unless that is taken; False where links are not supported."""
+    try:
+        os.link(temporary, path)  # fails, unlike rename, if the file appeared meanwhile
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _duplicate_keys(text: str, source: str) -> list[str]:
+    """Keys given twice, which JSON parsers drop silently; raises `InputError` on broken JSON."""
+    problems: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        for key, _ in items:
+            if key in seen:
+                problems.append(f"key {key!r} appears twice in one object")
+            seen.add(key)
+        return dict(items)
+
+    try:
+        json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        what = (
+            "the file is empty" if not text.strip() else f"not valid JSON at {where}: {error.msg}"
+        )
+        raise InputError(source, [what]) from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(source, [f"not usable JSON: {error}"]) from None
+    return problems
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> Iterable[str]:
+    errors = error.errors()
+    for item in errors:
+        if item["type"] == "too_short" and any(
+            other["loc"][: len(item["loc"])] == item["loc"] for other in errors if other is not item
+        ):
+            continue  # pydantic counts only the valid items; the invalid ones are reported
+        path = ".".join(str(part) for part in item["loc"]) or "document"
+        if item["type"] == "inconsistent":
+            prefix = "" if path == "document" else f"{path}."
+            for problem in item["ctx"]["problems"]:
+                yield f"{prefix}{problem['path']}: {problem['message']}"
+        else:
+            yield f"{path}: {_message(model, item)}"
+
+
+def _message(model: type[BaseModel], item: ErrorDetails) -> str:
+    if item["type"] == "missing":
+        return "required key is missing"
+    if item["type"] == "extra_forbidden":
+        allowed = _keys_at(model, item["loc"][:-1])
+        close = difflib.get_close_matches(str(item["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown key; {hint}allowed: {', '.join(allowed)}"
+    found = repr(item["input"])
+    found = found if len(found) <= 60 else found[:57] + "..."
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}; found {found}"
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Keys allowed at a place of the document, read off the model's JSON Schema."""
+    root = model.model_json_schema(by_alias=True)
+
+    def resolve(node: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in node:
+            node = root["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        return node
+
+    def step(node: dict[str, Any], part: int | str) -> dict[str, Any] | None:
+        for option in [node, *node.get("anyOf", [])]:
+            option = resolve(option)
+            inner = option.get("items") if isinstance(part, int) else None
+            inner = inner or option.get("properties", {}).get(part)
+            if inner is not None:
+                return dict(resolve(inner))
+        return None
+
+    node: dict[str, Any] | None = resolve(root)
+    for part in loc:
+        node = step(node, part) if node is not None else None
+    for option in [] if node is None else [node, *node.get("anyOf", [])]:
+        keys = list(resolve(option).get("properties", {}))
+        if keys:
+            return keys
+    return []
+
+
+def _format(value: Any, indent: int = 0) -> str:
+    """JSON text in which a container without nested containers takes one line."""
+    children = value.values() if isinstance(value, dict) else value
+    nested = isinstance(value, dict | list) and any(isinstance(v, dict | list) for v in children)
+    if not nested:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    pad = "  " * (indent + 1)
+    if isinstance(value, dict):
+        body = [f"{pad}{json.dumps(k)}: {_format(v, indent + 1)}" for k, v in value.items()]
+        opening, closing = "{", "}"
+    else:
+        body = [f"{pad}{_format(v, indent + 1)}" for v in value]
+        opening, closing = "[", "]"
+    return f"{opening}\n" + ",\n".join(body) + f"\n{'  ' * indent}{closing}"

@@ -1,0 +1,1 @@
+"""Solvers that search schedules directly, without a modelling library."""

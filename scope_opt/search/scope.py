@@ -1,0 +1,139 @@
+"""The paper's search and its baselines: one search, four restrictions of the clustering.
+
+Scope (arXiv 2602.14393, Algorithm 1) tries every row of the cluster merge table; the baselines
+keep one cluster per segment (sequential) or one layer per cluster (pipeline, segmented pipeline).
+Transition point, region heuristic and segment methods are the same for all four.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from scope_opt.files import InputError
+from scope_opt.schedule import make_segment
+from scope_opt.search.kernels import NEVER, make_kernel
+from scope_opt.search.merge import search_segment
+from scope_opt.search.segmentation import SegmentSearch
+
+if TYPE_CHECKING:
+    from scope_opt.instance import Instance
+    from scope_opt.schedule import Segment
+    from scope_opt.solver import Monitor, SegmentChoice, SolveOptions
+    from scope_opt.tables import LatencyTables
+
+
+class ScopeSolver:
+    """The paper's search: every cluster count of the merge table."""
+
+    name = "scope"
+    summary = "the paper's merged pipeline: merge table, transition point, region heuristic"
+    exact = False
+    constraints: ClassVar[frozenset[str]] = frozenset(
+        {"min_clusters", "max_clusters", "fixed_segments"}
+    )
+
+    def cluster_counts(self, layers: int) -> tuple[int, int]:
+        """Fewest and most clusters the scheme allows in a segment of so many layers."""
+        return 1, layers
+
+    def segment_choice(self, choice: SegmentChoice) -> SegmentChoice:
+        """Segmentation the scheme uses when asked for ``choice``."""
+        return choice
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search; see `scope_opt.solver.Solver`."""
+        kernel = make_kernel(tables)
+        limits = instance.constraints
+
+        def schedule(first: int, last: int) -> tuple[int, Segment] | None:
+            fewest, most = self.cluster_counts(last - first + 1)
+            fewest = max(fewest, limits.min_clusters or 1)
+            most = min(most, limits.max_clusters or most)
+            latency, start, regions, partition = search_segment(kernel, first, last, fewest, most)
+            if latency == NEVER:
+                return None
+            clusters = [
+                (int(end - begin), int(size), [int(p) for p in partition[begin:end]])
+                for begin, end, size in zip(start[:-1], start[1:], regions, strict=True)
+            ]
+            latency = int(latency) + int(tables.load_ps[first, last])
+            return latency, make_segment(first, clusters)
+
+        choice = self.segment_choice(options.segments)
+        if limits.fixed_segments is not None:
+            if choice not in ("balanced", "dp", limits.fixed_segments):
+                problem = f"contradicts fixed_segments = {list(limits.fixed_segments)}"
+                raise InputError("segments", [problem])
+            choice = limits.fixed_segments
+        SegmentSearch(tables, schedule, monitor).run(choice)
+        if monitor.segments is None and not monitor.stopped_early:
+            monitor.prove_infeasible(self._explain(instance, tables, choice))
+
+    def _explain(
+        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice
+    ) -> list[str]:
+        """Why the scheme has no schedule for this choice of segments, and what would help."""
+        buffers = tables.weight_buffer_bytes * tables.chiplets
+        weights = int(tables.weight_bytes.sum())
+        reasons = []
+        if choice == "single" and tables.layers > 1:
+            fewest, _ = self.cluster_counts(tables.layers)
+            if fewest > tables.chiplets:
+                reasons.append(
+                    f"one cluster per layer needs {tables.layers} chiplets, there are "
+                    f"{tables.chiplets}; allow more segments (solver 'segmented') or merge layers"
+                )
+            if not tables.stream and weights > buffers:
+                layer = int(tables.weight_bytes.argmax())
+                reasons.append(
+                    f"the weights of one segment, {weights} bytes, exceed all weight buffers, "
+                    f"{buffers} bytes, by {weights - buffers}; largest layer {layer} "
+                    f"({instance.layer_names[layer]}, {int(tables.weight_bytes[layer])} bytes); "
+                    "use more segments, more chiplets, larger buffers or overflow 'stream'"
+                )
+        if not reasons:
+            reasons.append(
+                f"solver {self.name!r} finds no feasible schedule for segments = {choice!r} under "
+                "the cluster counts and weight capacity given; try segments 'dp', more chiplets, "
+                "or overflow 'stream'"
+            )
+        return reasons
+
+
+class SequentialSolver(ScopeSolver):
+    """One cluster per segment: every layer on the whole package in turn."""
+
+    name = "sequential"
+    summary = "baseline: one cluster per segment, layers one after another on all chiplets"
+
+    def cluster_counts(self, layers: int) -> tuple[int, int]:
+        """One cluster."""
+        return 1, 1
+
+
+class SegmentedSolver(ScopeSolver):
+    """One layer per cluster in every segment: the segmented pipeline."""
+
+    name = "segmented"
+    summary = "baseline: segmented pipeline, one layer per cluster"
+
+    def cluster_counts(self, layers: int) -> tuple[int, int]:
+        """As many clusters as layers."""
+        return layers, layers
+
+
+class PipelineSolver(SegmentedSolver):
+    """One layer per cluster in a single segment: the full pipeline."""
+
+    name = "pipeline"
+    summary = "baseline: full pipeline, one segment with one layer per cluster"
+
+    def segment_choice(self, choice: SegmentChoice) -> SegmentChoice:
+        """Always a single segment."""
+        return "single"

@@ -1,0 +1,344 @@
+"""Solvers behind one interface: registry, options, monitoring, and `solve`, which checks all."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from scope_opt.cost import build_tables
+from scope_opt.evaluate import evaluate
+from scope_opt.files import InputError, write_text
+from scope_opt.result import (
+    EnergyBreakdown,
+    Result,
+    Status,
+    StopReason,
+    Times,
+    TrajectoryPoint,
+    relative_gap,
+    versions,
+)
+from scope_opt.schedule import InstanceReference, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scope_opt.evaluate import Evaluation
+    from scope_opt.instance import Instance
+    from scope_opt.schedule import Segment
+    from scope_opt.tables import LatencyTables
+
+ENTRY_POINTS = "scope_opt.solvers"
+
+SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
+"""How segments are chosen: by a method, in exactly that number, or by their first layers."""
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """Options common to solvers.
+
+    ``segments``: see `SegmentChoice`. ``time_limit_s``: wall time after which the solver returns
+    the best it has, None for no limit.
+    """
+
+    segments: SegmentChoice = "balanced"
+    time_limit_s: float | None = None
+
+
+class Solver(Protocol):
+    """What a solver is; register a class without constructor arguments as an entry point.
+
+    ``run`` reports schedules and bounds to the monitor as it finds them, looks at
+    ``monitor.stopping`` often, and returns when it is done.
+    """
+
+    name: str
+    summary: str
+    """One line for `scope-opt solvers`."""
+    exact: bool
+    """Whether a completed run proves optimality."""
+    constraints: frozenset[str]
+    """Side constraints (fields of `Constraints`) it honours."""
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search."""
+
+
+class SolverUnavailable(Exception):
+    """A solver that is not registered or whose library is missing."""
+
+
+class SolverDisagreement(Exception):
+    """A solver's claim that the evaluator contradicts."""
+
+
+class Monitor:
+    """Where a running solver reports, and learns that it should stop."""
+
+    def __init__(
+        self,
+        time_limit_s: float | None = None,
+        on_progress: Callable[[Monitor], None] | None = None,
+    ) -> None:
+        self._start = time.perf_counter()
+        self._deadline = None if time_limit_s is None else self._start + time_limit_s
+        self._on_progress = on_progress
+        self.interrupted = False
+        self.objective_ps: int | None = None
+        self.bound_ps: int | None = None
+        self.segments: tuple[Segment, ...] | None = None
+        self.trajectory: list[TrajectoryPoint] = []
+        self.infeasible: tuple[str, ...] = ()
+        self.stage = ""
+        self.done = 0.0
+        self.stopped_early = False
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._start
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the solver should return with what it has; remembered as having stopped early."""
+        if self.interrupted or (
+            self._deadline is not None and time.perf_counter() >= self._deadline
+        ):
+            self.stopped_early = True
+        return self.stopped_early
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why the solver ended."""
+        if not self.stopped_early:
+            return StopReason.COMPLETED
+        return StopReason.INTERRUPTED if self.interrupted else StopReason.TIME_LIMIT
+
+    def improve(self, objective_ps: int, segments: Sequence[Segment]) -> None:
+        """Report a schedule; kept if better than the best so far."""
+        if self.objective_ps is None or objective_ps < self.objective_ps:
+            self.objective_ps = objective_ps
+            self.segments = tuple(segments)
+            self._record()
+
+    def raise_bound(self, bound_ps: int) -> None:
+        """Report a proved lower bound on every schedule of the instance."""
+        if self.bound_ps is None or bound_ps > self.bound_ps:
+            self.bound_ps = bound_ps
+            self._record()
+
+    def prove_infeasible(self, explanation: Sequence[str]) -> None:
+        """Report that there is no schedule, and why, in the user's terms."""
+        self.infeasible = tuple(explanation)
+
+    def report(self, stage: str, done: float) -> None:
+        """Say what is going on and which share (0 to 1) of it is done."""
+        self.stage, self.done = stage, done
+        if self._on_progress is not None:
+            self._on_progress(self)
+
+    def _record(self) -> None:
+        point = TrajectoryPoint(
+            time_s=round(self.elapsed_s, 6),
+            objective_ps=self.objective_ps,
+            bound_ps=self.bound_ps,
+        )
+        self.trajectory.append(point)
+        if self._on_progress is not None:
+            self._on_progress(self)
+
+
+def solver_names() -> list[str]:
+    """Names of all registered solvers."""
+    return sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
+
+
+def load_solver(name: str) -> Solver:
+    """Solver of that name.
+
+    Raises
+    ------
+    SolverUnavailable
+        Saying what is registered, or what is missing.
+    """
+    found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == name]
+    if not found:
+        known = ", ".join(solver_names()) or "none (is the package installed?)"
+        raise SolverUnavailable(f"no solver {name!r}; registered: {known}")
+    try:
+        solver: Solver = found[0].load()()
+    except Exception as error:  # a broken plug-in must not look like our own failure
+        raise SolverUnavailable(f"solver {name!r} cannot be loaded: {error}") from error
+    return solver
+
+
+def solve(
+    instance: Instance,
+    solver: str | Solver = "scope",
+    options: SolveOptions | None = None,
+    on_progress: Callable[[Monitor], None] | None = None,
+) -> Result:
+    """Solve an instance and have the evaluator check the answer.
+
+    Ctrl-C once stops the solver and returns the best schedule so far; twice raises
+    KeyboardInterrupt.
+
+    Raises
+    ------
+    InputError
+        If the solver does not honour one of the instance's side constraints, or the options do
+        not fit the instance.
+    SolverUnavailable
+        If there is no such solver.
+    SolverDisagreement
+        If the evaluator finds a violation or another objective; the schedule is saved.
+    """
+    began = time.perf_counter()
+    options = options or SolveOptions()
+    chosen = load_solver(solver) if isinstance(solver, str) else solver
+    _refuse_unsupported(instance, chosen)
+    check_segments(options.segments, len(instance.layer_names))
+    tables = build_tables(instance)
+    built = time.perf_counter()
+    monitor = Monitor(options.time_limit_s, on_progress)
+    with _interruptible(monitor):
+        chosen.run(instance, tables, options, monitor)
+    solved = time.perf_counter()
+
+    schedule = evaluation = None
+    if monitor.segments is not None:
+        reference = InstanceReference.to(instance)
+        schedule = Schedule(instance=reference, segments=monitor.segments)
+        evaluation = evaluate(instance, schedule, tables)
+        _check(chosen.name, monitor, schedule, evaluation)
+    times = Times(
+        tables=built - began, build=None, solve=solved - built, total=time.perf_counter() - began
+    )
+    return _result(instance, chosen.name, options, monitor, schedule, evaluation, times)
+
+
+def check_segments(segments: SegmentChoice, layers: int) -> None:
+    """Raise `InputError` if a number of segments or their first layers do not fit the network."""
+    if isinstance(segments, int) and not 1 <= segments <= layers:
+        raise InputError("segments", [f"found {segments}; allowed 1 to {layers} (layers)"])
+    if isinstance(segments, tuple):
+        inside = all(0 <= first < layers for first in segments)
+        if not segments or segments[0] != 0 or not inside or sorted(set(segments)) != [*segments]:
+            problem = f"first layers {list(segments)} must start with 0 and increase below {layers}"
+            raise InputError("segments", [problem])
+
+
+def _refuse_unsupported(instance: Instance, solver: Solver) -> None:
+    missing = sorted(instance.constraints.active() - solver.constraints)
+    if missing:
+        able = []
+        for name in solver_names():
+            try:
+                if set(missing) <= load_solver(name).constraints:
+                    able.append(name)
+            except SolverUnavailable:
+                continue
+        hint = f"solvers that do: {', '.join(able)}" if able else "no registered solver does"
+        problems = [f"solver {solver.name!r} does not honour {name}; {hint}" for name in missing]
+        raise InputError("constraints", problems)
+
+
+@contextmanager
+def _interruptible(monitor: Monitor) -> Iterator[None]:
+    """Turn the first Ctrl-C into a request to stop; only the main thread may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(_signal: int, _frame: object) -> None:
+        if monitor.interrupted:
+            raise KeyboardInterrupt
+        monitor.interrupted = True
+
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _check(name: str, monitor: Monitor, schedule: Schedule, evaluation: Evaluation) -> None:
+    problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+    if not problems and evaluation.objective_ps != monitor.objective_ps:
+        problems.append(
+            f"claimed {monitor.objective_ps} ps, the evaluator finds {evaluation.objective_ps} ps"
+        )
+    bound, objective = monitor.bound_ps, monitor.objective_ps
+    if bound is not None and objective is not None and bound > objective:
+        problems.append(f"bound {bound} ps exceeds the objective {objective} ps")
+    if problems:
+        path = Path(f"disagreement-{name}-{schedule.instance.digest[:12]}.json")
+        write_text(path, schedule.to_json(), force=True)
+        found = "\n  ".join(problems)
+        raise SolverDisagreement(
+            f"solver {name!r} and the evaluator disagree; schedule saved as {path}\n  {found}"
+        )
+
+
+def _result(
+    instance: Instance,
+    solver: str,
+    options: SolveOptions,
+    monitor: Monitor,
+    schedule: Schedule | None,
+    evaluation: Evaluation | None,
+    times: Times,
+) -> Result:
+    objective, bound = monitor.objective_ps, monitor.bound_ps
+    if schedule is not None:
+        status = Status.OPTIMAL if bound == objective else Status.FEASIBLE
+    else:
+        status = Status.INFEASIBLE if monitor.infeasible else Status.UNKNOWN
+    energy = evaluation.energy if evaluation is not None else None
+    segments = options.segments
+    return Result(
+        instance=InstanceReference.to(instance),
+        solver=solver,
+        options={
+            "segments": list(segments) if isinstance(segments, tuple) else segments,
+            "time_limit_s": options.time_limit_s,
+        },
+        status=status,
+        stop_reason=monitor.stop_reason,
+        explanation=monitor.infeasible if schedule is None else (),
+        objective_ps=objective,
+        bound_ps=bound,
+        gap=relative_gap(objective, bound),
+        latency_s=evaluation.latency_s if evaluation is not None else None,
+        throughput_per_s=evaluation.throughput_per_s if evaluation is not None else None,
+        utilization=evaluation.utilization if evaluation is not None else None,
+        energy_j=None
+        if energy is None
+        else EnergyBreakdown(
+            mac=energy.mac_j,
+            sram=energy.sram_j,
+            nop=energy.nop_j,
+            dram=energy.dram_j,
+            total=energy.total_j,
+        ),
+        times_s=times,
+        # Linux counts kilobytes here; this is the peak of the process, not of the solve alone.
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        trajectory=tuple(monitor.trajectory),
+        schedule=schedule,
+        versions=versions(),
+    )
