@@ -61,16 +61,22 @@ def segment_bounds(tables: LatencyTables) -> Ints:
 def best_cut(costs: Ints) -> Ints:
     """Least total cost of cutting the layers before each index into segments.
 
-    ``costs[i, j]`` is the cost of segment ``[i, j]``. Entry ``k`` of the result covers layers
-    ``0..k-1``; shape ``(L+1,)``.
+    ``costs[i, j]`` is the cost of segment ``[i, j]``; `LIMIT` stands for none. Entry ``k`` of the
+    result covers layers ``0..k-1``; shape ``(L+1,)``.
     """
     layers = len(costs)
     best = np.zeros(layers + 1, dtype=np.int64)
     for end in range(layers):
-        best[end + 1] = (best[: end + 1] + costs[: end + 1, end]).min()
+        best[end + 1] = min(LIMIT, (best[: end + 1] + costs[: end + 1, end]).min())
     return best
 
 
 def latency_bound(tables: LatencyTables) -> int:
     """Lower bound on the latency of any schedule, in ps: the best cut of `segment_bounds`."""
     return int(best_cut(segment_bounds(tables))[-1])
+
+
+def best_rest(costs: Ints) -> Ints:
+    """Least total cost of cutting the layers from each index on; see `best_cut`."""
+    backwards = np.tril(costs[::-1, ::-1]).T
+    return best_cut(backwards)[::-1]

@@ -11,8 +11,8 @@ import sys
 import time
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003  # typer evaluates the annotations
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from pathlib import Path  # noqa: TC003  # typer evaluates annotations
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,20 +20,26 @@ from typer.core import TyperGroup
 from scope_opt import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
+    from scope_opt.evaluate import Evaluation
     from scope_opt.files import Document
     from scope_opt.instance import Instance
     from scope_opt.result import Result
     from scope_opt.schedule import InstanceReference, Schedule
-    from scope_opt.solver import Monitor, SegmentChoice
-
-    AnyDocument = TypeVar("AnyDocument", bound=Document)
+    from scope_opt.show import Run
+    from scope_opt.solver import Monitor, SolveOptions, Solver
 
 NOTHING_FOUND, BAD_INPUT, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 130
 """Exit codes besides 0."""
+
+NETWORK_NAMES = (
+    *("alexnet", "vgg16", "darknet19"),
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+)
+"""As in `scope_opt.zoo`, which is too heavy to import for a help page."""
 
 PLAIN_PROGRESS_S = 5.0
 """Seconds between progress lines where stderr is no terminal."""
@@ -161,7 +167,7 @@ def _main(
 @app.command()
 def solve(
     instance: InstanceFile,
-    solver: Annotated[str, typer.Option(help="See scope-opt solvers.")] = "scope",
+    solver: Annotated[str, typer.Option(metavar="NAME", help="See scope-opt solvers.")] = "scope",
     segments: SegmentsOption = "balanced",
     time_limit: TimeLimit = None,
     output: Annotated[
@@ -171,25 +177,26 @@ def solve(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Find a schedule, check it and print it.
+    """Find a schedule, check it, print it.
 
-    Ctrl-C stops the search and keeps the best schedule so far; twice gives up at once.
+    Ctrl-C stops the search and keeps the best schedule so far; a second one gives up at once.
 
     \b
     Examples:
-      scope-opt solve instances/paper/resnet50-64.json
+      scope-opt solve resnet50-64.json
       scope-opt solve resnet50-64.json --segments dp --time-limit 60 -o schedule.json
       scope-opt generate resnet50 --chiplets 64 | scope-opt solve - --json
-    """
+    """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError, refuse_existing
+    from scope_opt.inputs import load_instance, segment_choice
     from scope_opt.solver import SolveOptions, load_solver
     from scope_opt.solver import solve as run
 
-    chosen = load_solver(solver)
     if output is not None:
         refuse_existing(output, force=force)
-    problem = _load_instance(instance)
-    options = SolveOptions(_segment_choice(segments), time_limit)
+    problem = load_instance(instance)
+    options = SolveOptions(segment_choice(segments), time_limit)
+    chosen = load_solver(solver)
     with _progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress)
 
@@ -197,22 +204,18 @@ def solve(
     if output is not None and result.schedule is not None:
         try:
             result.schedule.save(output, force=force)
-        except InputError as error:  # show what was found before failing
+            _complain(f"schedule written to {output}")
+        except InputError as error:  # what was found is printed before this counts
             unwritten = error
+    if result.stop_reason == "interrupted":
+        kept = "this is the best schedule so far" if result.schedule else "no schedule found yet"
+        _complain(f"interrupted: {kept}")
     if as_json:
         _print_text(result.to_json())
     else:
         _print_result(result, problem)
-    if result.stop_reason == "interrupted":
-        _complain(
-            "interrupted: this is the best schedule so far"
-            if result.schedule
-            else "interrupted before a schedule was found"
-        )
     if unwritten is not None:
         raise unwritten
-    if output is not None and result.schedule is not None:
-        _complain(f"schedule written to {output}")
     if result.schedule is None:
         raise typer.Exit(NOTHING_FOUND)
 
@@ -220,7 +223,7 @@ def solve(
 @app.command()
 def compare(
     instances: Annotated[
-        list[str], typer.Argument(metavar="INSTANCE...", help="Instance files (.json, .json.gz).")
+        list[str], typer.Argument(metavar="INSTANCE...", help="Instance files.", show_default=False)
     ],
     solvers: Annotated[
         str, typer.Option(metavar="NAME,NAME,...", help="Solvers, separated by commas.")
@@ -229,59 +232,352 @@ def compare(
     time_limit: TimeLimit = None,
     as_json: Json = False,
 ) -> None:
-    """Solve instances with several solvers and compare the outcomes in one table.
+    """Solve instances with several solvers and put the outcomes in one table.
+
+    The time limit holds for each solver on each instance.
 
     \b
     Examples:
       scope-opt compare resnet50-64.json resnet152-256.json
-      scope-opt compare instances/paper/*.json --solvers segmented,scope --json > results.json
-    """
-    from scope_opt.comparison import Comparison, Run
+      scope-opt compare *.json --solvers segmented,scope --segments dp --json > results.json
+    """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError
-    from scope_opt.solver import (
-        SolveOptions,
-        SolverDisagreement,
-        check_segments,
-        load_solver,
-    )
-    from scope_opt.solver import solve as run
+    from scope_opt.inputs import load_instance, segment_choice
+    from scope_opt.solver import SolveOptions, check_segments, load_solver
 
     names = list(dict.fromkeys(name.strip() for name in solvers.split(",") if name.strip()))
     if not names:
-        raise InputError("--solvers", [f"found {solvers!r}; needs at least one name"])
-    chosen = [load_solver(name) for name in names]
-    problems = [_load_instance(path) for path in instances]
-    options = SolveOptions(_segment_choice(segments), time_limit)
+        raise InputError("--solvers", [f"found {solvers!r}; needs at least one solver"])
+    problems = [load_instance(path) for path in instances]
+    options = SolveOptions(segment_choice(segments), time_limit)
     for problem in problems:
         check_segments(options.segments, len(problem.layer_names))
+    chosen = {name: load_solver(name) for name in names}
+    runs = list(_runs(problems, chosen, options))
 
-    runs: list[Run] = []
+    if as_json:
+        results = [run.result for run in runs if run.result is not None]
+        _print_json([json.loads(result.to_json()) for result in results])
+        for run in runs:
+            if run.result is None:
+                _complain(f"{run.instance.name}, {run.solver}: {run.failure}")
+    else:
+        from scope_opt.show import comparison_view
+
+        _print(lambda console: comparison_view(console, runs))
+    solved = {run.instance.digest for run in runs if not run.explanation}
+    if any(problem.digest not in solved for problem in problems):
+        raise typer.Exit(NOTHING_FOUND)
+
+
+def _runs(
+    problems: Sequence[Instance], solvers: Mapping[str, Solver], options: SolveOptions
+) -> Iterator[Run]:
+    """Every instance with every solver, until interrupted."""
+    from scope_opt.files import InputError
+    from scope_opt.show import Run
+    from scope_opt.solver import SolverDisagreement, solve
+
     for problem in problems:
-        for name, each in zip(names, chosen, strict=True):
+        for name, solver in solvers.items():
             try:
                 with _progress(f"{problem.name}, {name}") as on_progress:
-                    result = run(problem, each, options, on_progress)
-                runs.append(Run(problem, name, result))
+                    result = solve(problem, solver, options, on_progress)
             except (InputError, SolverDisagreement) as error:
-                runs.append(Run(problem, name, None, str(error)))
-            interrupted = runs[-1].result is not None and (
-                runs[-1].result.stop_reason == "interrupted"
-            )
-            if interrupted:
-                break
-        else:
-            continue
-        _complain("interrupted: the remaining runs are left out")
-        break
+                yield Run(problem, name, None, str(error))
+                continue
+            yield Run(problem, name, result)
+            if result.stop_reason == "interrupted":
+                _complain("interrupted: the remaining runs are left out")
+                return
 
-    comparison = Comparison(runs)
+
+@app.command()
+def evaluate(
+    instance: InstanceFile,
+    schedule: Annotated[
+        str, typer.Argument(metavar="SCHEDULE", help="Schedule or result file, or - for stdin.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Check a schedule against every rule and break down its latency and energy.
+
+    No solver is involved. Exit code 1 if the schedule breaks a rule.
+
+    \b
+    Examples:
+      scope-opt evaluate resnet50-64.json schedule.json
+      scope-opt evaluate resnet50-64.json schedule.json --json
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.evaluate import evaluate as check
+    from scope_opt.inputs import load_instance, load_schedule
+
+    problem = load_instance(instance)
+    found = load_schedule(schedule)
+    _warn_mismatch(schedule, found.instance, problem)
+    evaluation = check(problem, found)
     if as_json:
-        found = [run.result for run in runs if run.result is not None]
-        _print_json([json.loads(result.to_json()) for result in found])
-        for run_ in runs:
-            if run_.result is None:
-                _complain(f"{run_.instance.name}, {run_.solver}: {run_.failure}")
+        _print_json(evaluation.to_json_dict())
     else:
-        _print(lambda console: comparison.view(console))
-    if not comparison.complete:
+        from scope_opt.picture import evaluation_view, violation_view
+
+        if evaluation.feasible:
+            _print(lambda console: evaluation_view(console, problem, found, evaluation))
+        else:
+            _print(lambda _: violation_view(evaluation))
+    if not evaluation.feasible:
         raise typer.Exit(NOTHING_FOUND)
+
+
+@app.command()
+def show(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Instance, schedule or result, or - for stdin.")
+    ],
+    instance: Annotated[
+        str | None,
+        typer.Argument(metavar="[INSTANCE]", help="Instance of the schedule or result."),
+    ] = None,
+) -> None:
+    """Show an instance in numbers, or a schedule as a picture.
+
+    An instance of the paper (say resnet50-64) is found by itself; for others, name the file to see
+    loads, times and the mesh.
+
+    \b
+    Examples:
+      scope-opt show resnet50-64.json
+      scope-opt show schedule.json resnet50-64.json
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.evaluate import evaluate as check
+    from scope_opt.files import InputError
+    from scope_opt.inputs import known_instance, load, load_instance
+    from scope_opt.instance import Instance
+    from scope_opt.result import Result
+    from scope_opt.schedule import Schedule
+
+    document = load(file, Instance, Schedule, Result)
+    if isinstance(document, Instance):
+        if instance is not None:
+            wrong = f"goes with a schedule or a result, but {file} is an instance"
+            raise InputError(instance, [wrong])
+        from scope_opt.show import instance_view
+
+        _print(lambda _: instance_view(document))
+        return
+    assert isinstance(document, Schedule | Result)
+    found: Instance | None
+    if instance is not None:
+        found = load_instance(instance)
+        _warn_mismatch(file, document.instance, found)
+    else:
+        found = known_instance(document.instance)
+    if isinstance(document, Result):
+        _print_result(document, found)
+    else:
+        from scope_opt.show import title
+
+        description = found.description if found is not None else ""
+        _print(lambda _: title(document.instance.name, description))
+        _print_schedule(document, found, None if found is None else check(found, document))
+    if found is None:
+        _complain("name the INSTANCE as second argument to see loads, times and the mesh")
+
+
+@app.command()
+def generate(
+    network: Annotated[
+        str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(NETWORK_NAMES)}.")
+    ],
+    chiplets: Annotated[int, typer.Option(metavar="N", help="Number of chiplets.")],
+    rows: Annotated[
+        int | None, typer.Option(metavar="R", help="Mesh rows; nearly square if absent.")
+    ] = None,
+    cols: Annotated[int | None, typer.Option(metavar="C", help="Mesh columns.")] = None,
+    samples: Annotated[int, typer.Option(metavar="M", help="Samples per batch.")] = 64,
+    overflow: Annotated[
+        Overflow,
+        typer.Option(help="Weights that do not fit: not allowed, or fetched for every sample."),
+    ] = Overflow.FORBID,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write an instance: a network of the paper on the paper's package.
+
+    \b
+    Examples:
+      scope-opt generate resnet50 --chiplets 64 -o resnet50-64.json
+      scope-opt generate vgg16 --chiplets 16 --overflow stream | scope-opt show -
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.files import refuse_existing
+    from scope_opt.generate import paper_instance
+
+    if output is not None:
+        refuse_existing(output, force=force)
+    instance = paper_instance(network, chiplets, samples, overflow.value, rows, cols)
+    if output is None:
+        _print_text(instance.to_json())
+    else:
+        instance.save(output, force=force)
+        _complain(f"{instance.name} written to {output}")
+
+
+@app.command()
+def solvers(as_json: Json = False) -> None:
+    """List the solvers: whether they prove optimality, and what side constraints they honour."""
+    from scope_opt.show import describe_solvers, solver_view
+
+    described = describe_solvers()
+    if as_json:
+        _print_json(described)
+    else:
+        _print(lambda console: solver_view(console, described))
+
+
+@app.command()
+def schema(
+    document: Annotated[DocumentKind, typer.Argument(help="Kind of document.")] = (
+        DocumentKind.INSTANCE
+    ),
+) -> None:
+    """Print the JSON Schema of a file format.
+
+    \b
+    Example:
+      scope-opt schema schedule > scope-schedule-1.schema.json
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.instance import Instance
+    from scope_opt.result import Result
+    from scope_opt.schedule import Schedule
+
+    kinds: dict[DocumentKind, type[Document]] = {
+        DocumentKind.INSTANCE: Instance,
+        DocumentKind.SCHEDULE: Schedule,
+        DocumentKind.RESULT: Result,
+    }
+    _print_json(kinds[document].model_json_schema(by_alias=True))
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: packages, solvers, machine, and one small solve from end to end."""
+    from rich.text import Text
+
+    from scope_opt.doctor import run_checks
+    from scope_opt.show import make_console
+    from scope_opt.units import plain
+
+    console, passed = make_console(), True
+    for check in run_checks():
+        passed &= check.passed
+        mark = Text(
+            "ok    " if check.passed else "FAILED", style="green" if check.passed else "red"
+        )
+        line = Text.assemble(mark, f"  {check.name:<17} {plain(check.found)}", overflow="fold")
+        if not check.passed:
+            line.append(f"\n        {check.fix}")
+        console.print(line)
+    if not passed:
+        raise typer.Exit(NOTHING_FOUND)
+
+
+# --- Printing ------------------------------------------------------------------------------------
+
+
+def _warn_mismatch(source: str, reference: InstanceReference, instance: Instance) -> None:
+    if reference.digest != instance.digest:
+        _complain(
+            f"warning: {source}: made for {reference.name} ({reference.digest[:12]}), not for this "
+            f"{instance.name} ({instance.digest[:12]})"
+        )
+
+
+def _print_text(text: str) -> None:
+    typer.echo(text.encode(), nl=False)  # documents are UTF-8, whatever the terminal is
+
+
+def _print_json(content: Any) -> None:
+    _print_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _print(view: Callable[[Console], RenderableType]) -> None:
+    from scope_opt.show import make_console
+
+    console = make_console()
+    with console.capture() as captured:
+        console.print(view(console))
+    lines = captured.get().split("\n")
+    sys.stdout.write("\n".join(line.rstrip() for line in lines))
+    sys.stdout.flush()
+
+
+def _print_result(result: Result, instance: Instance | None) -> None:
+    from scope_opt.evaluate import evaluate
+    from scope_opt.show import result_view
+
+    evaluation = None
+    if instance is not None and result.schedule is not None:
+        evaluation = evaluate(instance, result.schedule)
+    if result.schedule is not None:
+        _print_schedule(result.schedule, instance, evaluation)
+    _print(lambda _: result_view(result, instance, evaluation))  # last: pictures can be long
+
+
+def _print_schedule(
+    schedule: Schedule, instance: Instance | None, evaluation: Evaluation | None
+) -> None:
+    from scope_opt.picture import schedule_view, violation_view
+
+    _print(lambda console: schedule_view(console, schedule, instance, evaluation))
+    if evaluation is not None and not evaluation.feasible:
+        _print(lambda _: violation_view(evaluation))
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[Monitor], None]]:
+    """What a solver reports, on stderr: a live line on a terminal, else a line now and then."""
+    if not sys.stderr.isatty():
+        yield _PlainProgress(label)
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from scope_opt.show import make_console
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=make_console(stderr=True), transient=True) as display:
+        task = display.add_task(label, total=1.0)
+
+        def on_progress(monitor: Monitor) -> None:
+            display.update(task, completed=monitor.done, description=f"{label}: {_state(monitor)}")
+
+        yield on_progress
+
+
+class _PlainProgress:
+    """A line on stderr every few seconds."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._next = time.monotonic() + PLAIN_PROGRESS_S
+
+    def __call__(self, monitor: Monitor) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_PROGRESS_S
+            elapsed = f"{monitor.elapsed_s:.0f} s"
+            _complain(f"{self._label}: {elapsed}, {monitor.done:.0%}, {_state(monitor)}")
+
+
+def _state(monitor: Monitor) -> str:
+    from scope_opt.units import picoseconds
+
+    if monitor.interrupted:
+        return "stopping"
+    return f"{monitor.stage}, best {picoseconds(monitor.objective_ps)}".removeprefix(", ")

@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,10 +20,10 @@ from scope_opt.show import (
     GOOD,
     TITLE,
     Columns,
-    Fact,
-    bar,
     facts,
+    natural_width,
     placement_facts,
+    share_bar,
     structure_fact,
     title,
 )
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from scope_opt.instance import Instance
     from scope_opt.package import Package
     from scope_opt.schedule import Schedule, Segment
+    from scope_opt.show import Fact
 
 _COLOURS = (
     "cornflower_blue",
@@ -67,7 +67,6 @@ def _layer_range(first: int, last: int) -> str:
 
 
 def _layer_names(instance: Instance, first: int, last: int) -> str:
-    names = [units.plain(instance.layer_names[layer]) for layer in {first, last}]
     names = [units.plain(instance.layer_names[first]), units.plain(instance.layer_names[last])]
     return names[0] if first == last else f"{names[0]} .. {names[1]}"
 
@@ -119,20 +118,24 @@ def _segment_heading(
     if instance is not None and segment.last_layer < len(instance.layer_names):
         layers += f" ({_layer_names(instance, segment.first_layer, segment.last_layer)})"
     clusters = units.plural(len(segment.clusters), "cluster")
-    available = f" of {instance.chiplets}" if instance is not None else ""
-    heading = title(
-        f"Segment {index} of {len(schedule.segments)}",
-        f"{layers}, {clusters} on {segment.chiplets}{available} chiplets",
-    )
+    used = units.plural(segment.chiplets, "chiplet")
+    if instance is not None and instance.chiplets > segment.chiplets:
+        used = f"{segment.chiplets} of {instance.chiplets} chiplets"
+    heading = title(f"Segment {index}", f"{layers}, {clusters} on {used}")
     if report is not None:
-        cause = f"cluster {report.bottleneck}" if report.bottleneck is not None else "DRAM traffic"
-        line = (
-            f"\n  latency {units.picoseconds(report.latency_ps)}, of which loading weights "
-            f"{units.picoseconds(report.load_ps)}; one sample every "
-            f"{units.picoseconds(report.beat_ps)}, set by {cause}"
-        )
-        heading.append(line, style=DIM)
+        latency, load = units.picoseconds(report.latency_ps), units.picoseconds(report.load_ps)
+        heading.append(f"\n  latency {latency}, weight loading {load} of it", style=DIM)
+        beat = units.picoseconds(report.beat_ps)
+        heading.append(f"\n  a sample every {beat}, set by {_slowest(report)}", style=DIM)
     return heading
+
+
+def _slowest(report: SegmentReport) -> str:
+    """What sets the beat of a segment."""
+    if report.bottleneck is None:
+        return "DRAM traffic"
+    others = sum(cluster.time_ps == report.beat_ps for cluster in report.clusters) - 1
+    return f"cluster {report.bottleneck}" + (f" and {others} more" if others else "")
 
 
 def _cluster_table(
@@ -140,6 +143,7 @@ def _cluster_table(
 ) -> RenderableType:
     """What each cluster has to do, on how much, and how long it takes."""
     load = sum(cluster.load for cluster in report.clusters) or 1
+    largest = max(cluster.load for cluster in report.clusters) or 1
     length = 12 if console.width >= 110 else 6
     flat = console.options.ascii_only
     table = Columns(
@@ -149,7 +153,7 @@ def _cluster_table(
             ("chiplets", "right", 0),
             ("share of MACs" if instance.network is not None else "share of load", "left", 0),
             ("time per sample", "left", 0),
-            ("buffers", "right", 3),
+            ("weight fill", "right", 3),
             ("partitions", "fold", 0),
             ("names", "left", 4),
         )
@@ -158,14 +162,14 @@ def _cluster_table(
         colour = _colour(index)
         share = part.load / load
         busy = part.time_ps / report.beat_ps if report.beat_ps else 0.0
-        slowest = index == report.bottleneck
+        slowest = part.time_ps == report.beat_ps
         time = Text.assemble(
-            (bar(busy, length, ascii_only=flat).ljust(length + 1), colour),
+            (share_bar(busy, length, ascii_only=flat).ljust(length + 1), colour),
             (f"{units.picoseconds(part.time_ps):>8}", BAD if slowest else ""),
             (" slowest" if slowest else "", BAD),
         )
         work = Text.assemble(
-            (bar(share, length, ascii_only=flat).ljust(length + 1), colour),
+            (share_bar(part.load / largest, length, ascii_only=flat).ljust(length + 1), colour),
             f"{units.percent(share):>6}",
         )
         table.add(
@@ -194,7 +198,7 @@ def _decision_table(console: Console, segment: Segment) -> RenderableType:
     )
     for index, cluster in enumerate(segment.clusters):
         share = cluster.chiplets / largest if largest > 0 else 0.0
-        bar = bar(share, 12, ascii_only=console.options.ascii_only)
+        bar = share_bar(share, 12, ascii_only=console.options.ascii_only)
         table.add(
             _chip(str(index), index),
             _layer_range(cluster.first_layer, cluster.last_layer),
@@ -235,8 +239,7 @@ def _mesh(console: Console, package: Package, sizes: Sequence[int], caption: str
 
 def _side_by_side(console: Console, pictures: Sequence[RenderableType]) -> RenderableType:
     """Pictures of equal width, as many in a row as fit."""
-    options = console.options
-    widest = max(Measurement.get(console, options, picture).maximum for picture in pictures)
+    widest = max(natural_width(console, picture) for picture in pictures)
     per_row = max(1, (console.width + 2) // (widest + 2))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(min(per_row, len(pictures))):
@@ -265,7 +268,7 @@ def evaluation_view(
     """Summary and full breakdown of a feasible schedule."""
     objective = evaluation.objective_ps
     assert objective is not None  # violations are shown by `violation_view`
-    rows: list[tuple[str, str | Text, str]] = [
+    rows: list[Fact] = [
         ("schedule", Text("feasible", style=GOOD), "all rules checked"),
         (
             "latency",
@@ -285,7 +288,7 @@ def evaluation_view(
     parts.append(schedule_view(console, schedule, instance, evaluation, draw_mesh=False))
     parts += [
         Text(),
-        title("Layers", "time per sample"),
+        title("Layers", "time per sample: preparation, then computation and communication at once"),
         Text(),
         _layer_table(console, evaluation),
     ]
@@ -294,7 +297,7 @@ def evaluation_view(
 
 def _energy_table(console: Console, instance: Instance, energy: EnergyReport) -> RenderableType:
     flat = console.options.ascii_only
-    rows: list[tuple[str, str | Text, str]] = []
+    rows: list[Fact] = []
     parts = (
         ("MAC units", energy.mac_j),
         ("SRAM", energy.sram_j),
@@ -303,7 +306,7 @@ def _energy_table(console: Console, instance: Instance, energy: EnergyReport) ->
     )
     for name, value in parts:
         share = value / energy.total_j if energy.total_j else 0.0
-        bar = bar(share, 20, ascii_only=flat)
+        bar = share_bar(share, 20, ascii_only=flat)
         rows.append((name, f"{units.joules(value):>9}", f"{units.percent(share):>6} {bar}"))
     each = f"{units.joules(energy.total_j / instance.samples)} per sample"
     rows.append(("total", f"{units.joules(energy.total_j):>9}", each))
@@ -347,20 +350,21 @@ def _segment_table(console: Console, evaluation: Evaluation, objective_ps: int) 
 def _layer_table(console: Console, evaluation: Evaluation) -> RenderableType:
     table = Columns(
         (
-            ("cluster", "right", 0),
+            ("cluster", "right", 2),
             ("layer", "right", 0),
             ("name", "left", 1),
             ("", "left", 0),
-            ("preparation", "right", 0),
-            ("computation", "right", 0),
-            ("communication", "right", 0),
+            ("prep.", "right", 0),
+            ("comp.", "right", 0),
+            ("comm.", "right", 0),
             ("time", "right", 0),
-            ("bound by", "left", 2),
+            ("bound by", "left", 3),
         )
     )
     for number, segment in enumerate(evaluation.segments):
         for index, cluster in enumerate(segment.clusters):
             _add_layers(table, cluster, f"{number}.{index}")
+        table.end_section()
     return table.fit(console)
 
 
@@ -384,6 +388,5 @@ def _add_layers(table: Columns, cluster: ClusterReport, label: str) -> None:
             layer.bound_by,
         )
     if cluster.stream_ps:
-        note = "weights that do not fit"
-        table.add(label, "", note, "", units.picoseconds(cluster.stream_ps), "", "", "", "DRAM")
-    table.end_section()
+        note, refetch = "(weights refetched)", units.picoseconds(cluster.stream_ps)
+        table.add(label, "", note, "", refetch, "", "", refetch, "DRAM")

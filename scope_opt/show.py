@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
 from rich.console import Console, Group
@@ -14,18 +15,23 @@ from rich.text import Text
 from scope_opt import units
 from scope_opt.bounds import latency_bound
 from scope_opt.cost import build_tables
+from scope_opt.instance import Constraints
 from scope_opt.result import Status, StopReason
+from scope_opt.solver import SolverUnavailable, load_solver, solver_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
 
-    from scope_opt.evaluate import ClusterReport, EnergyReport, Evaluation, SegmentReport
-    from scope_opt.instance import Constraints, Instance
+    from scope_opt.evaluate import Evaluation
+    from scope_opt.instance import Instance
     from scope_opt.package import Package
     from scope_opt.result import EnergyBreakdown, Result
-    from scope_opt.schedule import Cluster, Schedule, Segment
+    from scope_opt.schedule import Schedule
+
+    Fact = tuple[str, str | Text, str]
+    """Name, value and remark."""
 
 PIPED_WIDTH = 160
 """Columns where the output is no terminal: wide enough for every table."""
@@ -55,25 +61,26 @@ class Columns:
 
     def __init__(self, columns: Sequence[tuple[str, str, int]]) -> None:
         self._columns = columns
-        self._rows: list[tuple[list[Text | str], str]] = []
+        self._rows: list[tuple[Text | str, ...]] = []
         self._sections: set[int] = set()
 
-    def add(self, *cells: Text | str, style: str = "") -> None:
-        self._rows.append((list(cells), style))
+    def add(self, *cells: Text | str) -> None:
+        """Append a row; missing cells are empty."""
+        self._rows.append(cells)
 
     def end_section(self) -> None:
+        """Draw a line below the last row."""
         self._sections.add(len(self._rows))
 
-    def fit(self, console: Console, width: int | None = None) -> RenderableType:
+    def fit(self, console: Console) -> RenderableType:
         """The table, with a line that names the columns left out."""
         shown = list(range(len(self._columns)))
         left_out: list[str] = []
-        width = width or console.width
         while True:
             table = self._table(shown)
-            wanted = Measurement.get(console, console.options, table).maximum
+            wanted = natural_width(console, table)
             droppable = [index for index in shown if self._columns[index][2] > 0]
-            if wanted <= width or not droppable:
+            if wanted <= console.width or not droppable:
                 break
             goes = max(droppable, key=lambda index: (self._columns[index][2], index))
             shown.remove(goes)
@@ -84,7 +91,13 @@ class Columns:
         return Group(table, Text(note, style=DIM))
 
     def _table(self, shown: list[int]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style=TITLE)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            header_style=TITLE,
+        )
         for index in shown:
             header, alignment, _ = self._columns[index]
             fold = alignment == "fold"
@@ -94,13 +107,18 @@ class Columns:
                 no_wrap=not fold,
                 overflow="fold" if fold else "ellipsis",
             )
-        for number, (cells, style) in enumerate(self._rows, start=1):
+        for number, cells in enumerate(self._rows, start=1):
             picked = [cells[index] if index < len(cells) else "" for index in shown]
-            table.add_row(*picked, style=style, end_section=number in self._sections)
+            table.add_row(*picked, end_section=number in self._sections)
         return table
 
 
-def facts(rows: Iterable[tuple[str, str | Text, str]]) -> Table:
+def natural_width(console: Console, picture: RenderableType) -> int:
+    """Columns that a picture takes if there is no limit."""
+    return Measurement.get(console, console.options.update(width=10_000), picture).maximum
+
+
+def facts(rows: Iterable[Fact]) -> Table:
     """Lines of name, value and remark."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
@@ -112,17 +130,18 @@ def facts(rows: Iterable[tuple[str, str | Text, str]]) -> Table:
 
 
 def title(*parts: str) -> Text:
+    """A heading: the first part in bold, then the others."""
     first, *rest = (units.plain(part) for part in parts if part)
     return Text.assemble((first, TITLE), *(f"  {part}" for part in rest), overflow="fold")
 
 
-def bar(share: float, length: int, *, ascii_only: bool) -> str:
+def share_bar(share: float, length: int, *, ascii_only: bool) -> str:
     """A bar of ``share`` of ``length`` characters; never empty for a share above zero."""
     eighths = round(max(0.0, min(1.0, share)) * length * 8)
     if ascii_only:
         return "#" * max(1 if share > 0 else 0, round(eighths / 8))
     eighths = max(1 if share > 0 else 0, eighths)
-    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 # --- Instances -----------------------------------------------------------------------------------
@@ -133,7 +152,7 @@ def instance_view(instance: Instance) -> RenderableType:
     tables = build_tables(instance)
     weights, buffer = int(tables.weight_bytes.sum()), tables.weight_buffer_bytes
     largest = int(tables.weight_bytes.argmax())
-    rows: list[tuple[str, str | Text, str]] = []
+    rows: list[Fact] = []
     skips = units.plural(len(tables.edge_from), "skip edge")
     network, package = instance.network, instance.package
     layers = len(instance.layer_names)
@@ -164,7 +183,7 @@ def instance_view(instance: Instance) -> RenderableType:
     rows.append(("overflow", instance.overflow, policy[instance.overflow]))
 
     bound = latency_bound(tables)
-    floors: list[tuple[str, str | Text, str]] = [
+    floors: list[Fact] = [
         ("latency", units.picoseconds(bound), "of any schedule, weight loading included")
     ]
     if bound:
@@ -191,7 +210,7 @@ def instance_view(instance: Instance) -> RenderableType:
     )
 
 
-def _package_facts(package: Package) -> Iterable[tuple[str, str, str]]:
+def _package_facts(package: Package) -> Iterable[Fact]:
     chip = package.chiplet
     mesh = f"{package.mesh_rows} x {package.mesh_cols}"
     yield "package", units.plural(package.chiplets, "chiplet"), f"{mesh} mesh"
@@ -205,7 +224,7 @@ def _package_facts(package: Package) -> Iterable[tuple[str, str, str]]:
     yield "DRAM", units.count(dram.bandwidth_bytes_per_s, "B/s"), remark
 
 
-def _fit(weights: int, buffers: int, *, stream: bool) -> tuple[str, Text, str]:
+def _fit(weights: int, buffers: int, *, stream: bool) -> Fact:
     if weights <= buffers:
         share = units.percent(weights / buffers)
         return "one segment", Text("fits", style=GOOD), f"all weights take {share} of the buffers"
@@ -220,11 +239,11 @@ def _fit(weights: int, buffers: int, *, stream: bool) -> tuple[str, Text, str]:
     )
 
 
-def _constraint_facts(constraints: Constraints) -> list[tuple[str, str | Text, str]]:
+def _constraint_facts(constraints: Constraints) -> list[Fact]:
     present = constraints.model_dump(exclude_none=True)
     if not present:
         return [("none", "", "")]
-    facts: list[tuple[str, str | Text, str]] = []
+    facts: list[Fact] = []
     for name, value in present.items():
         if name == "fixed_partitions":
             value = [f"{entry['layer']}:{entry['partition']}" for entry in value]
@@ -249,7 +268,7 @@ def result_view(
     description = instance.description if instance is not None else ""
     status = Text(result.status.value, style=_STATUS_STYLE.get(result.status, BAD))
     ended = f"{_ENDED[result.stop_reason]}, {units.seconds(result.times_s.total)}"
-    rows: list[tuple[str, str | Text, str]] = [
+    rows: list[Fact] = [
         ("solver", units.plain(result.solver), _options(result)),
         ("status", status, ended),
     ]
@@ -282,19 +301,19 @@ def _options(result: Result) -> str:
     segments = result.options.get("segments")
     text = f"segments {segments}" if segments is not None else ""
     limit = result.options.get("time_limit_s")
-    return units.plain(text + (f", time limit {units.seconds(limit)}" if limit else ""))
+    return units.plain(text + (f", time limit {units.seconds(limit)}" if limit is not None else ""))
 
 
-def structure_fact(schedule: Schedule | None) -> tuple[str, str, str]:
+def structure_fact(schedule: Schedule | None) -> Fact:
+    """Number of segments and clusters."""
     if schedule is None:
         return "segments", units.ABSENT, ""
     clusters = len(list(schedule.clusters))
     return "segments", str(len(schedule.segments)), f"{units.plural(clusters, 'cluster')} in all"
 
 
-def placement_facts(
-    objective_ps: int, evaluation: Evaluation | None
-) -> Iterable[tuple[str, str | Text, str]]:
+def placement_facts(objective_ps: int, evaluation: Evaluation | None) -> Iterable[Fact]:
+    """Latency with the regions where they really lie, if it is known."""
     if evaluation is not None and evaluation.placed_latency_ps is not None:
         placed = evaluation.placed_latency_ps
         remark = "with every transfer counted where its regions lie"
@@ -303,20 +322,150 @@ def placement_facts(
         yield "latency as placed", units.picoseconds(placed), remark
 
 
-def _energy_fact(
-    energy: EnergyBreakdown | None, samples: int | None
-) -> tuple[str, str | Text, str]:
+def _energy_fact(energy: EnergyBreakdown | None, samples: int | None) -> Fact:
     if energy is None:
         return "energy", units.ABSENT, ""
     parts = (("MAC", energy.mac), ("SRAM", energy.sram), ("NoP", energy.nop), ("DRAM", energy.dram))
     return _energy_line(energy.total, parts, samples)
 
 
-def _energy_line(
-    total: float, parts: Iterable[tuple[str, float]], samples: int | None
-) -> tuple[str, str | Text, str]:
+def _energy_line(total: float, parts: Iterable[tuple[str, float]], samples: int | None) -> Fact:
     shares = ", ".join(
         f"{name} {units.percent(value / total if total else None)}" for name, value in parts
     )
     each = f"{units.joules(total / samples)} per sample: " if samples else ""
     return "energy", units.joules(total), each + shares
+
+
+# --- Comparisons ---------------------------------------------------------------------------------
+
+
+class Run(NamedTuple):
+    """One solver on one instance."""
+
+    instance: Instance
+    solver: str
+    result: Result | None
+    failure: str = ""
+    """Why there is no result."""
+
+    @property
+    def explanation(self) -> str:
+        """Why there is no schedule; empty if there is one."""
+        if self.result is None:
+            return self.failure
+        if self.result.schedule is not None:
+            return ""
+        return "; ".join(self.result.explanation) or _ENDED[self.result.stop_reason]
+
+
+def comparison_view(console: Console, runs: Sequence[Run]) -> RenderableType:
+    """Every instance with one row per solver, and why some of them have no schedule."""
+    table = Columns(
+        (
+            ("solver", "left", 0),
+            ("latency", "right", 0),
+            ("vs. best", "right", 0),
+            ("samples/s", "right", 5),
+            ("segments", "right", 3),
+            ("clusters", "right", 2),
+            ("MAC use", "right", 4),
+            ("energy", "right", 0),
+            ("gap", "right", 0),
+            ("status", "left", 0),
+            ("time", "right", 1),
+        )
+    )
+    notes: list[str] = []
+    for name, group in groupby(runs, key=lambda run: run.instance.name):
+        rows = list(group)
+        table.add(Text(units.plain(name), style=TITLE))
+        found = [run.result.objective_ps for run in rows if run.result is not None]
+        best = min((value for value in found if value is not None), default=None)
+        for run in rows:
+            note = ""
+            if run.explanation:
+                notes.append(f"{run.instance.name}, {run.solver}: {run.explanation}")
+                note = f" [{len(notes)}]"
+            _add_run(table, run, best, note)
+        table.end_section()
+    parts = [table.fit(console)]
+    if notes:
+        parts.append(Text())
+    for index, note in enumerate(notes, start=1):
+        parts.append(Text(f"[{index}] {units.plain(note)}", overflow="fold"))
+    return Group(*parts)
+
+
+def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
+    result = run.result
+    label = f"  {units.plain(run.solver)}"
+    if result is None:
+        absent = [units.ABSENT] * 8
+        table.add(label, *absent, Text(f"refused{note}", style=BAD), units.ABSENT)
+        return
+    objective, schedule = result.objective_ps, result.schedule
+    wins = objective is not None and objective == best
+    status = result.status.value
+    if result.stop_reason is not StopReason.COMPLETED:
+        status += f", {result.stop_reason.value.replace('_', ' ')}"
+    table.add(
+        label,
+        Text(units.picoseconds(objective), style=TITLE if wins else ""),
+        f"{objective / best:.3f}" if objective is not None and best else units.ABSENT,
+        units.number(result.throughput_per_s),
+        units.ABSENT if schedule is None else str(len(schedule.segments)),
+        units.ABSENT if schedule is None else str(len(list(schedule.clusters))),
+        units.percent(result.utilization),
+        units.joules(None if result.energy_j is None else result.energy_j.total),
+        units.percent(result.gap),
+        Text(status + note, style="" if schedule is not None else BAD),
+        units.seconds(result.times_s.total),
+    )
+
+
+# --- Solvers -------------------------------------------------------------------------------------
+
+
+def describe_solvers() -> list[dict[str, Any]]:
+    """Every registered solver as plain data; one that cannot be loaded says why."""
+    described: list[dict[str, Any]] = []
+    for name in solver_names():
+        entry: dict[str, Any] = {"name": name, "available": False, "exact": None}
+        try:
+            solver = load_solver(name)
+            entry |= {
+                "available": True,
+                "exact": bool(solver.exact),
+                "constraints": sorted(solver.constraints),
+                "summary": str(solver.summary),
+            }
+        except (SolverUnavailable, AttributeError, TypeError) as error:
+            entry |= {"available": False, "exact": None, "constraints": [], "summary": str(error)}
+        described.append(entry)
+    return described
+
+
+def solver_view(console: Console, described: Sequence[dict[str, Any]]) -> RenderableType:
+    """Table of the solvers."""
+    table = Columns(
+        (
+            ("solver", "left", 0),
+            ("available", "left", 0),
+            ("exact", "left", 0),
+            ("summary", "fold", 0),
+            ("side constraints", "fold", 0),
+        )
+    )
+    everything = set(Constraints.model_fields)
+    for entry in described:
+        honoured = entry["constraints"]
+        names = "all" if everything <= set(honoured) else ", ".join(honoured)
+        table.add(
+            units.plain(entry["name"]),
+            "yes" if entry["available"] else Text("no", style=BAD),
+            {None: units.ABSENT, True: "yes", False: "no"}[entry["exact"]],
+            units.plain(entry["summary"]),
+            units.plain(names) or units.ABSENT,
+        )
+    return table.fit(console)

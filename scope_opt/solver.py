@@ -45,11 +45,11 @@ SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
 class SolveOptions:
     """Options common to solvers.
 
-    ``segments``: see `SegmentChoice`. ``time_limit_s``: wall time after which the solver returns
-    the best it has, None for no limit.
+    ``segments``: see `SegmentChoice`, None for the solver's own choice. ``time_limit_s``: wall
+    time after which the solver returns the best it has, None for no limit.
     """
 
-    segments: SegmentChoice = "balanced"
+    segments: SegmentChoice | None = None
     time_limit_s: float | None = None
 
 
@@ -93,7 +93,10 @@ class Monitor:
         self,
         time_limit_s: float | None = None,
         on_progress: Callable[[Monitor], None] | None = None,
+        parent: Monitor | None = None,
     ) -> None:
+        """``parent``: the monitor of a solver that runs another one; it decides when to stop."""
+        self._parent = parent
         self._start = time.perf_counter()
         self._deadline = None if time_limit_s is None else self._start + time_limit_s
         self._on_progress = on_progress
@@ -115,9 +118,8 @@ class Monitor:
     @property
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
-        if self.interrupted or (
-            self._deadline is not None and time.perf_counter() >= self._deadline
-        ):
+        late = self._deadline is not None and time.perf_counter() >= self._deadline
+        if late or self.interrupted or (self._parent is not None and self._parent.stopping):
             self.stopped_early = True
         return self.stopped_early
 
@@ -231,7 +233,7 @@ def solve(
     return _result(instance, chosen.name, options, monitor, schedule, evaluation, times)
 
 
-def check_segments(segments: SegmentChoice, layers: int) -> None:
+def check_segments(segments: SegmentChoice | None, layers: int) -> None:
     """Raise `InputError` if a number of segments or their first layers do not fit the network."""
     if isinstance(segments, int) and not 1 <= segments <= layers:
         raise InputError("segments", [f"found {segments}; allowed 1 to {layers} (layers)"])

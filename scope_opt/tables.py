@@ -28,8 +28,8 @@ PARTITIONS = ("ISP", "WSP")
 """Partition names by index."""
 Partition = Literal["ISP", "WSP"]
 
-LIMIT = 2**62
-"""Bound on any total a schedule can reach, so that sums of two stay inside int64."""
+LIMIT = 2**61
+"""Bound on any total a schedule can reach, so that sums of three stay inside int64."""
 
 
 def ceil_int(values: ArrayLike) -> NDArray[np.int64]:
@@ -46,7 +46,7 @@ def ceil_int(values: ArrayLike) -> NDArray[np.int64]:
     Raises
     ------
     InputError
-        If an entry exceeds 2^62.
+        If an entry exceeds `LIMIT`.
     """
     raw = np.asarray(values, dtype=np.float64)
     if not np.all(raw < LIMIT):
@@ -71,7 +71,7 @@ class EnergyTables:
     receive_fj: NDArray[np.int64]
     """(L, 2, C+1)"""
     edge_send_fj: NDArray[np.int64]
-    """(E,) skip edge to another cluster of the segment"""
+    """(E, C+1) skip edge to another cluster of the segment"""
     input_bytes: NDArray[np.int64]
     """(L,) DRAM bytes read when the layer opens a segment"""
     output_bytes: NDArray[np.int64]
@@ -181,7 +181,7 @@ class LatencyTables:
         if latency >= LIMIT:
             problems.append(
                 f"times overflow int64 picoseconds: a schedule could take {latency} ps; "
-                f"allowed below 2^62 = {LIMIT}"
+                f"allowed below 2^61 = {LIMIT}"
             )
         if max(scaled, streamed) >= LIMIT:
             problems.append("weight bytes or buffers overflow int64")

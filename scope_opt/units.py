@@ -17,15 +17,17 @@ _DECIMAL = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, never an exponent: 5187, 12.35, 0.01235."""
+    """Four significant digits or all before the point, no exponent: 12345, 12.35, 0.01235."""
     if value is None:
         return ABSENT
     if value == 0:
         return "0"
-    digits = 3 - math.floor(math.log10(abs(value)))
-    rounded = round(value, digits)  # may gain a digit: 9.9999 is 10.00
-    digits = 3 - math.floor(math.log10(abs(rounded)))
-    return f"{rounded:.{max(0, digits)}f}"
+    rounded = round(value, _decimals(value))  # may gain a digit: 9.9999 is 10.00
+    return f"{rounded:.{_decimals(rounded)}f}"
+
+
+def _decimals(value: float) -> int:
+    return max(0, 3 - math.floor(math.log10(abs(value))))
 
 
 def _scaled(value: float | None, units: Sequence[tuple[float, str]]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from scope_opt.evaluate import Evaluation, evaluate
 from scope_opt.instance import Instance
 from scope_opt.schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Json = dict[str, Any]
 Clusters = list[tuple[int, str]]  # (chiplets, one letter I or W per layer)
@@ -24,7 +27,7 @@ def coded(**changes: Any) -> Json:
 
     With layer l, partition p, next partition q (ISP 0, WSP 1), region size r, skip edge e:
     compute 1000 + 100 l + 10 p + r, gather 2000 + 100 l + r, within 3000 + 100 l + 20 p + 10 q + r,
-    send 4000 + 100 l + r, receive 50000 + 100 l + 10 q + r, input 100000 + l, output 200000 + l,
+    send 4000 + 100 l + r, receive 50000 + 100 l + 20 q + 2 r, input 100000 + l, output 200000 + l,
     skip send 300000 + 10 e + r, skip write 1000000 + e, skip read 2000000 + e,
     load of segment [i, j] 7000000 + 10 i + j. Layer l has 10 (l + 1) bytes of weights.
     """
@@ -49,8 +52,8 @@ def coded(**changes: Any) -> Json:
             },
             "send_ps": [4000 + 100 * i + r for r in SIZES],
             "receive_ps": {
-                "ISP": [50_000 + 100 * i + r for r in SIZES],
-                "WSP": [50_010 + 100 * i + r for r in SIZES],
+                "ISP": [50_000 + 100 * i + 2 * r for r in SIZES],
+                "WSP": [50_020 + 100 * i + 2 * r for r in SIZES],
             },
             "input_ps": 100_000 + i,
             "output_ps": 200_000 + i,
@@ -79,28 +82,30 @@ def coded(**changes: Any) -> Json:
     return {**instance, "tables": {**tables, **changes}}
 
 
-def fully_connected(index: int, inputs: int, outputs: int) -> Json:
+def layer(index: int, inputs: int, outputs: int, size: int = 1, kernel: int = 1) -> Json:
+    """A convolution with padding, or on a 1 x 1 map a fully connected layer."""
     return {
-        "name": f"fc{index}",
+        "name": f"l{index}",
         "in_channels": inputs,
         "out_channels": outputs,
-        **dict.fromkeys(["input_height", "input_width", "output_height", "output_width"], 1),
-        **dict.fromkeys(["kernel_height", "kernel_width", "stride", "groups"], 1),
-        "weight_bytes": inputs * outputs,
-        "input_bytes": inputs,
-        "output_bytes": outputs,
+        **dict.fromkeys(["input_height", "input_width", "output_height", "output_width"], size),
+        **dict.fromkeys(["kernel_height", "kernel_width"], kernel),
+        **dict.fromkeys(["stride", "groups"], 1),
+        "weight_bytes": inputs * outputs * kernel**2,
+        "input_bytes": inputs * size**2,
+        "output_bytes": outputs * size**2,
     }
 
 
 def physical(
     mesh: tuple[int, int],
-    channels: list[tuple[int, int]],
+    channels: Sequence[tuple[int, ...]],
     edges: list[tuple[int, int, int]],
     *,
     fast_dram: bool = False,
     **changes: Any,
 ) -> Json:
-    """Fully connected layers of (inputs, outputs) on the paper's chiplets.
+    """Layers of (inputs, outputs[, map size, kernel size]) on the paper's chiplets.
 
     With ``fast_dram`` every DRAM transfer takes 1 ps after rounding.
     """
@@ -109,7 +114,7 @@ def physical(
         "samples": 2,
         "network": {
             "name": "net",
-            "layers": [fully_connected(i, *pair) for i, pair in enumerate(channels)],
+            "layers": [layer(i, *sizes) for i, sizes in enumerate(channels)],
             "edges": [{"from": u, "to": v, "bytes": volume} for u, v, volume in edges],
         },
         "package": {
@@ -191,27 +196,27 @@ def test_two_clusters_in_one_segment() -> None:
     assert layer_times(found) == [
         # gather 2002 + network input 100000; WSP -> ISP 3022 + skips (0,2) 300002, (0,3) 300012
         (102_002, 1012, 603_036),
-        # Case 2 into ISP on 3: send 4102 + receive 50103; skip (1,3) 300022
-        (0, 1102, 354_227),
+        # Case 2 into ISP on 3: send 4102 + receive 50106; skip (1,3) 300022
+        (0, 1102, 354_230),
         # ISP -> WSP; the skip edges end here, which costs nothing
         (0, 1203, 3213),
         # gather 2303; network output 200003
         (2303, 1313, 200_003),
     ]
     first, second = found.segments[0].clusters
-    assert (first.time_ps, first.first_position, first.chiplets) == (1_059_265, 0, 2)
+    assert (first.time_ps, first.first_position, first.chiplets) == (1_059_268, 0, 2)
     assert (second.time_ps, second.first_position, second.chiplets) == (205_519, 2, 3)
     assert (first.weight_bytes, first.buffer_bytes, first.stream_ps) == (30, 400, 0)
     # Load of explicit tables: the faster partition's time on one chiplet, 1001 + 1101.
     assert first.load == 2102
     segment = found.segments[0]
-    assert (segment.beat_ps, segment.bottleneck, segment.chiplets) == (1_059_265, 0, 5)
+    assert (segment.beat_ps, segment.bottleneck, segment.chiplets) == (1_059_268, 0, 5)
     assert (segment.load_ps, segment.dram_beat_ps) == (7_000_003, 0)
-    # 7000003 + (3 samples + 2 clusters - 1) * 1059265
+    # 7000003 + (3 samples + 2 clusters - 1) * 1059268
     assert found.feasible
-    assert found.objective_ps == segment.latency_ps == 11_237_063
-    assert found.latency_s == 11_237_063e-12
-    assert found.throughput_per_s == pytest.approx(3 / 11_237_063e-12)
+    assert found.objective_ps == segment.latency_ps == 11_237_075
+    assert found.latency_s == 11_237_075e-12
+    assert found.throughput_per_s == pytest.approx(3 / 11_237_075e-12)
     assert (found.energy, found.utilization, found.placed_latency_ps) == (None, None, None)
 
 
@@ -219,9 +224,9 @@ def test_two_segments() -> None:
     # Segment {0 WSP on 2}, {1 WSP on 3}; segment {2 ISP, 3 ISP on 4}.
     found = judge(coded(), plan([(2, "W"), (3, "W")], [(4, "II")]))
     assert layer_times(found) == [
-        # Alone in its cluster: no gather. Case 2 into WSP on 3: 4002 + 50013; both skip edges are
+        # Alone in its cluster: no gather. Case 2 into WSP on 3: 4002 + 50026; both skip edges are
         # written: 1000000 + 1000001
-        (100_000, 1012, 2_054_016),
+        (100_000, 1012, 2_054_029),
         # Closes the segment: output 200001 instead of Case 2; skip (1,3) written: 1000002
         (0, 1113, 1_200_003),
         # Opens a segment: input 100002; reads skip (0,2): 2000000. ISP -> ISP 3204
@@ -230,12 +235,12 @@ def test_two_segments() -> None:
         (4_000_003, 1304, 200_003),
     ]
     first, second = found.segments
-    # The slower of 2154016 and 1200003; 7000001 + (3 + 2 - 1) * 2154016
-    assert (first.beat_ps, first.latency_ps) == (2_154_016, 15_616_065)
+    # The slower of 2154029 and 1200003; 7000001 + (3 + 2 - 1) * 2154029
+    assert (first.beat_ps, first.latency_ps) == (2_154_029, 15_616_117)
     # 2103206 + 4200006; 7000023 + (3 + 1 - 1) * 6303212
     assert (second.beat_ps, second.latency_ps) == (6_303_212, 25_909_659)
     assert second.clusters[0].first_position == 0
-    assert found.objective_ps == 41_525_724
+    assert found.objective_ps == 41_525_776
 
 
 def test_one_cluster_keeps_skip_edges_and_gathers_for_every_wsp_layer() -> None:
@@ -252,7 +257,7 @@ def test_what_bounds_a_layer() -> None:
     found = judge(coded(), plan([(2, "WI"), (3, "IW")]))
     layers = [layer for cluster in found.segments[0].clusters for layer in cluster.layers]
     assert [layer.bound_by for layer in layers] == ["communication"] * 4
-    assert [layer.time_ps for layer in layers] == [705_038, 354_227, 3213, 202_306]
+    assert [layer.time_ps for layer in layers] == [705_038, 354_230, 3213, 202_306]
     found = judge(coded(edges=[]), plan([(2, "WI"), (3, "IW")]))
     layers = [layer for cluster in found.segments[0].clusters for layer in cluster.layers]
     assert (layers[0].bound_by, layers[0].name, layers[0].partition) == ("preparation", "l0", "WSP")
@@ -264,7 +269,7 @@ def test_what_bounds_a_layer() -> None:
 
 @pytest.mark.parametrize(
     ("dram_ps", "beat_ps", "bottleneck"),
-    [(1_059_264, 1_059_265, 0), (1_059_265, 1_059_265, 0), (2_000_000, 2_000_000, None)],
+    [(1_059_267, 1_059_268, 0), (1_059_268, 1_059_268, 0), (2_000_000, 2_000_000, None)],
 )
 def test_dram_traffic_bounds_the_beat(dram_ps: int, beat_ps: int, bottleneck: int | None) -> None:
     traffic = [[0] * 4 for _ in range(4)]
@@ -458,7 +463,7 @@ def test_layers_missing_repeated_or_beyond_the_last() -> None:
     assert codes(coded(), plan([(5, "III")])) == ["layer-coverage"]
     assert codes(coded(), plan([(5, "IIIII")])) == ["layer-coverage"]
     assert codes(coded(), changed(1, first_layer=1, partitions=["ISP"] * 3)) == ["layer-coverage"]
-    empty = {"first_layer": 2, "last_layer": 1, "chiplets": 1, "partitions": []}
+    empty = {"first_layer": 2, "last_layer": 0, "chiplets": 1, "partitions": []}
     assert codes(coded(), {"segments": [{"clusters": [empty]}]}) == [
         "empty-cluster",
         "layer-coverage",
@@ -581,6 +586,32 @@ def test_placed_gathers_inside_a_region() -> None:
     assert found.placed_latency_ps == 1 + 2 * (kernel_ps + activation_ps + 10_000)
 
 
+@pytest.mark.parametrize(
+    ("chain", "transfer_ps"),
+    [
+        # all_to_all: 512 * 1.12 * 1 / 2 / 2 / 0.025 = 5734.4. Tiles 1 x 2 share one seam of
+        # (5 - 1) x 8 pixels and 8 channels: 256 / (2 * 2) / 0.025 = 2560.
+        (True, 8295),
+        # Without a chain edge nothing moves; computing on (8 channels, 4 outputs) takes 4 cycles.
+        (False, 5000),
+    ],
+)
+def test_halo_on_one_region(chain: bool, transfer_ps: int) -> None:
+    edges = [(0, 1, 512)] if chain else []
+    channels = [(8, 8, 8, 1), (8, 8, 8, 5)]
+    instance = physical((1, 2), channels, edges, fast_dram=True, samples=1)
+    found = judge(instance, plan([(2, "IW")]))
+    # Loading and input 1 ps each; kernel 1600 * 1.12 / 2 / 0.025; 25 * 2 cycles.
+    assert found.objective_ps == 2 + transfer_ps + 35_840 + 62_500
+    assert found.placed_latency_ps == found.objective_ps
+    # With a hundredth of the bandwidth the transfers of an absent edge would stand out.
+    instance["package"]["nop"]["bandwidth_bytes_per_s"] = 1e9
+    found = judge(instance, plan([(2, "IW")]))
+    slow_ps = 829_440 if chain else 5000
+    assert found.objective_ps == 2 + slow_ps + 3_584_000 + 62_500
+    assert found.placed_latency_ps == found.objective_ps
+
+
 # --- Data ----------------------------------------------------------------------------------------
 
 
@@ -593,7 +624,7 @@ def test_json_data_is_plain(code: str | None) -> None:
     assert data["feasible"] == (code is None)
     if code is None:
         assert data["segments"][0]["clusters"][1]["layers"][0]["name"] == "l2"
-        assert data["objective_ps"] == 11_237_063
+        assert data["objective_ps"] == 11_237_075
     else:
         assert data["violations"][0]["code"] == code
         assert data["objective_ps"] is None

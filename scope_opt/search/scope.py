@@ -65,7 +65,7 @@ class ScopeSolver:
             latency = int(latency) + int(tables.load_ps[first, last])
             return latency, make_segment(first, clusters)
 
-        choice = self.segment_choice(options.segments)
+        choice = self.segment_choice(options.segments or "balanced")
         if limits.fixed_segments is not None:
             if choice not in ("balanced", "dp", limits.fixed_segments):
                 problem = f"contradicts fixed_segments = {list(limits.fixed_segments)}"

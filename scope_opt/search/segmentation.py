@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.bounds import best_cut, segment_bounds
+from scope_opt.bounds import best_cut, best_rest, segment_bounds
+from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +49,18 @@ class SegmentSearch:
         self._monitor = monitor
         self._known: dict[tuple[int, int], tuple[int, Segment] | None] = {}
         self._bounds = segment_bounds(tables)
-        monitor.raise_bound(int(best_cut(self._bounds)[-1]))
 
     def run(self, choice: SegmentChoice) -> None:
         """Search the segmentations that ``choice`` admits."""
         if choice == "single":
-            self._try((0,))
-        elif isinstance(choice, tuple):
+            choice = (0,)
+        if isinstance(choice, tuple):
+            least = sum(int(self._bounds[pair]) for pair in self._pairs(choice))
+        else:
+            least = int(best_cut(self._bounds)[-1])
+        if least < LIMIT:
+            self._monitor.raise_bound(least)
+        if isinstance(choice, tuple):
             self._try(choice)
         elif isinstance(choice, int):
             self._try_balanced(choice)
@@ -67,6 +73,10 @@ class SegmentSearch:
             if choice == "dp":
                 self._cut_exactly()
 
+    def _pairs(self, cuts: Cuts) -> list[tuple[int, int]]:
+        ends = [*(first - 1 for first in cuts[1:]), self._tables.layers - 1]
+        return list(zip(cuts, ends, strict=True))
+
     def _segment(self, first: int, last: int) -> tuple[int, Segment] | None:
         key = (first, last)
         if key not in self._known:
@@ -75,8 +85,7 @@ class SegmentSearch:
 
     def _try(self, cuts: Cuts) -> None:
         """Schedule one segmentation, unless its bound says it cannot beat the best so far."""
-        ends = [*(first - 1 for first in cuts[1:]), self._tables.layers - 1]
-        pairs = list(zip(cuts, ends, strict=True))
+        pairs = self._pairs(cuts)
         best = self._monitor.objective_ps
         if best is not None and sum(int(self._bounds[pair]) for pair in pairs) >= best:
             return
@@ -102,9 +111,7 @@ class SegmentSearch:
         bound of the layers after it together stay below the best schedule known.
         """
         layers, monitor = self._tables.layers, self._monitor
-        # Bound of the layers from each index on: the best cut of the network read backwards.
-        backwards = np.tril(self._bounds[::-1, ::-1]).T
-        after = best_cut(backwards)[::-1]
+        after = best_rest(self._bounds)
         prefix: list[tuple[int, tuple[Segment, ...]] | None] = [(0, ())]
         for end in range(layers):
             monitor.report(f"cuts up to layer {end}", end / layers)

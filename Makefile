@@ -1,0 +1,41 @@
+# Needs make and Python 3.11 or newer; everything else goes into .venv.
+# `make test PYTHON=python3.12` chooses another interpreter for it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+INSTANCE := instances/paper/resnet50-64.json
+
+.PHONY: solve test bench clean
+
+# A schedule, then the same instance with the baselines beside it.
+solve: $(STAMP)
+	$(BIN)/scope-opt solve $(INSTANCE)
+	$(BIN)/scope-opt compare $(INSTANCE)
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest tests/bench --benchmark-only
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Scope-Opt needs Python 3.11 or newer; '$(PYTHON)' is `$(PYTHON) --version 2>&1`." >&2; \
+	  echo "Name another one, for example: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@echo "Installing into $(VENV); this takes a minute or two, once."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	find scope_opt formulations tests instances -type d -name __pycache__ -prune -exec rm -rf {} +

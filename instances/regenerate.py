@@ -1,0 +1,422 @@
+"""Write the shipped instances and JSON Schemas, or check that they are up to date.
+
+``python instances/regenerate.py`` writes ``paper/``, ``tiny/`` and ``schema/`` beside this file;
+``--check`` compares instead and exits with 1 if a file differs, is missing or is unknown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scope_opt.files import write_text
+from scope_opt.generate import paper_instance
+from scope_opt.instance import Constraints, Instance
+from scope_opt.network import Edge, Layer, Network
+from scope_opt.result import Result
+from scope_opt.schedule import Schedule
+from scope_opt.tables import ExplicitTables
+from scope_opt.zoo import NETWORKS, PAPER_CHIPLETS, paper_package
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scope_opt.package import Package
+
+HERE = Path(__file__).parent
+FOLDERS = ("paper", "tiny", "schema")
+KIB = 1024
+
+
+def paper() -> list[Instance]:
+    """Every network of the paper on every package size it studies."""
+    return [paper_instance(name, chiplets) for name in NETWORKS for chiplets in PAPER_CHIPLETS]
+
+
+# --- Small instances, one per special rule -------------------------------------------------------
+
+
+def small_package(rows: int, cols: int, buffer_kib: int, *, nop_gb_per_s: int = 100) -> Package:
+    """Package of the paper with small weight buffers, so that small layers meet its limits."""
+    package = paper_package(rows * cols, rows, cols)
+    buffer_bytes = buffer_kib * KIB
+    chiplet = package.chiplet.model_copy(update={"weight_buffer_bytes": buffer_bytes})
+    nop = package.nop.model_copy(update={"bandwidth_bytes_per_s": nop_gb_per_s * 1e9})
+    return package.model_copy(update={"chiplet": chiplet, "nop": nop})
+
+
+def conv(
+    name: str,
+    inputs: int,
+    outputs: int,
+    size: int,
+    kernel: int = 3,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    pool: int = 1,
+) -> Layer:
+    """Convolution of a ``size`` x ``size`` map, padded to keep it; ``pool`` shrinks the output."""
+    result = -(-size // stride)
+    return Layer(
+        name=name,
+        in_channels=inputs,
+        out_channels=outputs,
+        input_height=size,
+        input_width=size,
+        output_height=result,
+        output_width=result,
+        kernel_height=kernel,
+        kernel_width=kernel,
+        stride=stride,
+        groups=groups,
+        weight_bytes=outputs * (inputs // groups) * kernel**2,
+        input_bytes=inputs * size**2,
+        output_bytes=outputs * (result // pool) ** 2,
+    )
+
+
+def dense(name: str, inputs: int, outputs: int) -> Layer:
+    """Fully connected layer."""
+    return conv(name, inputs, outputs, 1, 1)
+
+
+def tokens(
+    name: str, inputs: int, outputs: int, count: int, *, groups: int = 1, weights: bool = True
+) -> Layer:
+    """Matrix product applied to each of ``count`` tokens; without weights both are activations."""
+    return Layer(
+        name=name,
+        in_channels=inputs,
+        out_channels=outputs,
+        input_height=count,
+        input_width=1,
+        output_height=count,
+        output_width=1,
+        kernel_height=1,
+        kernel_width=1,
+        stride=1,
+        groups=groups,
+        weight_bytes=outputs * (inputs // groups) if weights else 0,
+        input_bytes=inputs * count,
+        output_bytes=outputs * count,
+    )
+
+
+def chain(
+    layers: list[Layer], skips: tuple[tuple[int, int], ...] = ()
+) -> list[tuple[int, int, int]]:
+    """Edges ``(from, to, bytes)`` of a chain and of skips, with all that the producer hands on."""
+    pairs = sorted([*((i, i + 1) for i in range(len(layers) - 1)), *skips])
+    return [(u, v, layers[u].output_bytes) for u, v in pairs]
+
+
+def network(name: str, layers: list[Layer], edges: list[tuple[int, int, int]]) -> Network:
+    """Network with edges ``(from, to, bytes)``."""
+    built = [Edge.model_validate({"from": u, "to": v, "bytes": size}) for u, v, size in edges]
+    return Network(name=name, layers=tuple(layers), edges=tuple(built))
+
+
+def tiny_skip() -> Instance:
+    """A residual addition."""
+    layers = [
+        conv("stem", 3, 32, 32),
+        conv("block_a", 32, 32, 32),
+        conv("block_b", 32, 32, 32, pool=2),
+        conv("narrow", 32, 64, 16, stride=2, pool=8),
+        dense("fc", 64, 100),
+    ]
+    return Instance(
+        name="tiny-skip",
+        description=(
+            "A residual addition: the skip edge from layer 0 to layer 2 crosses the border of the two "
+            "clusters of the best schedule, which mixes ISP and WSP."
+        ),
+        samples=16,
+        network=network("tiny-skip", layers, edges=chain(layers, skips=((0, 2),))),
+        package=small_package(2, 4, 16),
+    )
+
+
+def tiny_projection() -> Instance:
+    """A projection shortcut: consecutive layers without an edge between them."""
+    layers = [
+        conv("stem", 3, 24, 32),
+        conv("projection", 24, 48, 32, 1, stride=2),
+        conv("block_a", 24, 48, 32, stride=2),
+        conv("block_b", 48, 48, 16, pool=16),
+        dense("fc", 48, 10),
+    ]
+    sizes = [layer.output_bytes for layer in layers]
+    edges = [(0, 1, sizes[0]), (0, 2, sizes[0]), (1, 3, sizes[1]), (2, 3, sizes[2])]
+    return Instance(
+        name="tiny-projection",
+        description=(
+            "A projection shortcut: layers 1 and 2 are consecutive but no edge joins them. The NoP has "
+            "a quarter of the usual bandwidth. The best schedule has two segments, one of them with "
+            "two clusters; skip edges cross clusters and segments, and chiplets stay idle."
+        ),
+        samples=16,
+        network=network("tiny-projection", layers, edges=[*edges, (3, 4, sizes[3])]),
+        package=small_package(2, 4, 16, nop_gb_per_s=25),
+    )
+
+
+def tiny_oversized() -> Instance:
+    """A layer larger than all weight buffers together."""
+    layers = [
+        conv("conv1", 3, 24, 32, pool=2),
+        conv("conv2", 24, 32, 16, pool=2),
+        dense("fc1", 32 * 8 * 8, 64),
+        dense("fc2", 64, 100),
+    ]
+    return Instance(
+        name="tiny-oversized",
+        description=(
+            "Layer 2 is larger than all weight buffers together, so it is alone in its segment, on the "
+            "whole package. The best schedule has three segments, the first with two clusters."
+        ),
+        samples=8,
+        network=network("tiny-oversized", layers, edges=chain(layers)),
+        package=small_package(2, 3, 16),
+    )
+
+
+def tiny_stream() -> Instance:
+    """Weights that do not fit are fetched again for every sample."""
+    layers = [
+        conv("conv1", 16, 32, 16),
+        conv("conv2", 32, 64, 16, stride=2),
+        conv("conv3", 64, 64, 8),
+        conv("conv4", 64, 96, 8, stride=2, pool=4),
+        dense("fc", 96, 100),
+    ]
+    return Instance(
+        name="tiny-stream",
+        description=(
+            "Overflow policy stream: weights that do not fit are fetched for every sample. In the best "
+            "schedule a cluster of two layers has 2048 bytes too many, in the second of three segments."
+        ),
+        samples=32,
+        overflow="stream",
+        network=network("tiny-stream", layers, edges=chain(layers)),
+        package=small_package(2, 3, 22, nop_gb_per_s=25),
+    )
+
+
+def tiny_depthwise() -> Instance:
+    """Grouped convolutions, one with as many groups as channels."""
+    layers = [
+        conv("stem", 3, 32, 32, stride=2),
+        conv("depthwise1", 32, 32, 16, groups=32),
+        conv("pointwise1", 32, 64, 16, 1),
+        conv("grouped2", 64, 64, 16, stride=2, groups=2),
+        conv("pointwise2", 64, 96, 8, 1, pool=8),
+    ]
+    return Instance(
+        name="tiny-depthwise",
+        description=(
+            "Grouped convolutions, one of them depthwise: ISP splits whole groups first, then channels "
+            "within a group. The best schedule mixes ISP and WSP and has two segments."
+        ),
+        samples=16,
+        network=network("tiny-depthwise", layers, edges=chain(layers)),
+        package=small_package(2, 3, 12),
+    )
+
+
+def tiny_attention() -> Instance:
+    """One head-parallel attention block: products of activations have no weights."""
+    count, width, heads = 32, 64, 4
+    layers = [
+        tokens("qkv", width, 3 * width, count),
+        tokens("scores", width, heads * count, count, groups=heads, weights=False),
+        tokens("values", heads * count, width, count, groups=heads, weights=False),
+        tokens("projection", width, width, count),
+        tokens("mlp_a", width, 4 * width, count),
+        tokens("mlp_b", 4 * width, width, count),
+    ]
+    edges = chain(layers, skips=((0, 2), (3, 5)))
+    # Scores read queries and keys, then values come in.
+    part = {(0, 1): 2 * width * count, (0, 2): width * count}
+    return Instance(
+        name="tiny-attention",
+        description=(
+            "An attention block with four heads: products of two activations have no weights, and two "
+            "layers read different parts of one output. The best schedule has three clusters."
+        ),
+        samples=16,
+        network=network(
+            "tiny-attention", layers, edges=[(u, v, part.get((u, v), size)) for u, v, size in edges]
+        ),
+        package=small_package(2, 3, 16),
+    )
+
+
+def tiny_tables() -> Instance:
+    """Latency tables given as such, in small numbers."""
+    whole: dict[str, Any] = {"chiplets": 4, "weight_buffer_bytes": 160}
+    whole["layers"] = [
+        {
+            "name": "a",
+            "weight_bytes": 60,
+            "compute_ps": {"ISP": [240, 140, 115, 105], "WSP": [240, 125, 95, 80]},
+            "gather_ps": [0, 6, 8, 9],
+            "within_ps": {
+                "ISP": {"ISP": [0, 30, 40, 45], "WSP": [0, 20, 18, 16]},
+                "WSP": {"ISP": [0, 30, 40, 45], "WSP": [0, 5, 4, 3]},
+            },
+            "send_ps": [40, 24, 18, 15],
+            "receive_ps": {"ISP": [40, 52, 56, 60], "WSP": [40, 22, 16, 15]},
+            "input_ps": 25,
+            "output_ps": 70,
+        },
+        {
+            "name": "b",
+            "weight_bytes": 90,
+            "compute_ps": {"ISP": [300, 190, 165, 155], "WSP": [300, 150, 105, 90]},
+            "gather_ps": [0, 9, 12, 14],
+            "within_ps": {
+                "ISP": {"ISP": [0, 24, 32, 36], "WSP": [0, 16, 14, 13]},
+                "WSP": {"ISP": [0, 24, 32, 36], "WSP": [0, 4, 3, 3]},
+            },
+            "send_ps": [30, 18, 14, 12],
+            "receive_ps": {"ISP": [30, 40, 44, 46], "WSP": [30, 16, 12, 11]},
+            "input_ps": 70,
+            "output_ps": 50,
+        },
+        {
+            "name": "c",
+            "weight_bytes": 150,
+            "compute_ps": {"ISP": [200, 105, 85, 75], "WSP": [200, 140, 120, 100]},
+            "gather_ps": [0, 15, 20, 23],
+            "within_ps": {
+                "ISP": {"ISP": [0, 8, 10, 12], "WSP": [0, 6, 5, 5]},
+                "WSP": {"ISP": [0, 8, 10, 12], "WSP": [0, 1, 1, 1]},
+            },
+            "send_ps": [10, 6, 5, 4],
+            "receive_ps": {"ISP": [10, 13, 15, 16], "WSP": [10, 6, 5, 4]},
+            "input_ps": 50,
+            "output_ps": 30,
+        },
+        {
+            "name": "d",
+            "weight_bytes": 40,
+            "compute_ps": {"ISP": [90, 50, 40, 35], "WSP": [90, 90, 90, 90]},
+            "input_ps": 30,
+            "output_ps": 12,
+        },
+    ]
+    skip = {"from": 0, "to": 2, "send_ps": [20, 12, 9, 7], "write_ps": 45, "read_ps": 40}
+    whole["edges"] = [skip]
+    # Segment [i, j] reads and writes: its two ends, and the skip edge if it crosses one of them.
+    whole["segment_dram_ps"] = [
+        [110, 85, 40, 22],
+        [0, 130, 120, 70],
+        [0, 0, 100, 70],
+        [0, 0, 0, 32],
+    ]
+    whole["load_ps"] = [[70, 160, 310, 350], [0, 100, 250, 290], [0, 0, 160, 200], [0, 0, 0, 50]]
+    return Instance(
+        name="tiny-tables",
+        description=(
+            "Explicit latency tables with a skip edge, in numbers small enough to follow by hand. The best "
+            "schedule has two clusters and mixes ISP and WSP."
+        ),
+        samples=10,
+        tables=ExplicitTables.model_validate_json(json.dumps(whole)),
+    )
+
+
+def tiny_constraints() -> Instance:
+    """Side constraints on the network and package of `tiny_skip`."""
+    free = tiny_skip()
+    wanted = {
+        "min_clusters": 2,
+        "max_clusters": 3,
+        "forbidden_merges": [0],
+        "required_merges": [2],
+        "fixed_partitions": [{"layer": 2, "partition": "WSP"}],
+        "region_multiple": 2,
+        "max_region": 6,
+        "fixed_segments": [0, 2],
+        "energy_budget_j": 0.000175,
+    }
+    return Instance(
+        name="tiny-constraints",
+        description=(
+            "Every kind of side constraint, on the network and package of tiny-skip. The energy budget "
+            "makes the best schedule slower; without the others it would be faster still."
+        ),
+        samples=16,
+        network=free.network,
+        package=free.package,
+        constraints=Constraints.model_validate_json(json.dumps(wanted)),
+    )
+
+
+TINY: tuple[Callable[[], Instance], ...] = (
+    tiny_skip,
+    tiny_projection,
+    tiny_oversized,
+    tiny_stream,
+    tiny_depthwise,
+    tiny_attention,
+    tiny_tables,
+    tiny_constraints,
+)
+
+
+def tiny() -> list[Instance]:
+    """Instances small enough for brute force, each with one special rule."""
+    return [build() for build in TINY]
+
+
+# --- Files ---------------------------------------------------------------------------------------
+
+
+def documents() -> dict[str, str]:
+    """Text of every generated file, by its path relative to this folder."""
+    texts = {f"paper/{instance.name}.json": instance.to_json() for instance in paper()}
+    texts |= {f"tiny/{instance.name}.json": instance.to_json() for instance in tiny()}
+    for kind, model in (("instance", Instance), ("schedule", Schedule), ("result", Result)):
+        schema = model.model_json_schema(by_alias=True)
+        texts[f"schema/{kind}.schema.json"] = json.dumps(schema, indent=2) + "\n"
+    return texts
+
+
+def differences(texts: dict[str, str]) -> list[str]:
+    """Files that are missing, differ or are not among ``texts``."""
+    found = []
+    for name, text in texts.items():
+        path = HERE / name
+        if not path.exists():
+            found.append(f"{name}: missing")
+        elif path.read_text("utf-8") != text:
+            found.append(f"{name}: differs")
+    present = [path for folder in FOLDERS for path in sorted((HERE / folder).glob("*"))]
+    names = [path.relative_to(HERE).as_posix() for path in present]
+    return found + [f"{name}: not generated" for name in names if name not in texts]
+
+
+def main() -> int:
+    """Write all files, or compare them; the exit code is 1 if they differ."""
+    parser = argparse.ArgumentParser(description="Write the shipped instances and schemas.")
+    parser.add_argument("--check", action="store_true", help="compare, do not write")
+    texts = documents()
+    if parser.parse_args().check:
+        found = differences(texts)
+        print("\n".join(found) or f"{len(texts)} files are up to date")
+        return 1 if found else 0
+    for name, text in texts.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
+        write_text(HERE / name, text, force=True)
+    print(f"{len(texts)} files written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

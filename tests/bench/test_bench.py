@@ -1,0 +1,45 @@
+"""How long the work of a solve takes; `make bench` runs these and nothing else does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scope_opt import cost, package
+from scope_opt.generate import paper_instance
+from scope_opt.solver import SolveOptions, solve
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+pytestmark = pytest.mark.bench
+
+
+def forget() -> None:
+    """Empty the caches of the cost model, which would make every round but the first free."""
+    cached = (cost.tilings, cost.nop_coefficients, package.means_within, package.means_between)
+    for function in cached:
+        function.cache_clear()
+
+
+def test_tables_of_the_largest_instance(benchmark: BenchmarkFixture) -> None:
+    instance = paper_instance("resnet152", 256)
+    tables = benchmark.pedantic(cost.build_tables, args=(instance,), setup=forget, rounds=3)
+    assert tables.layers == 156
+
+
+@pytest.mark.parametrize(
+    ("network", "chiplets", "rounds"), [("resnet50", 64, 3), ("resnet152", 256, 1)]
+)
+def test_paper_search(
+    benchmark: BenchmarkFixture, network: str, chiplets: int, rounds: int
+) -> None:
+    solve(paper_instance("alexnet", 16), "scope")  # compiles
+    instance = paper_instance(network, chiplets)
+    options = SolveOptions(segments="balanced")
+    result = benchmark.pedantic(
+        solve, args=(instance, "scope", options), setup=forget, rounds=rounds
+    )
+    assert result.schedule is not None
+    benchmark.extra_info["objective_ps"] = result.objective_ps

@@ -1,0 +1,699 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+import scope_opt.solver
+from scope_opt import __version__
+from scope_opt.cli import NETWORK_NAMES, app
+from scope_opt.doctor import Check
+from scope_opt.evaluate import evaluate
+from scope_opt.generate import TITLES, instance_named, paper_instance
+from scope_opt.instance import Constraints, Instance
+from scope_opt.result import Result
+from scope_opt.schedule import Schedule, make_segment
+from scope_opt.zoo import NETWORKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMANDS = ("solve", "compare", "evaluate", "show", "generate", "solvers", "schema", "doctor")
+SCOPE_OPT = (sys.executable, "-m", "scope_opt")
+
+
+def run(*arguments: object, stdin: bytes | None = None) -> Any:
+    """One command; an exception that is no exit is a test failure."""
+    outcome = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    if outcome.exception is not None and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def alexnet() -> Instance:
+    return paper_instance("alexnet", 16)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, alexnet: Instance) -> Path:
+    """An instance, and the schedule and result of its solve."""
+    path = tmp_path_factory.mktemp("cli")
+    alexnet.save(path / "instance.json")
+    solved = scope_opt.solver.solve(alexnet)
+    assert solved.schedule is not None
+    solved.schedule.save(path / "schedule.json")
+    solved.save(path / "result.json")
+    failed = scope_opt.solver.solve(alexnet, "pipeline")
+    assert failed.schedule is None
+    failed.save(path / "infeasible.json")
+    return path
+
+
+# --- Start-up ------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from scope_opt.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'numba', 'scipy', 'pydantic', 'scope_opt.instance'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    outcome = run(command, "--help")
+    assert outcome.exit_code == 0
+    assert f"scope-opt {command}" in outcome.stdout or "Usage" in outcome.stdout
+    if command not in ("solvers", "doctor"):
+        assert "Example" in outcome.stdout
+
+
+def test_version_and_module() -> None:
+    assert run("--version").stdout == f"scope-opt {__version__}\n"
+    done = subprocess.run([*SCOPE_OPT, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"scope-opt {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("solv",), ("solve",), ("solve", "x.json", "--time-limit", "soon"), ("schema", "tables"),
+     ("solve", "x.json", "--time-limit", "-1"), ("generate", "resnet50"), ("show", "a", "b", "c")],
+)  # fmt: skip
+def test_usage_errors_exit_2(arguments: tuple[str, ...]) -> None:
+    outcome = run(*arguments)
+    assert outcome.exit_code == 2
+    assert outcome.stdout == ""
+    assert "Traceback" not in outcome.stderr
+
+
+# --- generate ------------------------------------------------------------------------------------
+
+
+def test_network_names_are_those_of_the_zoo() -> None:
+    assert tuple(NETWORKS) == NETWORK_NAMES
+    assert set(TITLES) == set(NETWORKS)
+
+
+def test_generate_to_stdout_and_file(tmp_path: Path) -> None:
+    outcome = run("generate", "resnet50", "--chiplets", 64)
+    instance = Instance.from_json(outcome.stdout, "stdout")
+    assert instance.name == "resnet50-64"
+    assert instance.description == "ResNet-50 on 64 chiplets (8 x 8)"
+    assert (instance.samples, instance.overflow) == (64, "forbid")
+    file = tmp_path / "resnet50.json.gz"
+    outcome = run("generate", "resnet50", "--chiplets", 64, "-o", file)
+    assert (outcome.exit_code, outcome.stdout) == (0, "")
+    assert Instance.load(file).digest == instance.digest
+    refused = run("generate", "resnet50", "--chiplets", 64, "-o", file)
+    assert refused.exit_code == 2
+    assert "--force" in refused.stderr
+    assert run("generate", "resnet50", "--chiplets", 64, "-o", file, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({}, "vgg16-16"),
+        ({"samples": 128}, "vgg16-16-128samples"),
+        ({"overflow": "stream"}, "vgg16-16-stream"),
+        ({"rows": 2}, "vgg16-16-2x8"),
+        ({"rows": 4, "cols": 4}, "vgg16-16"),
+        ({"cols": 1, "samples": 1, "overflow": "stream"}, "vgg16-16-16x1-1samples-stream"),
+    ],
+)
+def test_names_say_what_differs(arguments: dict[str, Any], name: str) -> None:
+    instance = paper_instance("vgg16", 16, **arguments)
+    assert instance.name == name
+    again = instance_named(name)
+    assert again is not None
+    assert again.digest == instance.digest
+
+
+@pytest.mark.parametrize(
+    "name", ["vgg16", "vgg17-16", "vgg16-0", "vgg16-9999", "vgg16-16-3x5", "vgg16-16-4x4", "",
+             "vgg16-16-64samples", "vgg16-16-0samples", "vgg16-16-stream-", "vgg16-016", "a\nb"]
+)  # fmt: skip
+def test_other_names_are_no_paper_instances(name: str) -> None:
+    assert instance_named(name) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("vgg-16", "--chiplets", 16), "vgg16"),
+        (("vgg16", "--chiplets", 0), "allowed 1 to"),
+        (("vgg16", "--chiplets", 16, "--rows", 3), "3 rows"),
+        (("vgg16", "--chiplets", 16, "--rows", 2, "--cols", 2), "2 x 2"),
+        (("vgg16", "--chiplets", 16, "--samples", 0), "allowed 1 to"),
+        (("vgg16", "--chiplets", 16, "-o", "no/such/folder/x.json"), "does not exist"),
+    ],
+)
+def test_generate_refuses(arguments: tuple[object, ...], expected: str) -> None:
+    outcome = run("generate", *arguments)
+    assert outcome.exit_code == 2
+    assert expected in outcome.stderr
+    assert outcome.stdout == ""
+
+
+# --- solve ---------------------------------------------------------------------------------------
+
+
+def test_solve_prints_summary_and_picture(folder: Path, alexnet: Instance) -> None:
+    outcome = run("solve", folder / "instance.json")
+    assert outcome.exit_code == 0
+    for expected in ("alexnet-16", "AlexNet on 16 chiplets", "status", "feasible", "lower bound",
+                     "gap", "utilization", "energy", "Segment 0", "partitions"):  # fmt: skip
+        assert expected in outcome.stdout
+    assert outcome.stderr == ""
+    assert max(map(len, outcome.stdout.splitlines())) <= 160
+    assert all(line == line.rstrip() for line in outcome.stdout.splitlines())
+
+
+def test_solve_json_is_one_result_document(folder: Path, alexnet: Instance) -> None:
+    outcome = run("solve", folder / "instance.json", "--json", "--solver", "segmented")
+    result = Result.from_json(outcome.stdout, "stdout")
+    assert result.solver == "segmented"
+    assert result.schedule is not None
+    assert evaluate(alexnet, result.schedule).objective_ps == result.objective_ps
+    jsonschema.validate(json.loads(outcome.stdout), json.loads(run("schema", "result").stdout))
+
+
+def test_solve_reads_stdin(folder: Path) -> None:
+    outcome = run("solve", "-", "--json", stdin=(folder / "instance.json").read_bytes())
+    assert json.loads(outcome.stdout)["instance"]["name"] == "alexnet-16"
+
+
+def test_solve_writes_the_schedule_once(folder: Path, tmp_path: Path, alexnet: Instance) -> None:
+    file = tmp_path / "schedule.json"
+    assert run("solve", folder / "instance.json", "-o", file).exit_code == 0
+    assert evaluate(alexnet, Schedule.load(file)).feasible
+    before = file.read_bytes()
+    refused = run("solve", folder / "instance.json", "-o", file, "--segments", 8)
+    assert refused.exit_code == 2
+    assert str(file) in refused.stderr
+    assert "--force" in refused.stderr
+    assert file.read_bytes() == before
+    forced = run("solve", folder / "instance.json", "-o", file, "--force", "--segments", 8)
+    assert forced.exit_code == 0
+    assert len(Schedule.load(file).segments) == 8
+
+
+def test_output_is_checked_before_solving(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scope_opt.solver, "solve", lambda *_: pytest.fail("solved"))
+    for file in (folder / "schedule.json", tmp_path, tmp_path / "none" / "x.json"):
+        assert run("solve", folder / "instance.json", "-o", file).exit_code == 2
+
+
+def test_result_survives_an_output_that_fails_late(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, solve = tmp_path / "schedule.json", scope_opt.solver.solve
+
+    def meanwhile(*arguments: Any) -> Result:
+        file.write_text("another program's")
+        return solve(*arguments)
+
+    monkeypatch.setattr(scope_opt.solver, "solve", meanwhile)
+    outcome = run("solve", folder / "instance.json", "-o", file, "--json")
+    assert outcome.exit_code == 2
+    assert json.loads(outcome.stdout)["schedule"] is not None
+    assert file.read_text() == "another program's"
+
+
+def test_infeasible_exits_1_and_explains(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "schedule.json"
+    outcome = run("solve", folder / "instance.json", "--solver", "pipeline", "-o", file)
+    assert outcome.exit_code == 1
+    assert "infeasible" in outcome.stdout
+    assert "weight buffers" in outcome.stdout
+    assert not file.exists()
+    outcome = run("solve", folder / "instance.json", "--solver", "pipeline", "--json")
+    assert outcome.exit_code == 1
+    assert json.loads(outcome.stdout)["schedule"] is None
+
+
+def test_unknown_solver_exits_3(folder: Path) -> None:
+    for command in (("solve", "--solver"), ("compare", "--solvers")):
+        outcome = run(command[0], folder / "instance.json", command[1], "oracle")
+        assert outcome.exit_code == 3
+        assert "oracle" in outcome.stderr
+        assert "scope" in outcome.stderr
+        assert outcome.stdout == ""
+
+
+def test_disagreement_exits_1(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def lie(monitor: Any, schedule: Schedule) -> None:
+        monitor.improve(1, schedule.segments)
+
+    use_solver(monkeypatch, folder, lie)
+    outcome = run("solve", folder / "instance.json", "--solver", "fake")
+    assert outcome.exit_code == 1
+    assert "claimed 1 ps" in outcome.stderr
+    outcome = run("compare", folder / "instance.json", "--solvers", "fake")
+    assert outcome.exit_code == 1
+    assert "refused [1]" in outcome.stdout
+
+
+@pytest.mark.parametrize("choice", ["single", "2", "list", "schedule.json", "result.json"])
+def test_segments(folder: Path, tmp_path: Path, choice: str) -> None:
+    expected = {"single": None, "2": 2, "list": 3}.get(choice, 4)
+    given: object = choice
+    if choice == "list":
+        given = tmp_path / "segments.json"
+        Path(str(given)).write_text("[0, 5, 6]")
+    elif choice.endswith(".json"):
+        given = folder / choice
+    outcome = run("solve", folder / "instance.json", "--segments", given, "--json")
+    schedule = json.loads(outcome.stdout)["schedule"]
+    if expected is None or schedule is None:
+        assert outcome.exit_code == 1  # the weights need more segments
+    else:
+        assert len(schedule["segments"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [("blanced", "allowed: single, balanced, dp"), ("0", "allowed 1 to 8"),
+     ("99", "allowed 1 to 8"), ("-1", "allowed 1 to 8"), ("no/such.json", "no such file"),
+     ("9" * 5000, "allowed"), ("[0, 1.5]", "integers"), ("[true]", "integers"),
+     ("[1, 2]", "start with 0"), ("[0, 8]", "below 8"), ("{}", "instance"), ("[", "valid JSON")],
+)  # fmt: skip
+def test_bad_segments_exit_2(folder: Path, tmp_path: Path, choice: str, expected: str) -> None:
+    if choice[0] in "[{":
+        (tmp_path / "segments.json").write_text(choice)
+        choice = str(tmp_path / "segments.json")
+    outcome = run("solve", folder / "instance.json", "--segments", choice)
+    assert outcome.exit_code == 2
+    assert expected in outcome.stderr
+
+
+def test_segments_of_a_result_without_schedule(folder: Path) -> None:
+    file = folder / "infeasible.json"
+    outcome = run("solve", folder / "instance.json", "--segments", file)
+    assert outcome.exit_code == 2
+    assert "holds none" in outcome.stderr
+
+
+# --- Interrupts ----------------------------------------------------------------------------------
+
+
+def use_solver(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, act: Callable[[Any, Schedule], None]
+) -> None:
+    """Register a solver ``fake`` that does ``act`` with a valid schedule at hand."""
+
+    class Fake:
+        name, summary, exact = "fake", "does as told", True
+        constraints: frozenset[str] = frozenset(Constraints.model_fields)
+
+        def run(self, _instance: Any, _tables: Any, _options: Any, monitor: Any) -> None:
+            act(monitor, Schedule.load(folder / "schedule.json"))
+
+    class Entry:
+        name = "fake"
+
+        def load(self) -> type[Fake]:
+            return Fake
+
+    monkeypatch.setattr(scope_opt.solver, "entry_points", lambda **_: [Entry()])
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)  # the handler runs between two instructions
+
+
+def test_interrupt_keeps_the_schedule(
+    folder: Path, tmp_path: Path, alexnet: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act(monitor: Any, schedule: Schedule) -> None:
+        objective = evaluate(alexnet, schedule).objective_ps
+        monitor.improve(objective, schedule.segments)
+        interrupt()
+        assert monitor.stopping
+
+    use_solver(monkeypatch, folder, act)
+    file = tmp_path / "schedule.json"
+    outcome = run("solve", folder / "instance.json", "--solver", "fake", "-o", file, "--json")
+    assert outcome.exit_code == 0
+    assert json.loads(outcome.stdout)["stop_reason"] == "interrupted"
+    assert "interrupted" in outcome.stderr
+    assert evaluate(alexnet, Schedule.load(file)).feasible
+    outcome = run("compare", folder / "instance.json", folder / "instance.json",
+                  "--solvers", "fake", "--json")  # fmt: skip
+    assert len(json.loads(outcome.stdout)) == 1
+
+
+def test_interrupt_before_a_schedule_exits_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(monitor: Any, _schedule: Schedule) -> None:
+        interrupt()
+        assert monitor.stopping
+
+    use_solver(monkeypatch, folder, act)
+    outcome = run("solve", folder / "instance.json", "--solver", "fake")
+    assert outcome.exit_code == 1
+    assert "unknown" in outcome.stdout
+    assert "interrupted" in outcome.stderr
+
+
+def test_second_interrupt_exits_130(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(_monitor: Any, _schedule: Schedule) -> None:
+        interrupt()
+        interrupt()
+
+    use_solver(monkeypatch, folder, act)
+    outcome = run("solve", folder / "instance.json", "--solver", "fake")
+    assert outcome.exit_code == 130
+    assert outcome.stderr == "interrupted\n"
+
+
+def test_interrupt_of_a_long_solve(tmp_path: Path) -> None:
+    instance = paper_instance("resnet152", 256)
+    instance.save(tmp_path / "instance.json")
+    process = subprocess.Popen(
+        [*SCOPE_OPT, "solve", "instance.json", "--segments", "dp", "-o", "schedule.json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()  # the first sign of progress
+        assert "resnet152-256" in line
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, stderr
+    assert "interrupted" in stderr
+    assert "interrupted" in stdout
+    assert "Traceback" not in stderr
+    assert evaluate(instance, Schedule.load(tmp_path / "schedule.json")).feasible
+
+
+# --- compare -------------------------------------------------------------------------------------
+
+
+def test_compare_tells_why_there_is_no_schedule(folder: Path) -> None:
+    outcome = run("compare", folder / "instance.json")
+    assert outcome.exit_code == 0
+    rows = {line.split()[0]: line for line in outcome.stdout.splitlines() if line.startswith("  ")}
+    assert list(rows) == ["sequential", "pipeline", "segmented", "scope"]
+    assert "infeasible [1]" in rows["pipeline"]
+    assert "1.000" in rows["scope"]
+    assert "[1] alexnet-16, pipeline: the weights" in outcome.stdout
+
+
+def test_compare_json(folder: Path) -> None:
+    arguments = ("--solvers", "pipeline, scope,scope", "--json")
+    outcome = run("compare", folder / "instance.json", *arguments)
+    documents = json.loads(outcome.stdout)
+    assert [document["solver"] for document in documents] == ["pipeline", "scope"]
+    schema = json.loads(run("schema", "result").stdout)
+    for document in documents:
+        jsonschema.validate(document, schema)
+
+
+def test_compare_exits_1_if_an_instance_stays_unsolved(folder: Path) -> None:
+    outcome = run("compare", folder / "instance.json", "--solvers", "pipeline")
+    assert outcome.exit_code == 1
+
+
+def test_compare_shows_refusals(folder: Path, tmp_path: Path, alexnet: Instance) -> None:
+    limited = alexnet.model_copy(update={"constraints": Constraints(max_region=4)})
+    limited.save(tmp_path / "limited.json")
+    outcome = run("compare", tmp_path / "limited.json", "--solvers", "scope")
+    assert outcome.exit_code == 1
+    assert "refused [1]" in outcome.stdout
+    assert "max_region" in outcome.stdout
+    outcome = run("compare", tmp_path / "limited.json", "--solvers", "scope", "--json")
+    assert json.loads(outcome.stdout) == []
+    assert "max_region" in outcome.stderr
+    outcome = run("solve", tmp_path / "limited.json")
+    assert outcome.exit_code == 2
+    assert "max_region" in outcome.stderr
+
+
+def test_compare_refuses_bad_arguments(folder: Path) -> None:
+    assert run("compare", folder / "instance.json", "--solvers", ",").exit_code == 2
+    assert run("compare", folder / "instance.json", "--segments", "99").exit_code == 2
+    assert run("compare", folder / "instance.json", folder / "none.json").exit_code == 2
+
+
+# --- evaluate ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", ["schedule.json", "result.json"])
+def test_evaluate_breaks_down(folder: Path, alexnet: Instance, document: str) -> None:
+    outcome = run("evaluate", folder / "instance.json", folder / document)
+    assert outcome.exit_code == 0
+    assert outcome.stderr == ""
+    for expected in ("all rules checked", "latency as placed", "Energy", "DRAM", "Segments",
+                     "beat", "Segment 0", "Layers", "prep.", "bound by"):  # fmt: skip
+        assert expected in outcome.stdout
+    assert all(name in outcome.stdout for name in alexnet.layer_names)
+    outcome = run("evaluate", folder / "instance.json", folder / document, "--json")
+    content = json.loads(outcome.stdout)
+    schedule = Schedule.load(folder / "schedule.json")
+    assert content["objective_ps"] == evaluate(alexnet, schedule).objective_ps
+
+
+def test_evaluate_names_every_violation(folder: Path, tmp_path: Path, alexnet: Instance) -> None:
+    schedule = Schedule.load(folder / "schedule.json")
+    whole = make_segment(0, [(8, 16, [0] * 8)])  # all weights at once do not fit
+    schedule.model_copy(update={"segments": (whole,)}).save(tmp_path / "full.json")
+    outcome = run("evaluate", folder / "instance.json", tmp_path / "full.json")
+    assert outcome.exit_code == 1
+    assert "not feasible: 1 violation" in outcome.stdout
+    assert "segment 0, cluster 0: capacity" in outcome.stdout
+    outcome = run("evaluate", folder / "instance.json", tmp_path / "full.json", "--json")
+    assert outcome.exit_code == 1
+    assert json.loads(outcome.stdout)["violations"][0]["code"] == "capacity"
+    broken = (make_segment(0, [(3, 99, [0] * 3)]), make_segment(4, [(9, 0, [0] * 9)]))
+    schedule.model_copy(update={"segments": broken}).save(tmp_path / "broken.json")
+    outcome = run("evaluate", folder / "instance.json", tmp_path / "broken.json")
+    assert outcome.exit_code == 1
+    for code in ("layer-coverage", "region-total", "region-size"):
+        assert code in outcome.stdout
+
+
+def test_another_instance_is_a_warning(folder: Path, tmp_path: Path) -> None:
+    paper_instance("alexnet", 16, samples=8).save(tmp_path / "other.json")
+    for command in (
+        ("evaluate", tmp_path / "other.json", folder / "schedule.json"),
+        ("show", folder / "schedule.json", tmp_path / "other.json"),
+    ):
+        outcome = run(*command)
+        assert outcome.exit_code == 0
+        assert outcome.stderr.startswith("warning:")
+        assert "alexnet-16-8samples" in outcome.stderr
+
+
+def test_evaluate_needs_a_schedule(folder: Path) -> None:
+    instance = folder / "instance.json"
+    for document, expected in (
+        (folder / "infeasible.json", "holds none"),
+        (instance, "allowed here: scope-schedule/1, scope-result/1"),
+    ):
+        outcome = run("evaluate", instance, document)
+        assert outcome.exit_code == 2
+        assert expected in outcome.stderr
+
+
+# --- show ----------------------------------------------------------------------------------------
+
+
+def test_show_instance(folder: Path) -> None:
+    outcome = run("show", folder / "instance.json")
+    assert outcome.exit_code == 0
+    for expected in ("AlexNet on 16 chiplets (4 x 4)", "MAC", "MiB", "does not fit",
+                     "Lower bounds", "Side constraints"):  # fmt: skip
+        assert expected in outcome.stdout
+
+
+@pytest.mark.parametrize("document", ["schedule.json", "result.json"])
+def test_show_finds_the_paper_instance(folder: Path, document: str) -> None:
+    outcome = run("show", folder / document)
+    assert outcome.exit_code == 0
+    assert outcome.stderr == ""
+    assert "share of MACs" in outcome.stdout
+    assert "ZigZag" in outcome.stdout
+
+
+def test_show_without_instance(folder: Path, tmp_path: Path) -> None:
+    content = json.loads((folder / "schedule.json").read_text())
+    content["instance"]["digest"] = "0" * 64
+    (tmp_path / "schedule.json").write_text(json.dumps(content))
+    outcome = run("show", tmp_path / "schedule.json")
+    assert outcome.exit_code == 0
+    assert "partitions" in outcome.stdout
+    assert "share of MACs" not in outcome.stdout
+    assert "second argument" in outcome.stderr
+
+
+def test_show_result_without_schedule(folder: Path) -> None:
+    outcome = run("show", folder / "infeasible.json")
+    assert outcome.exit_code == 0
+    assert "No schedule" in outcome.stdout
+
+
+def test_show_refuses_an_instance_for_an_instance(folder: Path) -> None:
+    assert run("show", folder / "instance.json", folder / "instance.json").exit_code == 2
+
+
+# --- solvers, schema, doctor ---------------------------------------------------------------------
+
+
+def test_solvers(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = json.loads(run("solvers", "--json").stdout)
+    assert {"scope", "sequential", "pipeline", "segmented"} <= {entry["name"] for entry in listed}
+    assert all(entry["available"] for entry in listed if entry["name"] == "scope")
+    assert "max_clusters" in run("solvers").stdout
+
+    class Broken:
+        name = "broken"
+
+        def load(self) -> None:
+            raise ImportError("no module named 'gurobi'")
+
+    class Hollow(Broken):
+        name = "hollow"
+
+        def load(self) -> type[object]:  # type: ignore[override]
+            return object
+
+    monkeypatch.setattr(scope_opt.solver, "entry_points", lambda **_: [Broken(), Hollow()])
+    listed = json.loads(run("solvers", "--json").stdout)
+    assert [entry["available"] for entry in listed] == [False, False]
+    outcome = run("solvers")
+    assert outcome.exit_code == 0
+    assert "gurobi" in outcome.stdout
+
+
+@pytest.mark.parametrize("kind", ["instance", "schedule", "result"])
+def test_schema_accepts_documents(folder: Path, kind: str) -> None:
+    schema = json.loads(run("schema", kind).stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads((folder / f"{kind}.json").read_text()), schema)
+    assert run("schema").stdout == run("schema", "instance").stdout
+
+
+def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run("doctor")
+    assert outcome.exit_code == 0, outcome.stdout
+    assert "FAILED" not in outcome.stdout
+    assert "solver scope" in outcome.stdout
+    failing = [Check("numba", False, "not installed", "pip install numba")]
+    monkeypatch.setattr("scope_opt.doctor.run_checks", lambda: iter(failing))
+    outcome = run("doctor")
+    assert outcome.exit_code == 1
+    assert "FAILED" in outcome.stdout
+    assert "pip install numba" in outcome.stdout
+
+
+def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk on fire")
+
+    monkeypatch.setattr(scope_opt.solver, "solve", fail)
+    monkeypatch.setattr("scope_opt.doctor._writable", lambda _: False)
+    monkeypatch.setattr("scope_opt.doctor.PACKAGES", ("no-such-package-anywhere",))
+    outcome = run("doctor")
+    assert outcome.exit_code == 1
+    assert outcome.stdout.count("FAILED") == 3
+    assert "disk on fire" in outcome.stdout
+    assert "NUMBA_CACHE_DIR" in outcome.stdout
+
+
+# --- Robustness ----------------------------------------------------------------------------------
+
+MALFORMED = {
+    "empty": b"",
+    "text": b"hello",
+    "list": b"[1, 2]",
+    "number": b"7",
+    "binary": b"\xff\xfe\x00",
+    "nan": b'{"format": "scope-instance/1", "name": NaN}',
+    "format": b'{"format": "scope-instance/2"}',
+    "no format": b'{"name": "x"}',
+    "format number": b'{"format": 1}',
+    "format object": b'{"format": {}}',
+    "deep": b"[" * 100_000,
+    "escape": b'{"format": "\\u001b[31m"}',
+    "duplicate": b'{"name": "a", "name": "b"}',
+    "huge integer": b'{"samples": ' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_files_exit_2(folder: Path, tmp_path: Path, content: bytes) -> None:
+    bad, good = tmp_path / "bad.json", folder / "instance.json"
+    bad.write_bytes(content)
+    for command in (("solve", bad), ("compare", bad), ("evaluate", bad, good),
+                    ("evaluate", good, bad), ("show", bad), ("solve", good, "--segments", bad),
+                    ("show", folder / "schedule.json", bad)):  # fmt: skip
+        outcome = run(*command)
+        assert outcome.exit_code == 2, command
+        assert "bad.json" in outcome.stderr or content == b"[1, 2]"
+        assert "Traceback" not in outcome.stderr
+        assert "\x1b" not in outcome.stderr
+        assert outcome.stdout == ""
+
+
+@pytest.mark.parametrize("source", ["missing.json", ".", "missing/", "x\0y", "x" * 5000])
+def test_unreadable_files_exit_2(source: str) -> None:
+    for command in (("solve", source), ("show", source), ("solve", source, "--segments", "dp")):
+        assert run(*command).exit_code == 2
+
+
+def test_malformed_stdin_exits_2() -> None:
+    outcome = run("show", "-", stdin=b"\xff")
+    assert outcome.exit_code == 2
+    assert "stdin" in outcome.stderr
+
+
+@pytest.mark.parametrize("arguments", [("schema", "result"), ("show", "instance.json")])
+def test_broken_pipe(folder: Path, arguments: tuple[str, ...]) -> None:
+    process = subprocess.Popen(
+        [*SCOPE_OPT, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()  # the reader goes away before anything is written
+    stderr = process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=60)
+    assert stderr == b""
+
+
+def test_ascii_terminal(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [*SCOPE_OPT, "show", "schedule.json"], cwd=folder, env=environment, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"####" in done.stdout
+    assert done.stdout.isascii()

@@ -1,0 +1,601 @@
+"""The paper's search and its baselines: each step by hand, and what holds of every answer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import oracle
+import pytest
+import strategies
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from scope_opt.cost import build_tables
+from scope_opt.files import InputError
+from scope_opt.generate import paper_instance
+from scope_opt.instance import Instance
+from scope_opt.result import Result, Status
+from scope_opt.search.kernels import NEVER, Kernel, make_kernel
+from scope_opt.search.merge import balance, first_regions, merge_order, search_segment
+from scope_opt.search.segmentation import balanced_cuts
+from scope_opt.solver import SolveOptions, solve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scope_opt.tables import LatencyTables
+
+Json = dict[str, Any]
+
+SOLVERS = ("scope", "sequential", "pipeline", "segmented")
+ANY = strategies.table_instances() | strategies.physical_instances()
+CHOICES = st.sampled_from(["balanced", "dp", "single"])
+
+
+def read(document: Json) -> Instance:
+    return Instance.from_json(json.dumps(document), "test")
+
+
+def run(document: Json, solver: str, segments: Any = "balanced") -> Result:
+    return solve(read(document), solver, SolveOptions(segments=segments))
+
+
+def plain(
+    compute: list[int],
+    chiplets: int,
+    weights: list[int] | None = None,
+    buffer: int = 100,
+    **top: Any,
+) -> Json:
+    """A table instance whose layers share their work evenly under ISP; WSP is twice as slow."""
+    weights = weights or [0] * len(compute)
+    layers = [
+        {
+            "name": f"l{index}",
+            "weight_bytes": weight,
+            "compute_ps": {
+                "ISP": [-(-time // r) for r in range(1, chiplets + 1)],
+                "WSP": [2 * time] * chiplets,
+            },
+        }
+        for index, (time, weight) in enumerate(zip(compute, weights, strict=True))
+    ]
+    tables = {"chiplets": chiplets, "weight_buffer_bytes": buffer, "layers": layers}
+    document: Json = {
+        "format": "scope-instance/1",
+        "name": "plain",
+        "samples": 10,
+        "tables": tables,
+    }
+    return {**document, **top}
+
+
+def points(load: list[int], places: list[tuple[float, float]]) -> Kernel:
+    """A kernel of which only loads and points for the merge table matter."""
+    kernel = make_kernel(build_tables(read(plain(load, 2))))
+    return kernel._replace(parallelism=np.array(places, dtype=np.float64))
+
+
+# --- Cluster merge table -------------------------------------------------------------------------
+
+
+def rows(kernel: Kernel) -> list[list[int]]:
+    """First layers of the clusters, from one cluster per layer to a single one."""
+    step = merge_order(kernel, 0, len(kernel.times) - 1)
+    layers = len(step)
+    return [
+        [k for k in range(layers) if k == 0 or step[k] > layers - count]
+        for count in range(layers, 0, -1)
+    ]
+
+
+def test_the_closest_neighbours_merge_first() -> None:
+    kernel = points([1, 1, 1, 1], [(0, 0), (5, 0), (6, 0), (6, 3)])
+    # 1 and 2 are 1 apart; then their mean (5.5, 0) and 3 are sqrt(0.25 + 9) apart, 0 is 5.5 away.
+    assert rows(kernel) == [[0, 1, 2, 3], [0, 1, 3], [0, 1], [0]]
+
+
+def test_means_are_weighted_by_load() -> None:
+    # 0 and 1 merge into a mean of 0.9 (weights 1 and 9), which is nearer to 2 than 2 is to 3; with
+    # an unweighted mean of 0.5 it would be farther.
+    places = [(0.0, 0.0), (1.0, 0.0), (2.2, 0.0), (3.55, 0.0)]
+    assert rows(points([1, 9, 1, 1], places)) == [[0, 1, 2, 3], [0, 2, 3], [0, 3], [0]]
+    assert rows(points([1, 1, 1, 1], places)) == [[0, 1, 2, 3], [0, 2, 3], [0, 2], [0]]
+
+
+def test_ties_go_to_less_load_then_to_the_front() -> None:
+    places = [(0.0, 0.0)] * 4
+    # Pairs weigh 5+4, 4+2, 2+7: the middle one. Then 5+6 against 6+7: the front one.
+    assert rows(points([5, 4, 2, 7], places)) == [[0, 1, 2, 3], [0, 1, 3], [0, 3], [0]]
+    assert rows(points([3, 3, 3, 3], places)) == [[0, 1, 2, 3], [0, 2, 3], [0, 2], [0]]
+
+
+def test_float_noise_does_not_decide_a_tie() -> None:
+    third = 1 / 3
+    places = [(third * 3, 0.1 + 0.2), (0.0, 0.0), (0.0, 0.0), (1.0, 0.3)]
+    # |0 - 1| = |2 - 3| but for rounding of 0.1 + 0.2; 1 and 2 merge at once; loads 1 + 10 against
+    # 10 + 2.
+    assert rows(points([1, 5, 5, 2], places))[1:3] == [[0, 1, 3], [0, 3]]
+
+
+# --- Regions -------------------------------------------------------------------------------------
+
+
+def shared(load: list[int], least: list[int], chiplets: int) -> list[int]:
+    regions = np.zeros(len(load), dtype=np.int64)
+    first_regions(np.array(load), np.array(least), chiplets, regions)
+    return [int(size) for size in regions]
+
+
+@pytest.mark.parametrize(
+    ("load", "least", "chiplets", "expected"),
+    [
+        ([1, 1], [1, 1], 8, [4, 4]),
+        ([1, 2, 5], [1, 1, 1], 8, [1, 2, 5]),
+        ([1, 1, 1], [1, 1, 1], 4, [2, 1, 1]),  # equal remainders: the lower index
+        ([10, 26, 64], [1, 1, 1], 10, [1, 3, 6]),  # 1.0, 2.6, 6.4: the spare one to 0.6
+        ([1, 99], [1, 1], 10, [1, 9]),  # 0.1 and 9.9: least 1, so 9 stays
+        ([1, 99], [4, 1], 10, [4, 6]),  # 9.9 gives up 3 of its 9
+        ([50, 50, 1], [1, 1, 8], 10, [1, 1, 8]),  # 4.95 each: three and three are taken back
+        ([0, 0], [1, 1], 5, [3, 2]),  # no load anywhere
+    ],
+)
+def test_first_regions(
+    load: list[int], least: list[int], chiplets: int, expected: list[int]
+) -> None:
+    assert shared(load, least, chiplets) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 5)), min_size=1, max_size=6),
+    st.integers(0, 40),
+)
+def test_first_regions_use_every_chiplet(clusters: list[tuple[int, int]], spare: int) -> None:
+    load, least = [c[0] for c in clusters], [c[1] for c in clusters]
+    chiplets = sum(least) + spare
+    regions = shared(load, least, chiplets)
+    assert sum(regions) == chiplets
+    assert all(size >= floor for size, floor in zip(regions, least, strict=True))
+    ideal = [chiplets * one / max(1, sum(load)) for one in load]
+    if sum(load) and all(floor <= int(one) for floor, one in zip(least, ideal, strict=True)):
+        # Where no minimum binds, nobody is off by a whole chiplet.
+        assert all(abs(size - one) < 1 for size, one in zip(regions, ideal, strict=True))
+
+
+@st.composite
+def balances(draw: st.DrawFn) -> tuple[LatencyTables, Any]:
+    """A kernel and a start for `balance`: one segment of all layers."""
+    tables = build_tables(read(draw(ANY)))
+    clusters = draw(st.integers(1, min(tables.layers, tables.chiplets)))
+    inner = st.sets(st.integers(1, tables.layers - 1), min_size=clusters - 1, max_size=clusters - 1)
+    cuts = sorted(draw(inner)) if clusters > 1 else []
+    start = np.array([0, *cuts, tables.layers])
+    sums = [tables.weight_bytes[a:b].sum() for a, b in itertools.pairwise(start)]
+    regions = [1] * clusters
+    for _ in range(tables.chiplets - clusters):
+        regions[draw(st.integers(0, clusters - 1))] += 1
+    transition = draw(st.integers(0, tables.layers))
+    return tables, (start, np.array(sums), transition, np.array(regions))
+
+
+@given(balances())
+def test_balancing_never_ends_behind_its_start(drawn: tuple[LatencyTables, Any]) -> None:
+    tables, (start, weights, transition, regions) = drawn
+    kernel, least = make_kernel(tables), np.ones(len(weights), dtype=np.int64)
+    last = tables.layers - 1
+
+    def settle(floor: Any, sizes: Any) -> tuple[int, list[int]]:
+        own, partition = sizes.copy(), np.zeros(tables.layers, dtype=np.int8)
+        args = (start, weights, floor, transition, own, partition)
+        return balance(kernel, 0, last, *args), own.tolist()
+
+    # No cluster can spare a chiplet: nothing moves.
+    before, kept = settle(regions, regions)
+    assert kept == regions.tolist()
+    after, moved = settle(least, regions)
+    assert after <= before
+    assert sum(moved) == sum(kept)
+    assert min(moved) >= 1
+    # The result is a place to stop at: starting there changes nothing.
+    assert settle(least, np.array(moved)) == (after, moved)
+
+
+def test_balancing_moves_to_the_slowest_from_the_fastest() -> None:
+    # 60/2, 10/2 and 10/4: the fastest (2.5, rounded up to 3) gives one: 20, 5, 4. Again: 15, 5, 5.
+    # Now the first of the two 5s gives its spare one: 12, 10, 5; then 10, 10, 10 from the last one;
+    # nobody slower than 10 is left who could spare one... 60/6 = 10 ties with 10/1.
+    kernel = make_kernel(build_tables(read(plain([60, 10, 10], 8))))
+    regions, partition = np.array([2, 2, 4]), np.zeros(3, dtype=np.int8)
+    ones = np.ones(3, dtype=np.int64)
+    beat = balance(kernel, 0, 2, np.arange(4), ones * 0, ones, 0, regions, partition)
+    assert (beat, regions.tolist()) == (10, [6, 1, 1])
+
+
+# --- One segment ---------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_a_segment_s_latency_is_the_oracle_s(data: st.DataObject) -> None:
+    document = data.draw(ANY)
+    tables = build_tables(read(document))
+    first = data.draw(st.integers(0, tables.layers - 1))
+    last = data.draw(st.integers(first, tables.layers - 1))
+    fewest = data.draw(st.integers(1, last - first + 1))
+    most = data.draw(st.integers(fewest, last - first + 1))
+    kernel = make_kernel(tables)
+    latency, start, regions, partition = search_segment(kernel, first, last, fewest, most)
+    if latency == NEVER:
+        return
+    assert fewest <= len(regions) <= most
+    assert regions.sum() == tables.chiplets
+    segment = tuple(
+        oracle.Cluster(
+            int(a), int(b) - 1, int(size), tuple(oracle.PARTITIONS[p] for p in partition[a:b])
+        )
+        for (a, b), size in zip(itertools.pairwise(start), regions, strict=True)
+    )
+    judge = oracle.oracle(document)
+    assert judge.segment_codes(segment) == frozenset()
+    assert latency + tables.load_ps[first, last] == judge.segment_ps(segment)
+
+
+class Reference:
+    """Algorithm 1 on one segment of all layers, read off docs/model.md, section 12.1.
+
+    Exact fractions and the oracle's times; shared with the compiled search are only the loads and
+    the points of the merge table.
+    """
+
+    def __init__(self, document: Json, tables: LatencyTables) -> None:
+        self.judge = oracle.oracle(document)
+        self.package, self.stream = tables.chiplets, tables.stream
+        self.weights, self.capacity = self.judge.times.weights, self.judge.times.capacity
+        self.load = [int(one) for one in tables.load]
+        self.points = [(float(x), float(y)) for x, y in tables.parallelism]
+        self.layers = range(tables.layers)
+
+    def merge_table(self) -> Iterator[list[range]]:
+        """Clusters, from one per layer down to one."""
+
+        def centre(cluster: range) -> tuple[float, float]:
+            loads = [max(1, self.load[layer]) for layer in cluster]
+            x, y = zip(*(self.points[layer] for layer in cluster), strict=True)
+            return np.average(x, weights=loads), np.average(y, weights=loads)
+
+        clusters = [range(layer, layer + 1) for layer in self.layers]
+        while True:
+            yield clusters
+            if len(clusters) == 1:
+                return
+            keys = []
+            for k, (one, other) in enumerate(itertools.pairwise(clusters)):
+                apart = round(math.dist(centre(one), centre(other)) ** 2, 8)
+                keys.append((apart, sum(max(1, self.load[i]) for i in (*one, *other)), k))
+            k = min(keys)[2]
+            merged = range(clusters[k].start, clusters[k + 1].stop)
+            clusters = [*clusters[:k], merged, *clusters[k + 2 :]]
+
+    def least_regions(self, clusters: list[range]) -> list[int]:
+        """Chiplets each cluster cannot do without."""
+        if len(self.layers) == 1:
+            return [self.package]
+        if self.stream:
+            return [1] * len(clusters)
+        weights = [sum(self.weights[i] for i in one) for one in clusters]
+        return [max(1, math.ceil(Fraction(w, self.capacity))) for w in weights]
+
+    def start(self, clusters: list[range], least: list[int]) -> list[int]:
+        """Regions proportional to the loads, by largest remainder."""
+        loads = [sum(self.load[i] for i in one) for one in clusters]
+        entitled = [Fraction(self.package * one, max(1, sum(loads))) for one in loads]
+        sizes = [max(n, int(q)) for n, q in zip(least, entitled, strict=True)]
+        while sum(sizes) != self.package:
+            short = [q - size for q, size in zip(entitled, sizes, strict=True)]
+            if sum(sizes) < self.package:
+                sizes[short.index(max(short))] += 1
+            else:
+                able = [k for k, n in enumerate(least) if sizes[k] > n]
+                sizes[min(able, key=lambda k: (short[k], k))] -= 1  # used at once
+        return sizes
+
+    def segment(
+        self, clusters: list[range], sizes: list[int], transition: int
+    ) -> tuple[oracle.Segment, list[int]]:
+        """Partitions for these regions, and the clusters' times."""
+        built = []
+        for cluster, r in zip(clusters, sizes, strict=True):
+            room = self.capacity * r - sum(self.weights[i] for i in cluster)
+            if self.stream or (len(self.layers) == 1 and r == self.package):
+                room = max(0, room)
+            parts = tuple(
+                oracle.WSP if i < transition and self.weights[i] * (r - 1) <= room else oracle.ISP
+                for i in cluster
+            )
+            built.append(oracle.Cluster(cluster[0], cluster[-1], r, parts))
+        segment = tuple(built)
+        return segment, [times.time_ps for times in self.judge.cluster_times(segment)]
+
+    def balanced(
+        self, clusters: list[range], least: list[int], sizes: list[int], transition: int
+    ) -> oracle.Segment:
+        """Move chiplets while it helps."""
+        segment, times = self.segment(clusters, sizes, transition)
+        dram = self.judge.times.segment_dram_ps(0, self.layers[-1])
+        while max(times) > dram:
+            slow = times.index(max(times))
+            able = [k for k, n in enumerate(least) if sizes[k] > n]
+            giver = min(able, key=lambda k: (times[k], k), default=slow)  # used at once
+            if giver == slow:
+                break
+            moved = [size + (k == slow) - (k == giver) for k, size in enumerate(sizes)]
+            tried, tried_times = self.segment(clusters, moved, transition)
+            worth = [(max(one), one.count(max(one))) for one in (tried_times, times)]
+            if worth[0] >= worth[1]:
+                break
+            sizes, segment, times = moved, tried, tried_times
+        return segment
+
+    def best(self) -> int | None:
+        """Least latency in ps, None if no number of clusters fits."""
+        found = []
+        for clusters in self.merge_table():
+            least = self.least_regions(clusters)
+            if sum(least) <= self.package:
+                sizes = self.start(clusters, least)
+                for transition in range(len(self.layers) + 1):
+                    segment = self.balanced(clusters, least, sizes, transition)
+                    found.append(self.judge.segment_ps(segment))
+        return min(found, default=None)
+
+
+@given(ANY)
+def test_search_follows_the_algorithm(document: Json) -> None:
+    result = run(document, "scope", "single")
+    assert result.objective_ps == Reference(document, build_tables(read(document))).best()
+
+
+# --- Whole networks ------------------------------------------------------------------------------
+
+
+@given(ANY, st.sampled_from(SOLVERS), CHOICES)
+@settings(max_examples=150)
+def test_schedules_are_valid_and_cost_what_they_claim(
+    document: Json, solver: str, segments: str
+) -> None:
+    result = run(document, solver, segments)
+    if result.schedule is None:
+        assert result.status is Status.INFEASIBLE
+        assert result.explanation
+        return
+    schedule = json.loads(result.schedule.to_json())
+    assert oracle.violations(document, schedule) == []
+    assert oracle.objective_ps(document, schedule) == result.objective_ps
+    assert result.bound_ps is not None
+    assert result.objective_ps is not None
+    assert result.bound_ps <= result.objective_ps
+    # Asking for exactly these segments gives the same schedule again.
+    starts = tuple(segment.first_layer for segment in result.schedule.segments)
+    if solver != "pipeline":
+        assert run(document, solver, starts).objective_ps == result.objective_ps
+
+
+def objective(document: Json, solver: str, segments: Any = "balanced") -> float:
+    found = run(document, solver, segments).objective_ps
+    return math.inf if found is None else found
+
+
+@given(ANY)
+def test_more_freedom_never_hurts(document: Json) -> None:
+    found = {
+        (solver, segments): objective(document, solver, segments)
+        for solver in SOLVERS
+        for segments in ("single", "balanced", "dp")
+    }
+    for segments in ("single", "balanced", "dp"):
+        for baseline in ("sequential", "segmented"):
+            assert found["scope", segments] <= found[baseline, segments]
+        assert found["scope", segments] <= found["pipeline", segments]
+        assert found["pipeline", segments] == found["segmented", "single"]
+    for solver in ("scope", "sequential", "segmented"):
+        assert found[solver, "dp"] <= found[solver, "balanced"] <= found[solver, "single"]
+
+
+@given(ANY.filter(lambda document: layers_of(document) <= 5), st.sampled_from(SOLVERS[:2]))
+@settings(max_examples=40)
+def test_dp_finds_the_best_of_all_cuts(document: Json, solver: str) -> None:
+    layers = range(1, layers_of(document))
+    cuts = [
+        (0, *inner) for n in range(len(layers) + 1) for inner in itertools.combinations(layers, n)
+    ]
+    every = [objective(document, solver, starts) for starts in cuts]
+    assert objective(document, solver, "dp") == min(every)
+
+
+def layers_of(document: Json) -> int:
+    source = document.get("tables") or document["network"]
+    return len(source["layers"])
+
+
+@given(ANY, st.sampled_from(SOLVERS))
+@settings(max_examples=30)
+def test_scope_is_no_better_than_the_optimum(document: Json, solver: str) -> None:
+    assume(layers_of(document) <= 3)
+    assume(read(document).chiplets <= 4)
+    best = oracle.best(document)
+    found = objective(document, solver, "dp")
+    assert best is not None or found == math.inf
+    assert best is None or best[1] <= found
+
+
+@given(ANY, st.sampled_from(SOLVERS), CHOICES)
+@settings(max_examples=30)
+def test_equal_input_gives_equal_output(document: Json, solver: str, segments: str) -> None:
+    first, second = (run(document, solver, segments) for _ in range(2))
+    assert first.schedule == second.schedule
+    assert (first.objective_ps, first.bound_ps) == (second.objective_ps, second.bound_ps)
+    numbers = [[(p.objective_ps, p.bound_ps) for p in one.trajectory] for one in (first, second)]
+    assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_network_of_the_paper(solver: str) -> None:
+    instance = paper_instance("resnet18", 32)
+    result = solve(instance, solver)
+    assert result.schedule is not None
+    document, schedule = json.loads(instance.to_json()), json.loads(result.schedule.to_json())
+    assert oracle.violations(document, schedule) == []
+    assert oracle.objective_ps(document, schedule) == result.objective_ps
+
+
+# --- Segments ------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), min_size=1, max_size=7),
+    st.integers(1, 7),
+    st.integers(1, 12),
+    st.sampled_from(["forbid", "stream"]),
+)
+def test_balanced_cuts_are_the_best_of_all(
+    layers: list[tuple[int, int]], count: int, buffer: int, overflow: str
+) -> None:
+    load, weights = [one[0] for one in layers], [one[1] for one in layers]
+    document = plain(load, 2, weights, buffer, overflow=overflow)
+    every = []
+    for inner in itertools.combinations(range(1, len(load)), count - 1):
+        starts, ends = [0, *inner], [*inner, len(load)]
+        pairs = list(zip(starts, ends, strict=True))
+        sums = [sum(load[i:j]) for i, j in pairs]
+        fits = overflow == "stream" or all(
+            j == i + 1 or sum(weights[i:j]) <= 2 * buffer for i, j in pairs
+        )
+        if fits:
+            key = (max(sums), sum(one**2 for one in sums), starts[::-1])
+            every.append((key, tuple(starts)))
+    expected = min(every)[1] if every else None
+    assert balanced_cuts(build_tables(read(document)), count) == expected
+
+
+def test_a_fixed_number_of_segments() -> None:
+    document = plain([4, 1, 1, 4, 1, 1], 3)
+    for count in range(1, 7):
+        result = run(document, "scope", count)
+        assert result.schedule is not None
+        assert len(result.schedule.segments) == count
+        if count == 2:
+            assert [segment.first_layer for segment in result.schedule.segments] == [0, 3]
+
+
+def test_segments_given_by_their_first_layers() -> None:
+    result = run(plain([4, 1, 1, 4, 1, 1], 6), "scope", (0, 1, 5))
+    assert result.schedule is not None
+    assert [segment.first_layer for segment in result.schedule.segments] == [0, 1, 5]
+    assert result.options["segments"] == [0, 1, 5]
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        (0, "found 0; allowed 1 to 3"),
+        (4, "found 4; allowed 1 to 3"),
+        ((1, 2), "must start with 0"),
+        ((0, 2, 2), "increase"),
+        ((0, 3), "below 3"),
+        ((), "must start with 0"),
+    ],
+)
+def test_impossible_segments(segments: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(plain([1, 1, 1], 2), "scope", segments)
+
+
+# --- Nothing found -------------------------------------------------------------------------------
+
+
+def test_more_layers_than_chiplets_is_explained() -> None:
+    result = run(plain([1, 2, 3], 2), "pipeline")
+    assert (result.status, result.schedule, result.objective_ps) == (Status.INFEASIBLE, None, None)
+    assert len(result.explanation) == 1
+    assert "needs 3 chiplets, there are 2" in result.explanation[0]
+    assert "segmented" in result.explanation[0]
+
+
+def test_too_many_weights_for_one_segment_are_explained() -> None:
+    document = plain([1, 2], 2, weights=[7, 30], buffer=10)
+    for solver in ("scope", "pipeline"):
+        result = run(document, solver, "single")
+        assert result.status is Status.INFEASIBLE
+        (reason,) = result.explanation
+        for part in ("37 bytes", "20 bytes", "by 17", "layer 1 (l1, 30 bytes)", "stream"):
+            assert part in reason
+    # Two segments of one layer each pass their weights through; refetching keeps one segment.
+    assert run(document, "scope").status is not Status.INFEASIBLE
+    streamed = {**document, "overflow": "stream"}
+    assert run(streamed, "scope", "single").status is not Status.INFEASIBLE
+
+
+def test_segments_that_do_not_fit_are_explained() -> None:
+    result = run(plain([1, 2, 3], 2, weights=[7, 30, 1], buffer=10), "scope", (0, 2))
+    assert result.status is Status.INFEASIBLE
+    assert "finds no feasible schedule for segments = (0, 2)" in result.explanation[0]
+
+
+# --- Side constraints ----------------------------------------------------------------------------
+
+
+@st.composite
+def constrained(draw: st.DrawFn) -> Json:
+    """Instances with those constraints that the searches honour."""
+    document = draw(ANY)
+    layers = layers_of(document)
+    chosen: Json = {}
+    if draw(st.booleans()):
+        chosen["min_clusters"] = draw(st.integers(1, layers))
+    if draw(st.booleans()):
+        chosen["max_clusters"] = draw(st.integers(chosen.get("min_clusters", 1), layers))
+    if draw(st.booleans()):
+        chosen["fixed_segments"] = [0, *(i for i in range(1, layers) if draw(st.booleans()))]
+    return {**document, "constraints": chosen}
+
+
+@given(constrained(), st.sampled_from(["scope", "sequential", "segmented"]))
+def test_constraints_are_honoured(document: Json, solver: str) -> None:
+    result = run(document, solver, "dp")
+    if result.schedule is not None:
+        assert oracle.violations(document, json.loads(result.schedule.to_json())) == []
+
+
+def test_bounds_on_the_number_of_clusters() -> None:
+    # Without transfers merging costs nothing but the rounding of shares; one cluster is quickest.
+    document = plain([12, 12, 12, 12], 4)
+    counts = {}
+    for limits in ({}, {"min_clusters": 2}, {"min_clusters": 3, "max_clusters": 3}):
+        result = run({**document, "constraints": limits}, "scope", "single")
+        assert result.schedule is not None
+        counts[tuple(limits)] = len(result.schedule.segments[0].clusters)
+    assert counts == {(): 1, ("min_clusters",): 2, ("min_clusters", "max_clusters"): 3}
+    impossible = {**document, "constraints": {"min_clusters": 2}}
+    assert run(impossible, "sequential").status is Status.INFEASIBLE
+
+
+def test_segments_that_contradict_the_instance_s() -> None:
+    document = plain([1, 1, 1], 2, constraints={"fixed_segments": [0, 1]})
+    expected = partial(pytest.raises, InputError, match=r"contradicts fixed_segments = \[0, 1\]")
+    for segments in ("single", 2, (0, 2)):
+        with expected():
+            run(document, "scope", segments)
+    assert run(document, "scope", (0, 1)).objective_ps == run(document, "scope").objective_ps
+
+
+def test_constraints_a_search_does_not_honour_are_refused() -> None:
+    document = plain([1, 1, 1], 2, constraints={"max_region": 1, "max_clusters": 2})
+    with pytest.raises(InputError) as refusal:
+        run(document, "scope")
+    (problem,) = refusal.value.problems  # which other solvers do is not for this test to know
+    assert problem.startswith("solver 'scope' does not honour max_region; ")
