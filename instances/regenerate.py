@@ -132,8 +132,8 @@ def tiny_skip() -> Instance:
     return Instance(
         name="tiny-skip",
         description=(
-            "A residual addition: the skip edge from layer 0 to layer 2 crosses the border of the two "
-            "clusters of the best schedule, which mixes ISP and WSP."
+            "A residual addition: the skip edge from layer 0 to layer 2 crosses the border of "
+            "the two clusters of the best schedule, which mixes ISP and WSP."
         ),
         samples=16,
         network=network("tiny-skip", layers, edges=chain(layers, skips=((0, 2),))),
@@ -155,9 +155,10 @@ def tiny_projection() -> Instance:
     return Instance(
         name="tiny-projection",
         description=(
-            "A projection shortcut: layers 1 and 2 are consecutive but no edge joins them. The NoP has "
-            "a quarter of the usual bandwidth. The best schedule has two segments, one of them with "
-            "two clusters; skip edges cross clusters and segments, and chiplets stay idle."
+            "A projection shortcut: layers 1 and 2 are consecutive but no edge joins them. The "
+            "NoP has a quarter of the usual bandwidth. The best schedule has two segments, one "
+            "of them with two clusters; skip edges cross clusters and segments, and chiplets "
+            "stay idle."
         ),
         samples=16,
         network=network("tiny-projection", layers, edges=[*edges, (3, 4, sizes[3])]),
@@ -176,8 +177,9 @@ def tiny_oversized() -> Instance:
     return Instance(
         name="tiny-oversized",
         description=(
-            "Layer 2 is larger than all weight buffers together, so it is alone in its segment, on the "
-            "whole package. The best schedule has three segments, the first with two clusters."
+            "Layer 2 is larger than all weight buffers together, so it is alone in its segment, "
+            "on the whole package. The best schedule has three segments, the first with two "
+            "clusters."
         ),
         samples=8,
         network=network("tiny-oversized", layers, edges=chain(layers)),
@@ -197,8 +199,9 @@ def tiny_stream() -> Instance:
     return Instance(
         name="tiny-stream",
         description=(
-            "Overflow policy stream: weights that do not fit are fetched for every sample. In the best "
-            "schedule a cluster of two layers has 2048 bytes too many, in the second of three segments."
+            "Overflow policy stream: weights that do not fit are fetched for every sample. In "
+            "the best schedule a cluster of two layers has 2048 bytes too many, in the second "
+            "of three segments."
         ),
         samples=32,
         overflow="stream",
@@ -219,8 +222,8 @@ def tiny_depthwise() -> Instance:
     return Instance(
         name="tiny-depthwise",
         description=(
-            "Grouped convolutions, one of them depthwise: ISP splits whole groups first, then channels "
-            "within a group. The best schedule mixes ISP and WSP and has two segments."
+            "Grouped convolutions, one of them depthwise: ISP splits whole groups first, then "
+            "channels within a group. The best schedule mixes ISP and WSP and has two segments."
         ),
         samples=16,
         network=network("tiny-depthwise", layers, edges=chain(layers)),
@@ -245,8 +248,9 @@ def tiny_attention() -> Instance:
     return Instance(
         name="tiny-attention",
         description=(
-            "An attention block with four heads: products of two activations have no weights, and two "
-            "layers read different parts of one output. The best schedule has three clusters."
+            "An attention block with four heads: products of two activations have no weights, "
+            "and two layers read different parts of one output. The best schedule has three "
+            "clusters."
         ),
         samples=16,
         network=network(
@@ -310,21 +314,24 @@ def tiny_tables() -> Instance:
             "output_ps": 12,
         },
     ]
-    skip = {"from": 0, "to": 2, "send_ps": [20, 12, 9, 7], "write_ps": 45, "read_ps": 40}
+    skip = {"from": 0, "to": 2, "send_ps": [20, 12, 9, 7], "write_ps": 45, "read_ps": 45}
     whole["edges"] = [skip]
-    # Segment [i, j] reads and writes: its two ends, and the skip edge if it crosses one of them.
+    # Every DRAM transfer takes 10 ps, and 1 ps per byte; a segment's traffic is one transfer of
+    # what crosses its two ends, the skip edge included.
     whole["segment_dram_ps"] = [
-        [110, 85, 40, 22],
-        [0, 130, 120, 70],
-        [0, 0, 100, 70],
+        [120, 100, 45, 27],
+        [0, 110, 125, 107],
+        [0, 0, 105, 87],
         [0, 0, 0, 32],
     ]
     whole["load_ps"] = [[70, 160, 310, 350], [0, 100, 250, 290], [0, 0, 160, 200], [0, 0, 0, 50]]
+    whole["dram_latency_ps"] = 10
+    whole["stream_fs_per_byte"] = [4000, 2000, 1334, 1000]
     return Instance(
         name="tiny-tables",
         description=(
-            "Explicit latency tables with a skip edge, in numbers small enough to follow by hand. The best "
-            "schedule has two clusters and mixes ISP and WSP."
+            "Explicit latency tables with a skip edge, in numbers small enough to follow by "
+            "hand. The best schedule has two clusters and mixes ISP and WSP."
         ),
         samples=10,
         tables=ExplicitTables.model_validate_json(json.dumps(whole)),
@@ -348,8 +355,9 @@ def tiny_constraints() -> Instance:
     return Instance(
         name="tiny-constraints",
         description=(
-            "Every kind of side constraint, on the network and package of tiny-skip. The energy budget "
-            "makes the best schedule slower; without the others it would be faster still."
+            "Every kind of side constraint, on the network and package of tiny-skip. The energy "
+            "budget makes the best schedule slower; without the others it would be faster "
+            "still."
         ),
         samples=16,
         network=free.network,

@@ -46,11 +46,21 @@ class SolveOptions:
     """Options common to solvers.
 
     ``segments``: see `SegmentChoice`, None for the solver's own choice. ``time_limit_s``: wall
-    time after which the solver returns the best it has, None for no limit.
+    time after which the solver returns the best it has, None for no limit. The others are refused
+    by solvers that do not list them: ``seed`` of all randomness; ``iterations``, a budget that,
+    unlike time, makes runs repeatable; ``warm_start``, a schedule to begin with.
     """
 
     segments: SegmentChoice | None = None
     time_limit_s: float | None = None
+    seed: int | None = None
+    iterations: int | None = None
+    warm_start: Schedule | None = None
+
+    def given(self) -> frozenset[str]:
+        """Names of the solver-specific options that are set."""
+        names = ("seed", "iterations", "warm_start")
+        return frozenset(name for name in names if getattr(self, name) is not None)
 
 
 class Solver(Protocol):
@@ -67,6 +77,8 @@ class Solver(Protocol):
     """Whether a completed run proves optimality."""
     constraints: frozenset[str]
     """Side constraints (fields of `Constraints`) it honours."""
+    options: frozenset[str]
+    """Solver-specific options (see `SolveOptions`) it uses."""
 
     def run(
         self,
@@ -212,7 +224,7 @@ def solve(
     began = time.perf_counter()
     options = options or SolveOptions()
     chosen = load_solver(solver) if isinstance(solver, str) else solver
-    _refuse_unsupported(instance, chosen)
+    _refuse_unsupported(instance, chosen, options)
     check_segments(options.segments, len(instance.layer_names))
     tables = build_tables(instance)
     built = time.perf_counter()
@@ -244,7 +256,12 @@ def check_segments(segments: SegmentChoice | None, layers: int) -> None:
             raise InputError("segments", [problem])
 
 
-def _refuse_unsupported(instance: Instance, solver: Solver) -> None:
+def _refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions) -> None:
+    unused = sorted(options.given() - solver.options)
+    if unused:
+        used = ", ".join(sorted(solver.options)) or "none"
+        problems = [f"solver {solver.name!r} does not use it; it uses: {used}"]
+        raise InputError(f"--{unused[0].replace('_', '-')}", problems)
     missing = sorted(instance.constraints.active() - solver.constraints)
     if missing:
         able = []
@@ -318,6 +335,7 @@ def _result(
         options={
             "segments": list(segments) if isinstance(segments, tuple) else segments,
             "time_limit_s": options.time_limit_s,
+            **{name: _recorded(getattr(options, name)) for name in sorted(options.given())},
         },
         status=status,
         stop_reason=monitor.stop_reason,
@@ -344,3 +362,8 @@ def _result(
         schedule=schedule,
         versions=versions(),
     )
+
+
+def _recorded(value: int | Schedule) -> int | dict[str, str]:
+    """An option as results keep it: a warm start by its content's digest."""
+    return {"sha256": value.content_digest()} if isinstance(value, Schedule) else value

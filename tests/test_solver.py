@@ -65,6 +65,7 @@ class Scripted:
     summary = "for tests"
     exact = False
     constraints: ClassVar[frozenset[str]] = frozenset()
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, act: Callable[[Monitor, SolveOptions], None]) -> None:
         self._act = act
@@ -124,6 +125,7 @@ class OneCluster:
     summary = "everything on one chiplet"
     exact = False
     constraints = frozenset({"max_region"})
+    options = frozenset()
 
     def run(self, instance, tables, options, monitor):
         layers = tables.layers

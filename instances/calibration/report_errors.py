@@ -50,7 +50,7 @@ TITLES = {
 class Errors(NamedTuple):
     """Summary of relative errors."""
 
-    count: int
+    number: int
     median: float
     mean: float
     p90: float
@@ -70,7 +70,7 @@ class Errors(NamedTuple):
     def cells(self) -> list[str]:
         """Table cells, errors in percent."""
         values = (self.median, self.mean, self.p90, self.p95)
-        return [str(self.count), *(f"{100 * x:.1f}" for x in values), signed_percent(self.worst)]
+        return [str(self.number), *(f"{100 * x:.1f}" for x in values), signed_percent(self.worst)]
 
 
 def signed_percent(value: float) -> str:
@@ -169,7 +169,9 @@ def halo_s_per_byte(rows: int, cols: int) -> NDArray[np.float64]:
     tables = build_tables(Instance(name="halo", network=network, package=package))
     halo_bytes = layer_shape(layers[1], package).halo_bytes
     seconds = tables.within_ps[0, WSP, WSP] / 1e12
-    return np.divide(seconds, halo_bytes, out=np.zeros(len(seconds)), where=halo_bytes > 0)
+    per_byte: NDArray[np.float64] = np.zeros(len(seconds))
+    np.divide(seconds, halo_bytes, out=per_byte, where=halo_bytes > 0)
+    return per_byte
 
 
 class Series(NamedTuple):
@@ -492,11 +494,12 @@ def report() -> str:
         "most 80 KiB on the most loaded link. All-to-all is the same simulation as\nall-gather "
         "(the volume counts $r$ times), so both have the same errors.",
         nop_slopes(series),
-        f"The fitted fixed part of a transfer, which the model leaves out, is {fixed}.",
+        "The fitted fixed part of a transfer, which the model leaves out, has the median\n"
+        f"{fixed}.",
         "**NoP, whole transfers**, the fixed part included, by the bytes on the most loaded link:",
         nop_totals(series),
-        "**Into ISP**: the model sends one copy and lets the receivers gather it, instead of sending "
-        "$r'$ unicast copies. Its\ntime over the simulated time of the copies has the median "
+        "**Into ISP**: the model sends one copy and lets the receivers gather it, instead of "
+        "sending $r'$ unicast copies. Its\ntime over the simulated time of the copies: median "
         f"{middle} (5th percentile {low}, 95th {high}); it is below 1 in\n{cheaper} of the series "
         "with $r' > 1$. The copies are the same simulation as region to region.",
         "**NoP, the separable form**: $\\sigma(r) + \\rho(r')$ against the exact mean counts "

@@ -7,16 +7,19 @@ arithmetic is in integers, so a completed run proves the optimum, not an approxi
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from scope_opt.bounds import best_rest, segment_bounds
+from scope_opt.bounds import best_rest, latency_bound, segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
+from scope_opt.instance import Constraints
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.search.prover import Found, Prover, Stopped, make_space
-from scope_opt.search.scope import ScopeSolver
+from scope_opt.search.scope import ScopeSolver, SegmentedSolver
+from scope_opt.search.segmentation import balanced_cuts
 from scope_opt.solver import Monitor, SolveOptions
 from scope_opt.tables import LIMIT
 
@@ -38,7 +41,8 @@ class Cut:
     """Best schedules of prefixes of a network, for given numbers of segments or any number.
 
     ``value[n, e]`` is the least latency found for layers ``0..e-1`` in ``n`` segments (in any
-    number: a single row). Segments may start only at layers in ``starts``, if given.
+    number: a single row). ``allowed[a, b]`` says whether ``a..b`` may be a segment: all of them,
+    or exactly those between consecutive ``starts``.
     """
 
     def __init__(self, layers: int, count: int | None, starts: Sequence[int] | None) -> None:
@@ -46,30 +50,28 @@ class Cut:
         self.value = np.full((1 if count is None else count + 1, layers + 1), LIMIT, np.int64)
         self.value[0, 0] = 0
         self._last: dict[tuple[int, int], tuple[int, Segment]] = {}
-        self._layers = layers
-        self.open = np.ones(layers + 1, dtype=np.bool_)
+        self.allowed = np.triu(np.ones((layers, layers), dtype=np.bool_))
         if starts is not None:
-            self.open[:] = False
-            self.open[[*starts, layers]] = True
+            self.allowed[:] = False
+            for first, following in pairwise((*starts, layers)):
+                self.allowed[first, following - 1] = True
 
-    def _rows(self, before: bool) -> slice:
-        if self.count is None:
-            return slice(None)
-        return slice(0, self.count) if before else slice(1, self.count + 1)
+    @property
+    def best(self) -> int:
+        """Least latency of a complete schedule, `LIMIT` if none was found."""
+        return int(self.value[-1, -1])
 
-    def budgets(self, last: int, most: Ints) -> Ints:
+    def budgets(self, last: int, most: int) -> Ints:
         """What a segment ``[a, last]`` must cost less than to matter; 0 where it cannot.
 
-        ``most``, per row of ``value``, bounds the useful latency of the layers up to ``last``.
+        ``most`` bounds the useful latency of the layers up to ``last``.
         """
-        target = np.minimum(self.value[:, last + 1], most)[self._rows(before=False)]
-        prefix = self.value[self._rows(before=True), : last + 1]
-        room = np.where(prefix < LIMIT, target[:, None] - prefix, 0)
-        best: Ints = np.maximum(room.max(axis=0), 0)
-        best[~self.open[: last + 1]] = 0
-        if not self.open[last + 1]:
-            best[:] = 0
-        return best
+        prefix = self.value if self.count is None else self.value[:-1]
+        target = self.value if self.count is None else self.value[1:]
+        room = np.minimum(target[:, last + 1], most)[:, None] - prefix[:, : last + 1]
+        room[prefix[:, : last + 1] >= LIMIT] = 0
+        best: Ints = np.where(self.allowed[: last + 1, last], room.max(axis=0), 0)
+        return np.maximum(best, 0)
 
     def add(self, first: int, last: int, found: Found) -> None:
         """Use a segment wherever it improves a prefix."""
@@ -82,12 +84,11 @@ class Cut:
                 self.value[row, last + 1] = total
                 self._last[row, last + 1] = (first, found.segment)
 
-    def segments(self) -> tuple[int, tuple[Segment, ...]] | None:
-        """The best complete schedule and its latency."""
-        row, end = len(self.value) - 1, self._layers
-        total = int(self.value[row, end])
-        if total >= LIMIT:
+    def segments(self, row: int, end: int) -> tuple[int, tuple[Segment, ...]] | None:
+        """The schedule behind ``value[row, end]``, with that value."""
+        if row < 0 or self.value[row, end] >= LIMIT:
             return None
+        total = int(self.value[row, end])
         chosen: list[Segment] = []
         while end > 0:
             end, segment = self._last[row, end]
@@ -114,9 +115,12 @@ class ExactSolver:
             "fixed_segments",
         }
     )
+    options: ClassVar[frozenset[str]] = frozenset({"warm_start"})
+    heuristic: ClassVar[type[ScopeSolver]] = SegmentedSolver
+    """Quick search of schedules that the solver admits, to begin with."""
 
     def space(self, instance: Instance, tables: LatencyTables) -> Space:
-        """Schedules searched; restrictions of this solver override it."""
+        """Schedules that are searched."""
         return make_space(instance.constraints, tables.layers, tables.chiplets)
 
     def cluster_counts(self, instance: Instance, tables: LatencyTables) -> tuple[int, int]:
@@ -124,15 +128,9 @@ class ExactSolver:
         limits = instance.constraints
         return limits.min_clusters or 1, limits.max_clusters or tables.layers
 
-    def start(
-        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
-    ) -> tuple[int, tuple[Segment, ...]] | None:
-        """A schedule to begin with, from the paper's search."""
-        inner = Monitor(parent=monitor)
-        method = "balanced" if choice == "dp" else choice
-        free = instance.model_copy(update={"constraints": type(instance.constraints)()})
-        ScopeSolver().run(free, tables, SolveOptions(segments=method), inner)
-        return _admitted(instance, tables, inner)
+    def segment_choice(self, choice: SegmentChoice) -> SegmentChoice:
+        """Segmentation used when asked for ``choice``."""
+        return choice
 
     def run(
         self,
@@ -141,37 +139,79 @@ class ExactSolver:
         options: SolveOptions,
         monitor: Monitor,
     ) -> None:
-        """Search; see `scope_opt.solver.Solver`."""
-        choice = options.segments if options.segments is not None else "dp"
+        """Search; see `scope_opt.solver.Solver`.
+
+        With segments ``balanced`` each balanced cut is solved to its optimum, which says nothing
+        about other cuts: the bound reported is the simple one.
+        """
+        choice = self.segment_choice(options.segments or "dp")
         fixed = instance.constraints.fixed_segments
         if fixed is not None:
             if choice not in ("balanced", "dp", fixed):
                 raise InputError("segments", [f"contradicts fixed_segments = {list(fixed)}"])
             choice = fixed
-        count: int | None = None
-        starts: tuple[int, ...] | None = None
-        if choice == "single":
-            count, starts = 1, (0,)
-        elif isinstance(choice, tuple):
-            count, starts = len(choice), choice
-        elif isinstance(choice, int):
-            count = choice
-        begin = self.start(instance, tables, choice, monitor)
-        if begin is not None:
-            monitor.improve(*begin)
-        search = NetworkProof(self, instance, tables, Cut(tables.layers, count, starts), monitor)
         try:
-            search.run()
-        except Stopped:
-            monitor.raise_bound(search.bound())
+            if choice == "balanced":
+                monitor.raise_bound(min(latency_bound(tables), LIMIT - 1))
+                for count in range(1, tables.layers + 1):
+                    monitor.report(f"{count} balanced segments", count / tables.layers)
+                    cuts = balanced_cuts(tables, count)
+                    if cuts is not None:
+                        self._prove(instance, tables, options, cuts, monitor)
+                return
+            bound = self._prove(instance, tables, options, choice, monitor)
+        except Stopped as stopped:
+            if choice != "balanced" and stopped.bound_ps is not None:
+                monitor.raise_bound(stopped.bound_ps)
             return
-        whole = search.cut.segments()
-        if whole is not None:
-            monitor.improve(*whole)
         if monitor.objective_ps is None:
             monitor.prove_infeasible(["no schedule meets the weight capacity and side constraints"])
         else:
-            monitor.raise_bound(monitor.objective_ps)
+            monitor.raise_bound(bound)
+
+    def _prove(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        choice: SegmentChoice,
+        monitor: Monitor,
+    ) -> int:
+        """Best schedule for one choice of segments; returns the bound. Raises `Stopped`."""
+        count: int | None = None
+        starts: tuple[int, ...] | None = None
+        if choice == "single":
+            choice = (0,)
+        if isinstance(choice, tuple):
+            count, starts = len(choice), choice
+        elif isinstance(choice, int):
+            count = choice
+        candidates = []
+        if options.warm_start is not None:
+            candidates.append(options.warm_start.segments)
+        quick = Monitor(parent=monitor)
+        free = instance.model_copy(update={"constraints": Constraints()})
+        method = SolveOptions(segments="balanced" if choice == "dp" else choice)
+        self.heuristic().run(free, tables, method, quick)
+        if quick.segments is not None:
+            candidates.append(quick.segments)
+        begin: list[Found] = []
+        for segments in candidates:
+            firsts = tuple(segment.first_layer for segment in segments)
+            if starts in (None, firsts) and count in (None, len(firsts)):
+                begin = min(begin, _admitted(instance, tables, segments), key=_total)
+        if begin:
+            monitor.improve(_total(begin), [found.segment for found in begin])
+        proof = NetworkProof(
+            tables,
+            self.space(instance, tables),
+            self.cluster_counts(instance, tables),
+            Cut(tables.layers, count, starts),
+            begin,
+            monitor,
+        )
+        proof.run()
+        return proof.bound()
 
 
 class NetworkProof:
@@ -179,36 +219,36 @@ class NetworkProof:
 
     def __init__(
         self,
-        solver: ExactSolver,
-        instance: Instance,
         tables: LatencyTables,
+        space: Space,
+        clusters: tuple[int, int],
         cut: Cut,
+        begin: Sequence[Found],
         monitor: Monitor,
     ) -> None:
-        self.tables, self.cut, self.monitor = tables, cut, monitor
-        self._lower = segment_bounds(tables)
-        self._lower[~cut.open[:-1]] = LIMIT
-        self._lower[:, ~cut.open[1:]] = LIMIT
-        self._lower = np.triu(self._lower)
+        """``begin``: the segments of a schedule that is known, empty if there is none."""
+        self.cut = cut
+        self._tables, self._monitor = tables, monitor
+        lower = segment_bounds(tables)
+        lower[~cut.allowed] = LIMIT
+        self._lower = np.triu(lower)
         self._rest = best_rest(self._lower)
         self._done = 0
-        self._most = LIMIT if monitor.objective_ps is None else monitor.objective_ps
-        self._prover = Prover(
-            tables,
-            solver.space(instance, tables),
-            solver.cluster_counts(instance, tables),
-            self._largest_beat(),
-            monitor,
-        )
+        self._begin = list(begin)
+        self._most = _total(begin)
+        self._prover = Prover(tables, space, clusters, self._largest_beat(), monitor)
 
     def run(self) -> None:
-        """Settle every last layer in turn; raises `Stopped` when asked to stop."""
-        layers = self.tables.layers
-        self.monitor.raise_bound(self.bound())
-        for last in range(layers):
-            self.monitor.report(f"layer {last + 1} of {layers}", last / layers)
-            self._settle(last)
-            self._done = last + 1
+        """Settle every last layer in turn; raises `Stopped`, with the bound so far."""
+        layers = self._tables.layers
+        self._monitor.raise_bound(self.bound())
+        try:
+            for last in range(layers):
+                self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
+                self._settle(last)
+                self._done = last + 1
+        except Stopped:
+            raise Stopped(self.bound()) from None
 
     def bound(self) -> int:
         """Lower bound on every schedule that is valid at any time.
@@ -216,18 +256,18 @@ class NetworkProof:
         A schedule continues one of the settled prefixes with a segment that ends later, and costs
         no less than the bounds of that segment and of the rest.
         """
-        done = self._done
+        done, tables = self._done, self._tables
+        if done == tables.layers:
+            return min(self._most, self.cut.best)
         prefix = self.cut.value.min(axis=0)[: done + 1, None]
-        if done == self.tables.layers:
-            return min(self._most, int(prefix[-1, 0]))
         ways = prefix + self._lower[: done + 1, done:] + self._rest[None, done + 1 :]
         return min(self._most, int(ways.min()))
 
     def _largest_beat(self) -> int:
         """No segment of a better schedule has a larger beat."""
         if self._most < LIMIT:
-            return self._most // self.tables.samples
-        tables = self.tables
+            return self._most // self._tables.samples
+        tables = self._tables
         stream = int(tables.stream_fs_per_byte.max()) * int(tables.weight_bytes.sum()) // 1000
         total = stream + tables.layers * tables.dram_latency_ps
         for part in (tables.compute_ps, tables.gather_ps, tables.within_ps, tables.send_ps):
@@ -239,35 +279,92 @@ class NetworkProof:
         return max(total, int(tables.segment_dram_ps.max()))
 
     def _settle(self, last: int) -> None:
-        tables, cut = self.tables, self.cut
-        useful = np.full(len(cut.value), self._most - int(self._rest[last + 1]), dtype=np.int64)
+        tables, cut = self._tables, self.cut
+        useful = self._most - int(self._rest[last + 1])
 
         def budgets() -> Ints:
             return cut.budgets(last, useful)
 
         def improve(first: int, found: Found) -> None:
             cut.add(first, last, found)
-            whole = cut.segments() if last == tables.layers - 1 else None
-            if whole is not None:
-                self.monitor.improve(*whole)
+            if last == tables.layers - 1:
+                self._report(last)
 
         alone = self._prover.whole_package(last)
         if alone is not None and alone.cost < budgets()[last]:
             improve(last, alone)
-        load = tables.load_ps[: last + 1, last]
-        least = (self._lower[: last + 1, last] - load) // tables.samples
-        if not (budgets() > self._lower[: last + 1, last]).any():
-            return
-        self._prover.settle(self._prover.segments_ending_at(last), least, budgets, improve)
+        if (budgets() > self._lower[: last + 1, last]).any():
+            load = tables.load_ps[: last + 1, last]
+            least = (self._lower[: last + 1, last] - load) // tables.samples
+            segments = self._prover.segments_ending_at(last)
+            self._prover.settle(segments, least, budgets, improve)
+        self._report(last)
+
+    def _report(self, last: int) -> None:
+        """Report the best way to the end of ``last``, completed by the first schedule's rest."""
+        row = len(self.cut.value) - 1
+        after = [found for found in self._begin if found.segment.first_layer > last]
+        if last < self._tables.layers - 1:
+            if not after or after[0].segment.first_layer != last + 1:
+                return
+            row = row if self.cut.count is None else row - len(after)
+        before = self.cut.segments(row, last + 1)
+        if before is not None:
+            total, segments = before
+            total += sum(found.cost for found in after)
+            self._monitor.improve(total, [*segments, *(found.segment for found in after)])
+
+
+def prove_segment(
+    tables: LatencyTables,
+    space: Space,
+    clusters: tuple[int, int],
+    ends: tuple[int, int],
+    budget_ps: int,
+    monitor: Monitor,
+) -> Found | None:
+    """Best schedule of the segment ``ends`` that costs less than the budget; None if none does.
+
+    Raises
+    ------
+    Stopped
+        If the monitor asks to stop.
+    """
+    first, last = ends
+    inside = np.zeros_like(space.regions)
+    inside[first : last + 1] = space.regions[first : last + 1]
+    prover = Prover(
+        tables, space._replace(regions=inside), clusters, budget_ps // tables.samples, monitor
+    )
+    best: list[Found] = []
+    budgets = np.zeros(last + 1, dtype=np.int64)
+    budgets[first] = budget_ps
+
+    def improve(_: int, found: Found) -> None:
+        best.append(found)
+        budgets[first] = found.cost
+
+    if first == last:
+        alone = prover.whole_package(first)
+        if alone is not None and alone.cost < budget_ps:
+            improve(first, alone)
+    least = np.zeros(last + 1, dtype=np.int64)
+    prover.settle(prover.segments_ending_at(last), least, lambda: budgets, improve)
+    return best[-1] if best else None
 
 
 def _admitted(
-    instance: Instance, tables: LatencyTables, monitor: Monitor
-) -> tuple[int, tuple[Segment, ...]] | None:
-    """The monitor's schedule, if the instance's side constraints admit it."""
-    if monitor.segments is None or monitor.objective_ps is None:
-        return None
-    schedule = Schedule(instance=InstanceReference.to(instance), segments=monitor.segments)
-    if not evaluate(instance, schedule, tables).feasible:
-        return None
-    return monitor.objective_ps, monitor.segments
+    instance: Instance, tables: LatencyTables, segments: tuple[Segment, ...]
+) -> list[Found]:
+    """The segments of a schedule with their costs; empty if the instance does not admit it."""
+    schedule = Schedule(instance=InstanceReference.to(instance), segments=segments)
+    evaluation = evaluate(instance, schedule, tables)
+    if not evaluation.feasible:
+        return []
+    costs = [report.latency_ps for report in evaluation.segments]
+    return [Found(*pair) for pair in zip(costs, segments, strict=True)]
+
+
+def _total(segments: Sequence[Found]) -> int:
+    """Latency of a whole schedule, `LIMIT` for none."""
+    return sum(found.cost for found in segments) or LIMIT

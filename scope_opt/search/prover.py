@@ -56,7 +56,11 @@ EXACT_BELOW = 0.06
 
 
 class Stopped(Exception):
-    """The monitor asked to stop."""
+    """The monitor asked to stop; carries the lower bound in ps that holds all the same."""
+
+    def __init__(self, bound_ps: int | None = None) -> None:
+        super().__init__("stopped")
+        self.bound_ps = bound_ps
 
 
 @dataclass(frozen=True)
@@ -238,11 +242,11 @@ class Prover:
         last = segments.last
         self._rows(segments, self._no_reads, last, lowest, limit, most, self._labels)
         impossible = self._refute(self._labels, lowest, last, limit, most, refuted)
-        possible = ~impossible
+        possible = np.logical_not(impossible)
         possible[:, : self.clusters[0]] = False
         values = np.where(possible, self._values(lowest, last, limit, most), LIMIT).min(axis=1)
         left = (targets[lowest:, : most + 1] & possible).any(axis=1)
-        wanted = left & (step < EXACT_BELOW)
+        wanted = left if step < EXACT_BELOW else np.zeros_like(left)
         gains = budgets()[lowest:] - values
         for index in np.argsort(-gains, kind="stable"):
             if wanted[index] or values[index] < budgets()[lowest + index]:
@@ -252,7 +256,8 @@ class Prover:
         self, labels: Labels, lowest: int, highest: int, limit: int, most: int, refuted: Ints
     ) -> NDArray[np.bool_]:
         """Record which segments no number of chiplets allows; ``(first layers, k)``."""
-        impossible = labels.best[lowest : highest + 1, : most + 1] > self.tables.chiplets
+        fewest = labels.best[lowest : highest + 1, : most + 1]
+        impossible = np.asarray(fewest > self.tables.chiplets)
         part = refuted[lowest : highest + 1, : most + 1]
         part[impossible] = np.maximum(part[impossible], limit)
         impossible[:, 0] = True
@@ -272,10 +277,11 @@ class Prover:
         reads = opening_reads(self.kernel, first)
         top = min(int(self._reach[first]), segments.last)
         self._rows(segments, reads, top, first, limit, most, self._opened)
-        possible = ~self._refute(self._opened, first, first, limit, most, refuted)[0]
-        possible[: self.clusters[0]] = False
-        if possible.any():
-            clusters = int(np.flatnonzero(possible)[0])  # all meet the limit: the fewest win
+        impossible = self._refute(self._opened, first, first, limit, most, refuted)
+        counts = np.flatnonzero(~impossible[0])
+        counts = counts[counts >= self.clusters[0]]
+        if len(counts):
+            clusters = int(counts[0])  # all meet the limit, so the fewest cost least
             found = self._found(segments, reads, first, top, limit, clusters)
             if found.cost < budgets()[first]:
                 improve(first, found)

@@ -361,7 +361,7 @@ def solve_rows(
     for i in range(top, bottom - 1, -1):
         most = min(clusters, last - i + 1)
         best[i, :] = TOO_MANY
-        fewest[i] = TOO_MANY
+        fewest[i, :, :, : most + 1] = TOO_MANY
         for r in range(1, length):
             reach = min(split, i + short_length[i, r])
             if long_length[i, r] > 0:
@@ -397,24 +397,25 @@ def solve_rows(
                             rest = known_within[j + 1, q_next, found - 1]
                         else:
                             rest = within[j + 1, q_next, found - 1]
-                        for k in range(1, most):
+                        for k in range(1, min(most, last - j + 1)):
                             value = np.int16(rest[k] + r)
                             if value < found_row[k + 1]:
                                 found_row[k + 1] = value
         least = TOO_MANY
         for p in range(2):
             for r in range(1, length):
+                own = fewest[i, p, r]
                 for k in range(1, most + 1):
-                    if fewest[i, p, r, k] < best[i, k]:
-                        best[i, k] = fewest[i, p, r, k]
+                    if own[k] < best[i, k]:
+                        best[i, k] = own[k]
             if i > 0:
                 order = orders[i - 1, p]
                 within[i, p, 0] = fewest[i, p, order[0]]
                 for index in range(1, chiplets):
-                    for k in range(clusters + 1):
-                        within[i, p, index, k] = min(
-                            within[i, p, index - 1, k], fewest[i, p, order[index], k]
-                        )
+                    before, after = within[i, p, index - 1], within[i, p, index]
+                    own = fewest[i, p, order[index]]
+                    for k in range(1, most + 1):
+                        after[k] = min(before[k], own[k])
         for k in range(1, most + 1):
             least = min(least, best[i, k])
         best[i, 0] = least

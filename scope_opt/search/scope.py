@@ -31,6 +31,7 @@ class ScopeSolver:
     constraints: ClassVar[frozenset[str]] = frozenset(
         {"min_clusters", "max_clusters", "fixed_segments"}
     )
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def cluster_counts(self, layers: int) -> tuple[int, int]:
         """Fewest and most clusters the scheme allows in a segment of so many layers."""
