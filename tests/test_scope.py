@@ -391,6 +391,7 @@ def objective(document: Json, solver: str, segments: Any = "balanced") -> float:
 
 
 @given(ANY)
+@settings(max_examples=50)
 def test_more_freedom_never_hurts(document: Json) -> None:
     found = {
         (solver, segments): objective(document, solver, segments)
@@ -427,7 +428,7 @@ TINY = strategies.table_instances(max_layers=3, max_chiplets=4) | strategies.phy
 )
 
 
-@given(TINY, st.sampled_from(SOLVERS), CHOICES)
+@given(TINY, st.sampled_from(["scope", "sequential", "segmented"]), CHOICES)
 def test_the_optimum_lies_between_bound_and_objective(
     document: Json, solver: str, segments: str
 ) -> None:
@@ -442,6 +443,17 @@ def test_the_optimum_lies_between_bound_and_objective(
     assert result.objective_ps is None or best[1] <= result.objective_ps
     if result.status is Status.OPTIMAL:
         assert result.objective_ps == best[1]
+
+
+@pytest.mark.xfail(reason="the full pipeline reports the bound of single segments as its bound")
+def test_the_pipeline_s_own_restriction_does_not_raise_the_bound() -> None:
+    # One segment takes 100 ps for its DRAM traffic, two segments 1 ps each.
+    document = plain([1, 1], 2, samples=1)
+    document["tables"]["segment_dram_ps"] = [[0, 100], [0, 0]]
+    assert run(document, "scope").objective_ps == 2
+    bound = run(document, "pipeline").bound_ps
+    assert bound is not None
+    assert bound <= 2
 
 
 @given(ANY, st.sampled_from(SOLVERS), CHOICES)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -64,8 +64,8 @@ class Scripted:
     name = "scripted"
     summary = "for tests"
     exact = False
-    constraints: ClassVar[frozenset[str]] = frozenset()
-    options: ClassVar[frozenset[str]] = frozenset()
+    constraints: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
 
     def __init__(self, act: Callable[[Monitor, SolveOptions], None]) -> None:
         self._act = act

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from scope_opt.bounds import best_rest, latency_bound, segment_bounds
+from scope_opt.bounds import best_rest, segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.instance import Constraints
@@ -150,56 +150,73 @@ class ExactSolver:
             if choice not in ("balanced", "dp", fixed):
                 raise InputError("segments", [f"contradicts fixed_segments = {list(fixed)}"])
             choice = fixed
+        if options.warm_start is not None:
+            start = self._warm_start(instance, tables, options.warm_start, choice)
+            monitor.improve(_total(start), [found.segment for found in start])
         try:
             if choice == "balanced":
-                monitor.raise_bound(min(latency_bound(tables), LIMIT - 1))
-                for count in range(1, tables.layers + 1):
-                    monitor.report(f"{count} balanced segments", count / tables.layers)
-                    cuts = balanced_cuts(tables, count)
-                    if cuts is not None:
-                        self._prove(instance, tables, options, cuts, monitor)
+                self._prove_balanced(instance, tables, monitor)
                 return
-            bound = self._prove(instance, tables, options, choice, monitor)
+            bound = self._prove(instance, tables, choice, monitor)
         except Stopped as stopped:
-            if choice != "balanced" and stopped.bound_ps is not None:
+            if stopped.bound_ps is not None:
                 monitor.raise_bound(stopped.bound_ps)
             return
-        if monitor.objective_ps is None:
-            monitor.prove_infeasible(["no schedule meets the weight capacity and side constraints"])
-        else:
+        if monitor.objective_ps is not None:
             monitor.raise_bound(bound)
 
+    def _warm_start(
+        self, instance: Instance, tables: LatencyTables, schedule: Schedule, choice: SegmentChoice
+    ) -> list[Found]:
+        """The segments of a warm start; raises `InputError` if they are not what is searched."""
+        evaluation = evaluate(instance, schedule, tables)
+        problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+        firsts = tuple(segment.first_layer for segment in schedule.segments)
+        _, count, starts = _wanted(choice)
+        if starts not in (None, firsts) or count not in (None, len(firsts)):
+            problems.append(f"segments start at layers {list(firsts)}, asked for {choice!r}")
+        if problems:
+            raise InputError("warm start", problems)
+        return [
+            Found(report.latency_ps, segment)
+            for report, segment in zip(evaluation.segments, schedule.segments, strict=True)
+        ]
+
+    def _prove_balanced(self, instance: Instance, tables: LatencyTables, monitor: Monitor) -> None:
+        """Best schedule over the balanced cuts; raises `Stopped` without a bound."""
+        bounds = segment_bounds(tables)
+        monitor.raise_bound(int(best_rest(bounds)[0]))
+        for count in range(1, tables.layers + 1):
+            monitor.report(f"{count} balanced segments", count / tables.layers)
+            cuts = balanced_cuts(tables, count)
+            if cuts is None:
+                continue
+            ends = [*(first - 1 for first in cuts[1:]), tables.layers - 1]
+            least = sum(int(bounds[pair]) for pair in zip(cuts, ends, strict=True))
+            if monitor.objective_ps is not None and least >= monitor.objective_ps:
+                continue
+            inner = Monitor(parent=monitor)
+            try:
+                self._prove(instance, tables, cuts, inner)
+            except Stopped:
+                raise Stopped from None
+            finally:
+                if inner.objective_ps is not None and inner.segments is not None:
+                    monitor.improve(inner.objective_ps, inner.segments)
+
     def _prove(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        choice: SegmentChoice,
-        monitor: Monitor,
+        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
     ) -> int:
         """Best schedule for one choice of segments; returns the bound. Raises `Stopped`."""
-        count: int | None = None
-        starts: tuple[int, ...] | None = None
-        if choice == "single":
-            choice = (0,)
-        if isinstance(choice, tuple):
-            count, starts = len(choice), choice
-        elif isinstance(choice, int):
-            count = choice
-        candidates = []
-        if options.warm_start is not None:
-            candidates.append(options.warm_start.segments)
+        method, count, starts = _wanted(choice)
         quick = Monitor(parent=monitor)
         free = instance.model_copy(update={"constraints": Constraints()})
-        method = SolveOptions(segments="balanced" if choice == "dp" else choice)
-        self.heuristic().run(free, tables, method, quick)
-        if quick.segments is not None:
-            candidates.append(quick.segments)
+        self.heuristic().run(free, tables, SolveOptions(segments=method), quick)
         begin: list[Found] = []
-        for segments in candidates:
-            firsts = tuple(segment.first_layer for segment in segments)
-            if starts in (None, firsts) and count in (None, len(firsts)):
-                begin = min(begin, _admitted(instance, tables, segments), key=_total)
+        for segments in (quick.segments, monitor.segments):
+            if segments is not None:
+                found = _admitted(instance, tables, segments)
+                begin = min(begin, found, key=_total)
         if begin:
             monitor.improve(_total(begin), [found.segment for found in begin])
         proof = NetworkProof(
@@ -211,7 +228,23 @@ class ExactSolver:
             monitor,
         )
         proof.run()
+        if monitor.objective_ps is None:
+            reasons = quick.infeasible if not instance.constraints.active() else ()
+            monitor.prove_infeasible(
+                reasons or ["no schedule meets the weight capacity and the side constraints"]
+            )
         return proof.bound()
+
+
+def _wanted(choice: SegmentChoice) -> tuple[SegmentChoice, int | None, tuple[int, ...] | None]:
+    """The quick search's segment choice; the number of segments and their first layers, if set."""
+    if choice == "single":
+        return choice, 1, (0,)
+    if isinstance(choice, tuple):
+        return choice, len(choice), choice
+    if isinstance(choice, int):
+        return choice, choice, None
+    return "balanced", None, None
 
 
 class NetworkProof:

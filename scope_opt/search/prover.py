@@ -247,10 +247,10 @@ class Prover:
         values = np.where(possible, self._values(lowest, last, limit, most), LIMIT).min(axis=1)
         left = (targets[lowest:, : most + 1] & possible).any(axis=1)
         wanted = left if step < EXACT_BELOW else np.zeros_like(left)
-        gains = budgets()[lowest:] - values
-        for index in np.argsort(-gains, kind="stable"):
+        order = np.argsort(values - budgets()[lowest:], kind="stable")
+        for index in order.tolist():
             if wanted[index] or values[index] < budgets()[lowest + index]:
-                self._open(segments, lowest + int(index), limit, most, refuted, budgets, improve)
+                self._open(segments, lowest + index, limit, most, refuted, budgets, improve)
 
     def _refute(
         self, labels: Labels, lowest: int, highest: int, limit: int, most: int, refuted: Ints

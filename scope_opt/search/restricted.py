@@ -1,0 +1,182 @@
+"""Restricted exact solvers: exactly optimized baselines, and which decision loses how much.
+
+All run the recursion of the exact solver on a smaller space of schedules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from scope_opt.evaluate import evaluate
+from scope_opt.files import InputError
+from scope_opt.search.exact import ExactSolver, prove_segment
+from scope_opt.search.prover import Found, make_space
+from scope_opt.search.recursion import ONLY_ISP, WSP_IF_FITS
+from scope_opt.search.scope import PipelineSolver, ScopeSolver, SequentialSolver
+from scope_opt.solver import Monitor
+
+if TYPE_CHECKING:
+    from scope_opt.instance import Instance
+    from scope_opt.schedule import Schedule
+    from scope_opt.search.recursion import Space
+    from scope_opt.solver import SegmentChoice
+    from scope_opt.tables import LatencyTables
+
+
+class ExactSegmentedSolver(ExactSolver):
+    """Proved optimum of the segmented pipeline: one layer per cluster."""
+
+    name = "exact-segmented"
+    summary = "exactly optimal segmented pipeline: one layer per cluster"
+
+    def space(self, instance: Instance, tables: LatencyTables) -> Space:
+        """Clusters of one layer."""
+        space = super().space(instance, tables)
+        return space._replace(clusters=space.clusters & np.eye(tables.layers, dtype=np.bool_))
+
+
+class ExactPipelineSolver(ExactSegmentedSolver):
+    """Proved optimum of the full pipeline: one segment, one layer per cluster."""
+
+    name = "exact-pipeline"
+    summary = "exactly optimal full pipeline: one segment with one layer per cluster"
+    heuristic: ClassVar[type[ScopeSolver]] = PipelineSolver
+
+    def segment_choice(self, choice: SegmentChoice) -> SegmentChoice:
+        """Always a single segment."""
+        return "single"
+
+
+class ExactSequentialSolver(ExactSolver):
+    """Proved optimum of sequential execution: one cluster per segment."""
+
+    name = "exact-sequential"
+    summary = "exactly optimal sequential execution: one cluster per segment"
+    heuristic: ClassVar[type[ScopeSolver]] = SequentialSolver
+
+    def cluster_counts(self, instance: Instance, tables: LatencyTables) -> tuple[int, int]:
+        """One cluster; none if the side constraints ask for more."""
+        fewest, most = super().cluster_counts(instance, tables)
+        return fewest, min(most, 1)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Optimal latency in ps when a schedule's decisions are freed one after the other.
+
+    Each field frees one more decision than the one before it, so the differences say what each
+    decision of the schedule loses. ``transition_ps`` stands beside them: the optimum over clusters
+    and regions, in the schedule's segments, if each segment switches once from WSP to ISP.
+    """
+
+    schedule_ps: int
+    partitions_ps: int
+    """Partitions free; segments, clusters and regions as in the schedule"""
+    regions_ps: int
+    """Also regions free"""
+    clusters_ps: int
+    """Also clusters free"""
+    segments_ps: int
+    """Everything free: the optimum of the instance"""
+    transition_ps: int
+
+    @property
+    def gap(self) -> float:
+        """``(schedule - optimum) / optimum``."""
+        return (self.schedule_ps - self.segments_ps) / self.segments_ps
+
+    def losses(self) -> dict[str, float]:
+        """Loss by decision, relative to the optimum; they add up to `gap`."""
+        steps = (
+            ("partitions", self.schedule_ps, self.partitions_ps),
+            ("regions", self.partitions_ps, self.regions_ps),
+            ("clusters", self.regions_ps, self.clusters_ps),
+            ("segments", self.clusters_ps, self.segments_ps),
+        )
+        return {name: (before - after) / self.segments_ps for name, before, after in steps}
+
+
+def attribute(
+    instance: Instance,
+    tables: LatencyTables,
+    schedule: Schedule,
+    optimum_ps: int,
+    monitor: Monitor | None = None,
+) -> Attribution:
+    """Which decision of a feasible schedule loses how much against the proved optimum.
+
+    Raises
+    ------
+    InputError
+        If the schedule violates a rule or is better than ``optimum_ps``.
+    Stopped
+        If the monitor asks to stop.
+    """
+    monitor = monitor or Monitor()
+    evaluation = evaluate(instance, schedule, tables)
+    if evaluation.objective_ps is None or evaluation.objective_ps < optimum_ps:
+        problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+        raise InputError("schedule", problems or [f"is better than the optimum {optimum_ps} ps"])
+    begin = [
+        Found(report.latency_ps, segment)
+        for report, segment in zip(evaluation.segments, schedule.segments, strict=True)
+    ]
+    counts = ExactSolver().cluster_counts(instance, tables)
+    free = make_space(instance.constraints, tables.layers, tables.chiplets)
+    own_clusters = np.zeros_like(free.clusters)
+    own_regions = np.zeros_like(free.regions)
+    for cluster in schedule.clusters:
+        own_clusters[cluster.first_layer, cluster.last_layer] = True
+        own_regions[cluster.first_layer, cluster.chiplets] = True
+    fixed = free._replace(clusters=free.clusters & own_clusters)
+    values = []
+    for space in (fixed._replace(regions=free.regions & own_regions), fixed, free):
+        begin = _optimize(tables, space, counts, begin, monitor)
+        values.append(sum(found.cost for found in begin))
+    transition = sum(_best_transition(tables, free, counts, found, monitor) for found in begin)
+    return Attribution(evaluation.objective_ps, *values, optimum_ps, transition)
+
+
+def _optimize(
+    tables: LatencyTables,
+    space: Space,
+    counts: tuple[int, int],
+    begin: list[Found],
+    monitor: Monitor,
+) -> list[Found]:
+    """The same segments, each at its optimum in ``space``."""
+    best = []
+    for found in begin:
+        ends = found.segment.first_layer, found.segment.last_layer
+        better = prove_segment(tables, space, counts, ends, found.cost, monitor)
+        best.append(better or found)
+    return best
+
+
+def _best_transition(
+    tables: LatencyTables,
+    space: Space,
+    counts: tuple[int, int],
+    optimum: Found,
+    monitor: Monitor,
+) -> int:
+    """Least latency of a segment with layers WSP (where it fits) before one index, then ISP."""
+    first, last = optimum.segment.first_layer, optimum.segment.last_layer
+    best = 4 * optimum.cost
+    while True:
+        found = None
+        for index in range(first, last + 2):
+            choice = space.choice.copy()
+            choice[first:index] = WSP_IF_FITS
+            choice[index : last + 1] = ONLY_ISP
+            better = prove_segment(
+                tables, space._replace(choice=choice), counts, (first, last), best, monitor
+            )
+            if better is not None:
+                found, best = better, better.cost
+        if found is not None:
+            return best
+        best *= 4  # even the best transition is that much worse than the optimum
