@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003  # typer evaluates annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -130,12 +130,22 @@ InstanceFile = Annotated[
     str, typer.Argument(metavar="INSTANCE", help="Instance file (.json, .json.gz), or - for stdin.")
 ]
 SegmentsOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="single|balanced|dp|N|FILE",
         help="How to cut the network: one segment, the best of all balanced cuts, the best of all "
-        "cuts, N balanced segments, or those of a schedule, a result or a list of first layers.",
+        "cuts (dp), N segments, or those of a schedule, a result or a list of first layers. "
+        "Exact solvers and anneal cut freely unless told otherwise, the others take balanced.",
     ),
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of a randomized solver.")]
+Iterations = Annotated[
+    int | None,
+    typer.Option(min=1, help="Moves of a randomized solver; repeatable, unlike a time limit."),
+]
+WarmStart = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Schedule or result to begin with, where supported."),
 ]
 TimeLimit = Annotated[
     float | None,
@@ -167,9 +177,12 @@ def _main(
 @app.command()
 def solve(
     instance: InstanceFile,
-    solver: Annotated[str, typer.Option(metavar="NAME", help="See scope-opt solvers.")] = "scope",
-    segments: SegmentsOption = "balanced",
+    solver: Annotated[str, typer.Option(metavar="NAME", help="See scope-opt solvers.")] = "exact",
+    segments: SegmentsOption = None,
     time_limit: TimeLimit = None,
+    seed: Seed = None,
+    iterations: Iterations = None,
+    warm_start: WarmStart = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the schedule here."),
@@ -188,14 +201,15 @@ def solve(
       scope-opt generate resnet50 --chiplets 64 | scope-opt solve - --json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError, refuse_existing
-    from scope_opt.inputs import load_instance, segment_choice
+    from scope_opt.inputs import load_instance, load_schedule, segment_choice
     from scope_opt.solver import SolveOptions, load_solver
     from scope_opt.solver import solve as run
 
     if output is not None:
         refuse_existing(output, force=force)
     problem = load_instance(instance)
-    options = SolveOptions(segment_choice(segments), time_limit)
+    start = load_schedule(str(warm_start)) if warm_start is not None else None
+    options = SolveOptions(segment_choice(segments), time_limit, seed, iterations, start)
     chosen = load_solver(solver)
     with _progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress)
@@ -227,8 +241,8 @@ def compare(
     ],
     solvers: Annotated[
         str, typer.Option(metavar="NAME,NAME,...", help="Solvers, separated by commas.")
-    ] = "sequential,pipeline,segmented,scope",
-    segments: SegmentsOption = "balanced",
+    ] = "sequential,pipeline,segmented,scope,exact",
+    segments: SegmentsOption = None,
     time_limit: TimeLimit = None,
     as_json: Json = False,
 ) -> None:

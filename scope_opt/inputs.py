@@ -51,8 +51,10 @@ def known_instance(reference: InstanceReference) -> Instance | None:
     return instance if instance is not None and instance.digest == reference.digest else None
 
 
-def segment_choice(text: str) -> SegmentChoice:
-    """Value of ``--segments``: a method, a number, or a file with segments."""
+def segment_choice(text: str | None) -> SegmentChoice | None:
+    """Value of ``--segments``: a method, a number, or a file with segments; None if not given."""
+    if text is None:
+        return None
     methods: tuple[Literal["single", "balanced", "dp"], ...] = ("single", "balanced", "dp")
     for method in methods:
         if text == method:

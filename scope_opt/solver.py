@@ -202,7 +202,7 @@ def load_solver(name: str) -> Solver:
 
 def solve(
     instance: Instance,
-    solver: str | Solver = "scope",
+    solver: str | Solver = "exact",
     options: SolveOptions | None = None,
     on_progress: Callable[[Monitor], None] | None = None,
 ) -> Result:

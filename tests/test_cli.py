@@ -177,7 +177,7 @@ def test_generate_refuses(arguments: tuple[object, ...], expected: str) -> None:
 def test_solve_prints_summary_and_picture(folder: Path, alexnet: Instance) -> None:
     outcome = run("solve", folder / "instance.json")
     assert outcome.exit_code == 0
-    for expected in ("alexnet-16", "AlexNet on 16 chiplets", "status", "feasible", "lower bound",
+    for expected in ("alexnet-16", "AlexNet on 16 chiplets", "status", "optimal", "lower bound",
                      "gap", "utilization", "energy", "Segment 0", "partitions"):  # fmt: skip
         assert expected in outcome.stdout
     assert outcome.stderr == ""
@@ -278,7 +278,7 @@ def test_disagreement_exits_1(
 
 @pytest.mark.parametrize("choice", ["single", "2", "list", "schedule.json", "result.json"])
 def test_segments(folder: Path, tmp_path: Path, choice: str) -> None:
-    expected = {"single": None, "2": 2, "list": 3}.get(choice, 4)
+    expected = {"single": None, "2": 2, "list": 3}.get(choice, 5)
     given: object = choice
     if choice == "list":
         given = tmp_path / "segments.json"
@@ -327,6 +327,7 @@ def use_solver(
     class Fake:
         name, summary, exact = "fake", "does as told", True
         constraints: frozenset[str] = frozenset(Constraints.model_fields)
+        options: frozenset[str] = frozenset()
 
         def run(self, _instance: Any, _tables: Any, _options: Any, monitor: Any) -> None:
             act(monitor, Schedule.load(folder / "schedule.json"))
@@ -421,9 +422,9 @@ def test_compare_tells_why_there_is_no_schedule(folder: Path) -> None:
     outcome = run("compare", folder / "instance.json")
     assert outcome.exit_code == 0
     rows = {line.split()[0]: line for line in outcome.stdout.splitlines() if line.startswith("  ")}
-    assert list(rows) == ["sequential", "pipeline", "segmented", "scope"]
+    assert list(rows) == ["sequential", "pipeline", "segmented", "scope", "exact"]
     assert "infeasible [1]" in rows["pipeline"]
-    assert "1.000" in rows["scope"]
+    assert "1.000" in rows["exact"]
     assert "[1] alexnet-16, pipeline: the weights" in outcome.stdout
 
 
@@ -452,9 +453,34 @@ def test_compare_shows_refusals(folder: Path, tmp_path: Path, alexnet: Instance)
     outcome = run("compare", tmp_path / "limited.json", "--solvers", "scope", "--json")
     assert json.loads(outcome.stdout) == []
     assert "max_region" in outcome.stderr
-    outcome = run("solve", tmp_path / "limited.json")
+    outcome = run("solve", tmp_path / "limited.json", "--solver", "scope")
     assert outcome.exit_code == 2
     assert "max_region" in outcome.stderr
+
+
+def test_solve_says_which_layer_cannot_be_placed(tmp_path: Path, alexnet: Instance) -> None:
+    limited = alexnet.model_copy(update={"constraints": Constraints(max_region=4)})
+    limited.save(tmp_path / "limited.json")
+    outcome = run("solve", tmp_path / "limited.json")
+    assert outcome.exit_code == 1
+    # fc6 holds 37748736 bytes: 36 buffers of 1 MiB
+    assert "layer 5 (fc6)" in outcome.stdout
+    assert "36 chiplets" in outcome.stdout
+
+
+def test_options_of_other_solvers_are_refused(folder: Path) -> None:
+    outcome = run("solve", folder / "instance.json", "--solver", "scope", "--seed", "1")
+    assert outcome.exit_code == 2
+    assert "--seed: solver 'scope' does not use it" in outcome.stderr
+
+
+def test_warm_start(folder: Path) -> None:
+    outcome = run(
+        "solve", folder / "instance.json", "--warm-start", folder / "schedule.json", "--json"
+    )
+    document = json.loads(outcome.stdout)
+    assert document["status"] == "optimal"
+    assert len(document["options"]["warm_start"]["sha256"]) == 64
 
 
 def test_compare_refuses_bad_arguments(folder: Path) -> None:

@@ -245,8 +245,10 @@ class Prover:
         possible = np.logical_not(impossible)
         possible[:, : self.clusters[0]] = False
         values = np.where(possible, self._values(lowest, last, limit, most), LIMIT).min(axis=1)
-        left = (targets[lowest:, : most + 1] & possible).any(axis=1)
-        wanted = left if step < EXACT_BELOW else np.zeros_like(left)
+        wanted = [
+            step < EXACT_BELOW and bool(row.any())
+            for row in targets[lowest:, : most + 1] & possible
+        ]
         order = np.argsort(values - budgets()[lowest:], kind="stable")
         for index in order.tolist():
             if wanted[index] or values[index] < budgets()[lowest + index]:

@@ -132,12 +132,19 @@ def attribute(
         own_clusters[cluster.first_layer, cluster.last_layer] = True
         own_regions[cluster.first_layer, cluster.chiplets] = True
     fixed = free._replace(clusters=free.clusters & own_clusters)
-    values = []
-    for space in (fixed._replace(regions=free.regions & own_regions), fixed, free):
-        begin = _optimize(tables, space, counts, begin, monitor)
-        values.append(sum(found.cost for found in begin))
-    transition = sum(_best_transition(tables, free, counts, found, monitor) for found in begin)
-    return Attribution(evaluation.objective_ps, *values, optimum_ps, transition)
+    as_given = fixed._replace(regions=free.regions & own_regions)
+    partitions = _optimize(tables, as_given, counts, begin, monitor)
+    regions = _optimize(tables, fixed, counts, partitions, monitor)
+    clusters = _optimize(tables, free, counts, regions, monitor)
+    switches = [_best_transition(tables, free, counts, found, monitor) for found in clusters]
+    return Attribution(
+        schedule_ps=evaluation.objective_ps,
+        partitions_ps=sum(found.cost for found in partitions),
+        regions_ps=sum(found.cost for found in regions),
+        clusters_ps=sum(found.cost for found in clusters),
+        segments_ps=optimum_ps,
+        transition_ps=sum(switches),
+    )
 
 
 def _optimize(
