@@ -159,7 +159,7 @@ class ExactSolver:
                 return
             bound = self._prove(instance, tables, choice, monitor)
         except Stopped as stopped:
-            if stopped.bound_ps is not None:
+            if stopped.bound_ps is not None and stopped.bound_ps < LIMIT:
                 monitor.raise_bound(stopped.bound_ps)
             return
         if monitor.objective_ps is not None:
@@ -185,7 +185,9 @@ class ExactSolver:
     def _prove_balanced(self, instance: Instance, tables: LatencyTables, monitor: Monitor) -> None:
         """Best schedule over the balanced cuts; raises `Stopped` without a bound."""
         bounds = segment_bounds(tables)
-        monitor.raise_bound(int(best_rest(bounds)[0]))
+        simple = int(best_rest(bounds)[0])
+        if simple < LIMIT:
+            monitor.raise_bound(simple)
         for count in range(1, tables.layers + 1):
             monitor.report(f"{count} balanced segments", count / tables.layers)
             cuts = balanced_cuts(tables, count)
@@ -291,7 +293,8 @@ class NetworkProof:
     def run(self) -> None:
         """Settle every last layer in turn; raises `Stopped`, with the bound so far."""
         layers = self._tables.layers
-        self._monitor.raise_bound(self.bound())
+        if self.bound() < LIMIT:
+            self._monitor.raise_bound(self.bound())
         try:
             for last in range(layers):
                 self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
@@ -417,4 +420,4 @@ def _admitted(
 
 def _total(segments: Sequence[Found]) -> int:
     """Latency of a whole schedule, `LIMIT` for none."""
-    return sum(found.cost for found in segments) or LIMIT
+    return sum(found.cost for found in segments) if segments else LIMIT

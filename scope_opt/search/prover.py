@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.bounds import layer_floors
 from scope_opt.schedule import make_segment
 from scope_opt.search.kernels import FROM, TO, make_kernel
 from scope_opt.search.recursion import (
@@ -125,7 +126,9 @@ class Prover:
         self._costs = make_costs(self.kernel, self._coupling, space, layers - 1, 0, limit_ps)
         self._labels = make_labels(layers, tables.chiplets, self._most)
         self._opened = make_labels(layers, tables.chiplets, self._most)
-        self._no_reads = np.zeros(layers + 1, dtype=np.int64)
+        self._zeros = np.zeros(layers + 1, dtype=np.int64)
+        least = layer_floors(tables)[0] * np.arange(1, tables.chiplets + 1)
+        self._work = np.concatenate([[0], np.cumsum(least.min(axis=1))])
         self.runs = 0
         # Last layer that a segment starting at each layer still reads from before it.
         self._reach = np.arange(layers)
@@ -240,28 +243,28 @@ class Prover:
         starts = np.flatnonzero(targets.any(axis=1))
         lowest, most = int(starts[0]), int(np.flatnonzero(targets.any(axis=0))[-1])
         last = segments.last
-        self._rows(segments, self._no_reads, last, lowest, limit, most, self._labels)
-        impossible = self._refute(self._labels, lowest, last, limit, most, refuted)
+        # Only the targets' own rows are complete: the others serve a segment that began earlier.
+        nearest = np.searchsorted(starts, np.arange(last + 2), side="right") - 1
+        work = self._work[: last + 2] - self._work[starts[np.maximum(nearest, 0)]]
+        reserved = np.minimum(-(-np.maximum(work, 0) // max(limit, 1)), self.tables.chiplets)
+        self._rows(segments, self._zeros, reserved, last, lowest, limit, most, self._labels)
+        impossible = self._refute(self._labels, starts, limit, most, refuted)
         possible = np.logical_not(impossible)
         possible[:, : self.clusters[0]] = False
-        values = np.where(possible, self._values(lowest, last, limit, most), LIMIT).min(axis=1)
-        wanted = [
-            step < EXACT_BELOW and bool(row.any())
-            for row in targets[lowest:, : most + 1] & possible
-        ]
-        order = np.argsort(values - budgets()[lowest:], kind="stable")
-        for index in order.tolist():
-            if wanted[index] or values[index] < budgets()[lowest + index]:
-                self._open(segments, lowest + index, limit, most, refuted, budgets, improve)
+        values = np.where(possible, self._values(starts, last, limit, most), LIMIT).min(axis=1)
+        left = np.any(targets[starts, : most + 1] & possible, axis=1).tolist()
+        for index in np.argsort(values - budgets()[starts], kind="stable").tolist():
+            first = int(starts[index])
+            if (left[index] and step < EXACT_BELOW) or values[index] < budgets()[first]:
+                self._open(segments, first, limit, most, refuted, budgets, improve)
 
     def _refute(
-        self, labels: Labels, lowest: int, highest: int, limit: int, most: int, refuted: Ints
+        self, labels: Labels, starts: Ints, limit: int, most: int, refuted: Ints
     ) -> NDArray[np.bool_]:
-        """Record which segments no number of chiplets allows; ``(first layers, k)``."""
-        fewest = labels.best[lowest : highest + 1, : most + 1]
-        impossible = np.asarray(fewest > self.tables.chiplets)
-        part = refuted[lowest : highest + 1, : most + 1]
-        part[impossible] = np.maximum(part[impossible], limit)
+        """Record which segments no number of chiplets allows; shape ``(starts, k)``."""
+        impossible = np.asarray(labels.best[starts, : most + 1] > self.tables.chiplets)
+        part = refuted[starts, : most + 1]
+        refuted[starts, : most + 1] = np.where(impossible, np.maximum(part, limit), part)
         impossible[:, 0] = True
         return impossible
 
@@ -278,8 +281,8 @@ class Prover:
         """Redo the layers of one segment that read from before it, and take its best schedule."""
         reads = opening_reads(self.kernel, first)
         top = min(int(self._reach[first]), segments.last)
-        self._rows(segments, reads, top, first, limit, most, self._opened)
-        impossible = self._refute(self._opened, first, first, limit, most, refuted)
+        self._rows(segments, reads, self._zeros, top, first, limit, most, self._opened)
+        impossible = self._refute(self._opened, np.array([first]), limit, most, refuted)
         counts = np.flatnonzero(~impossible[0])
         counts = counts[counts >= self.clusters[0]]
         if len(counts):
@@ -292,6 +295,7 @@ class Prover:
         self,
         segments: Segments,
         reads: Ints,
+        reserved: Ints,
         top: int,
         bottom: int,
         limit: int,
@@ -306,6 +310,7 @@ class Prover:
             self._coupling,
             segments,
             reads,
+            reserved,
             top,
             bottom,
             limit,
@@ -345,10 +350,10 @@ class Prover:
         load = int(self.tables.load_ps[first, last])
         return load + (self.tables.samples + clusters - 1) * beat
 
-    def _values(self, lowest: int, last: int, limit: int, most: int) -> Ints:
-        """Cost of each ``(a, k)``, ``a >= lowest``, if the slowest cluster takes ``limit``."""
-        beat = np.maximum(self.tables.segment_dram_ps[lowest : last + 1, last], limit)
-        load = self.tables.load_ps[lowest : last + 1, last]
+    def _values(self, starts: Ints, last: int, limit: int, most: int) -> Ints:
+        """Cost of each segment and number of clusters if the slowest cluster takes ``limit``."""
+        beat = np.maximum(self.tables.segment_dram_ps[starts, last], limit)
+        load = self.tables.load_ps[starts, last]
         steps = self.tables.samples + np.arange(most + 1) - 1
         values: Ints = load[:, None] + steps[None, :] * beat[:, None]
         return values

@@ -336,6 +336,7 @@ def solve_rows(
     coupling: Coupling,
     segments: Segments,
     reads: Ints,
+    reserved: Ints,
     top: int,
     bottom: int,
     limit: int,
@@ -345,8 +346,9 @@ def solve_rows(
 ) -> None:
     """Compute the labels of layers ``top`` down to ``bottom`` for cluster times <= ``limit``.
 
-    ``reads`` adds a segment's opening DRAM reads. Continuations at layers above ``top`` are taken
-    from ``known``, the others from ``labels``; the two may be the same.
+    ``reads`` adds a segment's opening DRAM reads. ``reserved[i]`` chiplets are needed by the
+    layers before ``i``: labels that leave fewer are left out. Continuations at layers above
+    ``top`` are taken from ``known``, the others from ``labels``; the two may be the same.
     """
     times, length = kernel.times, kernel.times.shape[1]
     chiplets = length - 1
@@ -362,7 +364,7 @@ def solve_rows(
         most = min(clusters, last - i + 1)
         best[i, :] = TOO_MANY
         fewest[i, :, :, : most + 1] = TOO_MANY
-        for r in range(1, length):
+        for r in range(1, length - reserved[i]):
             reach = min(split, i + short_length[i, r])
             if long_length[i, r] > 0:
                 reach = max(i, split) + long_length[i, r]
@@ -372,7 +374,7 @@ def solve_rows(
                 ends = j == last
                 if not ends:
                     rest_least = known_best[j + 1, 0] if j >= top else best[j + 1, 0]
-                    if rest_least + r > chiplets:
+                    if reserved[i] + r + rest_least > chiplets:
                         continue
                 row = short_start[i, r] + j - i
                 if j >= split:

@@ -1,0 +1,912 @@
+"""The exact solver: equal to exhaustive search, and honest about what it has proved so far."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import oracle
+import pytest
+import strategies
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from scope_opt.bounds import latency_bound
+from scope_opt.cost import build_tables
+from scope_opt.files import InputError
+from scope_opt.generate import paper_instance
+from scope_opt.instance import Instance
+from scope_opt.result import Result, Status, StopReason
+from scope_opt.schedule import InstanceReference, Schedule
+from scope_opt.search.exact import ExactSolver
+from scope_opt.search.kernels import NEVER, make_kernel
+from scope_opt.search.prover import Prover, make_space
+from scope_opt.search.recursion import (
+    FREE,
+    ONLY_ISP,
+    ONLY_WSP,
+    TOO_MANY,
+    WSP_IF_FITS,
+    Segments,
+    Space,
+    closing_costs,
+    make_costs,
+    make_coupling,
+    make_labels,
+    opening_reads,
+    solve_rows,
+)
+from scope_opt.search.segmentation import balanced_cuts
+from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.tables import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from scope_opt.solver import SegmentChoice
+    from scope_opt.tables import LatencyTables
+
+Json = dict[str, Any]
+Costs = dict[tuple[int, int], int]
+
+INSTANCES = Path(__file__).parents[1] / "instances"
+TINY = sorted((INSTANCES / "tiny").glob("*.json"))
+
+SMALL = strategies.table_instances(max_layers=4, max_chiplets=5)
+SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=5)
+SIDE = strategies.table_instances(max_layers=4, max_chiplets=5, constraints=True)
+SIDE |= strategies.physical_instances(max_layers=4, max_chiplets=5, constraints=True)
+MEDIUM = strategies.table_instances(max_layers=8, max_chiplets=10)
+MEDIUM |= strategies.physical_instances(max_layers=8, max_chiplets=10)
+CHOICES = ("single", "free", "number", "starts")
+
+
+def share(parts: int) -> int:
+    """That part of the profile's examples, for tests that do much per example."""
+    return max(1, settings().max_examples // parts)
+
+
+def read(document: Json) -> Instance:
+    return Instance.from_json(json.dumps(document), "test")
+
+
+def run(document: Json, segments: SegmentChoice = "dp", solver: str = "exact") -> Result:
+    return solve(read(document), solver, SolveOptions(segments=segments))
+
+
+def within_reach(document: Json) -> Json:
+    """The instance without the one side constraint that the exact solver refuses."""
+    constraints = dict(document.get("constraints", {}))
+    constraints.pop("energy_budget_j", None)
+    return {**document, "constraints": constraints}
+
+
+# --- Exhaustive search ---------------------------------------------------------------------------
+
+
+def segment_optima(document: Json) -> Costs:
+    """Least latency of every segment that has a valid schedule."""
+    judge = oracle.oracle(document)
+    costs: Costs = {}
+    for first, last in itertools.combinations_with_replacement(range(judge.n_layers), 2):
+        valid = [
+            judge.segment_ps(segment)
+            for segment in oracle.enumerate_segments(first, last, judge.chiplets)
+            if not judge.segment_codes(segment)
+        ]
+        if valid:
+            costs[first, last] = min(valid)
+    return costs
+
+
+def all_starts(layers: int) -> Iterator[tuple[int, ...]]:
+    """First layers of every segmentation."""
+    for count in range(layers):
+        for inner in itertools.combinations(range(1, layers), count):
+            yield (0, *inner)
+
+
+def least(
+    document: Json, costs: Costs, admits: Callable[[tuple[int, ...]], bool] = lambda _: True
+) -> int | None:
+    """Least latency over the segmentations that are admitted; None if none has a schedule."""
+    judge = oracle.oracle(document)
+    best: int | None = None
+    for starts in all_starts(judge.n_layers):
+        if not (admits(starts) and judge.allows_starts(list(starts))):
+            continue
+        ends = [*(first - 1 for first in starts[1:]), judge.n_layers - 1]
+        pairs = list(zip(starts, ends, strict=True))
+        if all(pair in costs for pair in pairs):
+            total = sum(costs[pair] for pair in pairs)
+            best = total if best is None else min(best, total)
+    return best
+
+
+def chosen(kind: str, starts: tuple[int, ...]) -> SegmentChoice:
+    """A segment choice that admits ``starts``."""
+    choices: dict[str, SegmentChoice] = {
+        "single": "single",
+        "free": "dp",
+        "number": len(starts),
+        "starts": starts,
+    }
+    return choices[kind]
+
+
+def admitted(choice: SegmentChoice) -> Callable[[tuple[int, ...]], bool]:
+    """Which first layers a segment choice admits."""
+    if choice == "single":
+        return lambda starts: starts == (0,)
+    if isinstance(choice, int):
+        return lambda starts: len(starts) == choice
+    if isinstance(choice, tuple):
+        return lambda starts: starts == choice
+    return lambda starts: True
+
+
+def firsts(schedule: Schedule) -> tuple[int, ...]:
+    return tuple(segment.first_layer for segment in schedule.segments)
+
+
+def settled(result: Result, best: int | None) -> None:
+    """A completed run says what exhaustive search says."""
+    assert result.stop_reason is StopReason.COMPLETED
+    if best is None:
+        assert result.status is Status.INFEASIBLE
+        assert result.schedule is None
+        assert all(result.explanation)
+        assert result.explanation
+        assert result.bound_ps is None
+        return
+    assert result.objective_ps == best
+    assert result.bound_ps == best
+    assert result.gap == 0
+    assert result.status is Status.OPTIMAL
+    assert result.explanation == ()
+
+
+# --- Equal to exhaustive search ------------------------------------------------------------------
+
+
+@given(SMALL, st.data())
+def test_equals_exhaustive_search(document: Json, data: st.DataObject) -> None:
+    costs = segment_optima(document)
+    layers = oracle.oracle(document).n_layers
+    starts = data.draw(st.sampled_from(list(all_starts(layers))))
+    for kind in CHOICES:
+        choice = chosen(kind, starts)
+        result = run(document, choice)
+        settled(result, least(document, costs, admitted(choice)))
+        if result.schedule is not None:
+            assert admitted(choice)(firsts(result.schedule))
+
+
+@given(SIDE)
+def test_equals_exhaustive_search_under_side_constraints(document: Json) -> None:
+    document = within_reach(document)
+    costs = segment_optima(document)
+    settled(run(document), least(document, costs))
+    if "fixed_segments" not in document["constraints"]:
+        settled(run(document, "single"), least(document, costs, admitted("single")))
+        settled(run(document, 2), least(document, costs, admitted(2))) if len(
+            read(document).layer_names
+        ) > 1 else None
+
+
+@settings(max_examples=share(8))
+@given(
+    strategies.table_instances(max_layers=6, max_chiplets=5, constraints=True)
+    | strategies.physical_instances(max_layers=6, max_chiplets=5, constraints=True)
+)
+def test_equals_the_oracles_own_optimum(document: Json) -> None:
+    document = within_reach(document)
+    best = oracle.best(document)
+    settled(run(document), None if best is None else best[1])
+
+
+@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+def test_shipped_tiny_instances(path: Path) -> None:
+    document = within_reach(json.loads(path.read_text()))
+    best = oracle.best(document)
+    assert best is not None
+    settled(run(document), best[1])
+
+
+def chain_optimum(document: Json) -> int | None:
+    """Best single segment by a recursion that never asks for a time: least slowest cluster.
+
+    Enumerates partitions inside a cluster only, and carries the number of chiplets left, so it
+    reaches larger instances than exhaustive search.
+    """
+    judge = oracle.oracle(document)
+    times, layers, chiplets = judge.times, judge.n_layers, judge.chiplets
+    last = layers - 1
+    ends: dict[tuple[int, int, int], list[tuple[int, int, tuple[int, int, int]]]] = {}
+    for i, r in itertools.product(range(layers), range(1, chiplets + 1)):
+        for j in range(i, layers):
+            best: dict[tuple[int, int, int, int], int] = {}
+            for names in itertools.product(oracle.PARTITIONS, repeat=j - i + 1):
+                cluster = oracle.Cluster(i, j, r, names)
+                if valid_cluster(judge, cluster, exempt=judge.exempt((cluster,)) and layers == 1):
+                    time = judge.cluster_time(
+                        0, last, cluster, (1, oracle.ISP) if j < last else None
+                    )
+                    _, compute, comm = time.layers[-1]
+                    if j < last:
+                        comm -= times.receive_ps(j, oracle.ISP, 1)
+                    spent = time.time_ps - max(time.layers[-1][1:])
+                    p, q = (oracle.PARTITIONS.index(names[k]) for k in (0, -1))
+                    key = (p, q, compute, comm)
+                    best[key] = min(best.get(key, spent), spent)
+            for (p, q, compute, comm), spent in best.items():
+                ends.setdefault((i, p, r), []).append((j, q, (spent, compute, comm)))
+
+    @functools.cache
+    def slowest(i: int, p: int, r: int, left: int, clusters: int) -> int:
+        """Least slowest time of exactly so many clusters; the first is given, ``left`` follow."""
+        found = NEVER
+        for j, _, (spent, compute, comm) in ends.get((i, p, r), []):
+            if j == last:
+                if clusters == 1:
+                    found = min(found, spent + max(compute, comm))
+                continue
+            if clusters == 1:
+                continue
+            for then, size in itertools.product(range(2), range(1, left + 1)):
+                receive = times.receive_ps(j, oracle.PARTITIONS[then], size)
+                time = spent + max(compute, comm + receive)
+                if time < found:
+                    rest = slowest(j + 1, then, size, left - size, clusters - 1)
+                    found = min(found, max(time, rest))
+        return found
+
+    totals = []
+    for clusters in range(1, min(layers, chiplets) + 1):
+        beat = min(
+            slowest(0, p, r, chiplets - r, clusters)
+            for p in range(2)
+            for r in range(1, chiplets + 1)
+        )
+        if beat < NEVER:
+            beat = max(beat, times.segment_dram_ps(0, last))
+            totals.append(times.load_ps(0, last) + (judge.samples + clusters - 1) * beat)
+    return min(totals, default=None)
+
+
+def valid_cluster(judge: oracle.Oracle, cluster: oracle.Cluster, exempt: bool = False) -> bool:
+    """The capacity rules of docs/model.md, section 7."""
+    weights = judge.times.weights[cluster.first : cluster.last + 1]
+    room = judge.times.capacity * cluster.chiplets - sum(weights)
+    tiled = exempt or judge.overflow == "stream"
+    copies = [
+        weight * (cluster.chiplets - 1)
+        for weight, name in zip(weights, cluster.partitions, strict=True)
+        if name == oracle.WSP
+    ]
+    return (tiled or room >= 0) and max(copies, default=0) <= max(room, 0)
+
+
+@settings(max_examples=share(8))
+@given(MEDIUM)
+def test_larger_single_segments(document: Json) -> None:
+    settled(run(document, "single"), chain_optimum(document))
+
+
+# --- Side constraints, one by one ----------------------------------------------------------------
+
+
+def against(name: str, schedule: Schedule, layers: int, chiplets: int) -> list[Any]:
+    """Values of a side constraint that the schedule violates."""
+    clusters = list(schedule.clusters)
+    counts = [len(segment.clusters) for segment in schedule.segments]
+    sizes = {cluster.chiplets for cluster in clusters}
+    starts = firsts(schedule)
+    if name == "min_clusters":
+        return [min(counts) + 1]
+    if name == "max_clusters":
+        return [max(counts) - 1] if max(counts) > 1 else []
+    if name == "forbidden_merges":
+        inner = [layer for c in clusters for layer in range(c.first_layer, c.last_layer)]
+        return [[layer] for layer in inner]
+    if name == "required_merges":
+        return [[cluster.last_layer] for cluster in clusters[:-1]]
+    if name == "fixed_partitions":
+        names = [partition for cluster in clusters for partition in cluster.partitions]
+        other = {"ISP": "WSP", "WSP": "ISP"}
+        return [[{"layer": layer, "partition": other[p]}] for layer, p in enumerate(names)]
+    if name == "region_multiple":
+        return [k for k in range(2, chiplets + 1) if any(size % k for size in sizes)]
+    if name == "max_region":
+        return [max(sizes) - 1] if max(sizes) > 1 else []
+    assert name == "fixed_segments"
+    return [list(other) for other in all_starts(layers) if other != starts]
+
+
+CONSTRAINTS = sorted(ExactSolver.constraints)
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+@settings(max_examples=share(3))
+@given(
+    document=strategies.table_instances(max_layers=4, max_chiplets=4)
+    | strategies.physical_instances(max_layers=4, max_chiplets=4),
+    data=st.data(),
+)
+def test_each_side_constraint_binds(name: str, document: Json, data: st.DataObject) -> None:
+    unbound = run(document)
+    assume(unbound.schedule is not None)
+    assert unbound.schedule is not None
+    assert unbound.objective_ps is not None
+    judge = oracle.oracle(document)
+    values = against(name, unbound.schedule, judge.n_layers, judge.chiplets)
+    assume(values)
+    value = data.draw(st.sampled_from(values))
+    bound = {**document, "constraints": {name: value}}
+    assert oracle.violations(bound, json.loads(unbound.schedule.to_json()))
+    result = run(bound)
+    settled(result, least(bound, segment_optima(bound)))
+    assert result.objective_ps is None or result.objective_ps >= unbound.objective_ps
+
+
+BINDING: dict[str, Any] = {
+    "min_clusters": 3,
+    "max_clusters": 1,
+    "forbidden_merges": [1],
+    "required_merges": [0],
+    "fixed_partitions": [{"layer": 1, "partition": "ISP"}],
+    "region_multiple": 2,
+    "max_region": 2,
+    "fixed_segments": [0, 2],
+}
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_each_side_constraint_costs_something(name: str) -> None:
+    document = json.loads((INSTANCES / "tiny" / "tiny-tables.json").read_text())
+    free = run(document).objective_ps
+    bound = {**document, "constraints": {name: BINDING[name]}}
+    result = run(bound)
+    settled(result, least(bound, segment_optima(bound)))
+    assert free is not None
+    assert result.objective_ps is not None
+    assert result.objective_ps > free
+
+
+def test_energy_budgets_are_refused() -> None:
+    document = json.loads((INSTANCES / "tiny" / "tiny-constraints.json").read_text())
+    assert document["constraints"]["energy_budget_j"] is not None
+    with pytest.raises(InputError, match="does not honour energy_budget_j"):
+        run(document)
+
+
+def test_segments_that_contradict_fixed_segments_are_refused() -> None:
+    document = json.loads((INSTANCES / "tiny" / "tiny-tables.json").read_text())
+    document["constraints"] = {"fixed_segments": [0, 2]}
+    for choice in ("single", 3, (0, 1)):
+        with pytest.raises(InputError, match="contradicts fixed_segments"):
+            run(document, choice)
+    assert run(document).objective_ps == run(document, (0, 2)).objective_ps
+
+
+# --- Against the heuristics ----------------------------------------------------------------------
+
+HEURISTICS = ("scope", "sequential", "pipeline", "segmented")
+
+
+@settings(max_examples=share(2))
+@given(MEDIUM)
+def test_never_above_a_heuristic(document: Json) -> None:
+    choices: list[tuple[SegmentChoice, tuple[SegmentChoice, ...]]] = [
+        ("dp", ("dp", "balanced", "single")),
+        ("single", ("single",)),
+    ]
+    for own, theirs in choices:
+        best = run(document, own)
+        for solver, segments in itertools.product(HEURISTICS, theirs):
+            other = run(document, segments, solver)
+            if other.objective_ps is not None:
+                assert best.objective_ps is not None
+                assert best.objective_ps <= other.objective_ps
+
+
+@pytest.mark.parametrize(
+    ("network", "chiplets"), [("alexnet", 16), ("vgg16", 64), ("resnet18", 16), ("resnet50", 64)]
+)
+def test_paper_instances(network: str, chiplets: int) -> None:
+    instance = paper_instance(network, chiplets)
+    result = solve(instance, "exact")
+    assert result.status is Status.OPTIMAL
+    assert result.objective_ps is not None
+    assert result.objective_ps >= latency_bound(build_tables(instance))
+    assert result.objective_ps <= (solve(instance, "scope").objective_ps or 0)
+    single = solve(instance, "exact", SolveOptions(segments="single"))
+    if single.objective_ps is None:
+        assert single.status is Status.INFEASIBLE
+    else:
+        assert single.objective_ps >= result.objective_ps
+
+
+# --- Segments ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=share(2))
+@given(MEDIUM)
+def test_balanced_is_the_best_of_the_balanced_cuts(document: Json) -> None:
+    tables = build_tables(read(document))
+    cuts = [balanced_cuts(tables, count) for count in range(1, tables.layers + 1)]
+    values = [run(document, cut).objective_ps for cut in cuts if cut is not None]
+    best = min((value for value in values if value is not None), default=None)
+    result = run(document, "balanced")
+    assert result.objective_ps == best
+    if best is not None:
+        assert result.schedule is not None
+        assert firsts(result.schedule) in cuts
+        assert result.bound_ps is not None
+        assert result.bound_ps <= (run(document).objective_ps or 0)
+
+
+@settings(max_examples=share(2))
+@given(MEDIUM)
+def test_segment_choices_agree(document: Json) -> None:
+    free = run(document)
+    counts = range(1, len(read(document).layer_names) + 1)
+    values = [run(document, count).objective_ps for count in counts]
+    assert free.objective_ps == min((v for v in values if v is not None), default=None)
+    assert values[0] == run(document, "single").objective_ps
+    if free.schedule is not None:
+        assert run(document, firsts(free.schedule)).objective_ps == free.objective_ps
+
+
+# --- Repeatable ----------------------------------------------------------------------------------
+
+
+@settings(max_examples=share(2))
+@given(MEDIUM, st.sampled_from(["dp", "single", "balanced"]))
+def test_two_runs_are_equal(document: Json, choice: SegmentChoice) -> None:
+    one, two = run(document, choice), run(document, choice)
+    assert one.schedule == two.schedule
+    assert one.explanation == two.explanation
+    steps = [[(p.objective_ps, p.bound_ps) for p in r.trajectory] for r in (one, two)]
+    assert steps[0] == steps[1]
+
+
+def test_latency_zero() -> None:
+    zeros = {"ISP": [0, 0], "WSP": [0, 0]}
+    layers = [{"name": f"l{k}", "weight_bytes": 1, "compute_ps": zeros} for k in range(3)]
+    tables = {"chiplets": 2, "weight_buffer_bytes": 9, "layers": layers}
+    document = {"format": "scope-instance/1", "name": "zero", "tables": tables}
+    settled(run(document), 0)
+    assert {point.objective_ps for point in run(document).trajectory} <= {None, 0}
+
+
+# --- Warm starts ---------------------------------------------------------------------------------
+
+
+def as_schedule(document: Json, segments: Json) -> Schedule:
+    reference = InstanceReference.to(read(document)).model_dump()
+    return Schedule.from_json(json.dumps({**segments, "instance": reference}), "test")
+
+
+@given(SIDE, st.data())
+def test_warm_starts(document: Json, data: st.DataObject) -> None:
+    document = within_reach(document)
+    start = data.draw(strategies.schedules(document))
+    schedule = as_schedule(document, start)
+    options = SolveOptions(warm_start=schedule)
+    if oracle.violations(document, start):
+        with pytest.raises(InputError, match="warm start"):
+            solve(read(document), "exact", options)
+        return
+    value = oracle.objective_ps(document, start)
+    result = solve(read(document), "exact", options)
+    assert result.trajectory[0].objective_ps == value
+    assert result.objective_ps is not None
+    assert result.objective_ps <= value
+    assert result.objective_ps == run(document).objective_ps
+    assert result.status is Status.OPTIMAL
+
+    impatient = Impatient(0)
+    ExactSolver().run(read(document), build_tables(read(document)), options, impatient)
+    assert impatient.objective_ps is not None
+    assert impatient.objective_ps <= value
+
+
+@settings(max_examples=share(2))
+@given(SMALL, st.data())
+def test_warm_starts_of_other_segments(document: Json, data: st.DataObject) -> None:
+    start = data.draw(strategies.schedules(document))
+    assume(not oracle.violations(document, start))
+    schedule = as_schedule(document, start)
+    layers = oracle.oracle(document).n_layers
+    starts = data.draw(st.sampled_from(list(all_starts(layers))))
+    choice = chosen(data.draw(st.sampled_from(CHOICES)), starts)
+    options = SolveOptions(segments=choice, warm_start=schedule)
+    if admitted(choice)(firsts(schedule)):
+        result = solve(read(document), "exact", options)
+        assert result.trajectory[0].objective_ps == oracle.objective_ps(document, start)
+        assert result.objective_ps == run(document, choice).objective_ps
+    else:
+        with pytest.raises(InputError, match="segments start at layers"):
+            solve(read(document), "exact", options)
+
+
+# --- Stopped at any time -------------------------------------------------------------------------
+
+
+class Impatient(Monitor):
+    """Stops when asked for the ``patience``-th time."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__()
+        self.patience = patience
+
+    @property
+    def stopping(self) -> bool:
+        self.patience -= 1
+        self.stopped_early |= self.patience < 0
+        return self.stopped_early
+
+
+def check_anytime(document: Json, choice: SegmentChoice, best: int | None) -> int:
+    """Stop after every number of questions; return how many a complete run asks."""
+    instance = read(document)
+    tables = build_tables(instance)
+    for patience in itertools.count():
+        monitor = Impatient(patience)
+        ExactSolver().run(instance, tables, SolveOptions(segments=choice), monitor)
+        bounds = [point.bound_ps for point in monitor.trajectory if point.bound_ps is not None]
+        assert bounds == sorted(bounds)
+        if best is None:
+            assert monitor.objective_ps is None
+            assert monitor.stopped_early or monitor.infeasible
+        else:
+            assert not monitor.infeasible
+            assert (monitor.bound_ps or 0) <= best
+            assert monitor.objective_ps is None or monitor.objective_ps >= best
+            if monitor.segments is not None:
+                schedule = Schedule(
+                    instance=InstanceReference.to(instance), segments=monitor.segments
+                )
+                found = json.loads(schedule.to_json())
+                assert not oracle.violations(document, found)
+                assert oracle.objective_ps(document, found) == monitor.objective_ps
+        if not monitor.stopped_early:
+            assert monitor.objective_ps == best
+            assert best is None or monitor.bound_ps == best
+            return patience
+    raise AssertionError
+
+
+@settings(max_examples=share(2))
+@given(SIDE, st.data())
+def test_bounds_hold_at_any_time(document: Json, data: st.DataObject) -> None:
+    document = within_reach(document)
+    costs = segment_optima(document)
+    choices: list[SegmentChoice] = ["dp"]
+    if "fixed_segments" not in document["constraints"]:
+        layers = oracle.oracle(document).n_layers
+        starts = data.draw(st.sampled_from(list(all_starts(layers))))
+        choices = [chosen(kind, starts) for kind in CHOICES]
+    for choice in choices:
+        check_anytime(document, choice, least(document, costs, admitted(choice)))
+
+
+def test_bounds_hold_at_any_time_on_a_larger_instance() -> None:
+    """Many runs of the recursion between the first bound and the proof."""
+    document = json.loads(paper_instance("alexnet", 16).to_json())
+    best = run(document).objective_ps
+    instance = read(document)
+    tables = build_tables(instance)
+    last = 0
+    for patience in range(0, 4000, 37):
+        monitor = Impatient(patience)
+        ExactSolver().run(instance, tables, SolveOptions(), monitor)
+        assert best is not None
+        assert (monitor.bound_ps or 0) <= best
+        assert monitor.objective_ps is None or monitor.objective_ps >= best
+        last = patience
+        if not monitor.stopped_early:
+            break
+    assert last > 37
+
+
+def true_beats(document: Json, last: int) -> dict[tuple[int, int], int]:
+    """Least beat of each segment that ends at ``last``, by first layer and number of clusters."""
+    judge = oracle.oracle(document)
+    beats: dict[tuple[int, int], int] = {}
+    for first in range(last + 1):
+        for segment in oracle.enumerate_segments(first, last, judge.chiplets):
+            if judge.segment_codes(segment):
+                continue
+            load = judge.times.load_ps(first, last)
+            beat, rest = divmod(judge.segment_ps(segment) - load, judge.samples + len(segment) - 1)
+            assert rest == 0
+            key = (first, len(segment))
+            beats[key] = min(beats.get(key, beat), beat)
+    return beats
+
+
+@settings(max_examples=share(2))
+@given(SMALL, st.data())
+def test_refuted_beats_are_impossible(document: Json, data: st.DataObject) -> None:
+    """After every run, what the prover calls refuted is, and what it finds is real."""
+    instance = read(document)
+    tables = build_tables(instance)
+    last = data.draw(st.integers(0, tables.layers - 1))
+    beats = true_beats(document, last)
+    high = 2 * max(beats.values(), default=50)
+    budgets = np.array(
+        [data.draw(st.integers(0, (tables.samples + 2) * high)) for _ in range(last + 1)]
+    )
+    given_budgets = budgets.copy()
+    found: dict[int, int] = {}
+    space = make_space(instance.constraints, tables.layers, tables.chiplets)
+    limit = max(1, int(budgets.max()) // tables.samples)
+    prover = Prover(tables, space, (1, tables.layers), limit, Monitor())
+    exempt = prover.whole_package(last)
+    if exempt is not None and exempt.cost < budgets[last]:
+        budgets[last] = found[last] = exempt.cost
+
+    def improve(first: int, better: Any) -> None:
+        assert better.cost < budgets[first]
+        budgets[first] = found[first] = better.cost
+
+    def progress(refuted: np.ndarray) -> None:
+        for (first, clusters), beat in beats.items():
+            alone = first == last and clusters == 1 and exempt is not None
+            if clusters < refuted.shape[1] and not alone:
+                assert refuted[first, clusters] < beat
+
+    segments = prover.segments_ending_at(last)
+    prover.settle(segments, np.zeros(last + 1, np.int64), lambda: budgets, improve, progress)
+    costs = segment_optima(document)
+    for first in range(last + 1):
+        best = costs.get((first, last))
+        if best is not None and best < given_budgets[first]:
+            assert found[first] == best
+        else:
+            assert first not in found
+
+
+# --- Monotone ------------------------------------------------------------------------------------
+
+
+def fewer_chiplets(document: Json) -> Json:
+    """The tables without the largest region."""
+
+    def shorten(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shorten(entry) for key, entry in value.items()}
+        return value[:-1]
+
+    tables = document["tables"]
+    by_size = ("compute_ps", "gather_ps", "within_ps", "send_ps", "receive_ps")
+    layers = [
+        {key: shorten(value) if key in by_size else value for key, value in layer.items()}
+        for layer in tables["layers"]
+    ]
+    edges = [{**edge, "send_ps": edge["send_ps"][:-1]} for edge in tables["edges"]]
+    changed = {
+        "chiplets": tables["chiplets"] - 1,
+        "layers": layers,
+        "edges": edges,
+        "stream_fs_per_byte": tables["stream_fs_per_byte"][:-1],
+    }
+    return {**document, "tables": {**tables, **changed}}
+
+
+def faster_nop(document: Json) -> Json:
+    """All transfers between chiplets in half the time."""
+
+    def halve(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: halve(entry) for key, entry in value.items()}
+        return [entry // 2 for entry in value]
+
+    tables = document["tables"]
+    nop = ("gather_ps", "within_ps", "send_ps", "receive_ps")
+    layers = [
+        {key: halve(value) if key in nop else value for key, value in layer.items()}
+        for layer in tables["layers"]
+    ]
+    edges = [{**edge, "send_ps": halve(edge["send_ps"])} for edge in tables["edges"]]
+    return {**document, "tables": {**tables, "layers": layers, "edges": edges}}
+
+
+def never_worse(worse: Json, better: Json) -> None:
+    for choice in ("dp", "single"):
+        before, after = run(worse, choice).objective_ps, run(better, choice).objective_ps
+        if before is not None:
+            assert after is not None
+            assert after <= before
+
+
+MONOTONE = strategies.table_instances(max_layers=8, max_chiplets=10, monotone=True)
+
+
+@settings(max_examples=share(2))
+@given(MONOTONE)
+def test_more_chiplets_are_never_worse(document: Json) -> None:
+    assume(document["tables"]["chiplets"] > 1)
+    never_worse(fewer_chiplets(document), document)
+
+
+@settings(max_examples=share(2))
+@given(MEDIUM, st.integers(1, 30))
+def test_more_buffer_is_never_worse(document: Json, more: int) -> None:
+    larger = json.loads(json.dumps(document))
+    if "tables" in larger:
+        larger["tables"]["weight_buffer_bytes"] += more
+    else:
+        larger["package"]["chiplet"]["weight_buffer_bytes"] += more
+    never_worse(document, larger)
+
+
+@settings(max_examples=share(2))
+@given(strategies.table_instances(max_layers=8, max_chiplets=10))
+def test_more_bandwidth_is_never_worse(document: Json) -> None:
+    never_worse(document, faster_nop(document))
+
+
+# --- The recursion -------------------------------------------------------------------------------
+
+
+@st.composite
+def spaces(draw: st.DrawFn, tables: LatencyTables) -> Space:
+    """Mostly everything allowed, sometimes any restriction at all."""
+    layers, chiplets = tables.layers, tables.chiplets
+
+    def flags(count: int) -> list[bool]:
+        some = st.lists(st.sampled_from([True] * 4 + [False]), min_size=count, max_size=count)
+        return draw(some | st.just([True] * count))
+
+    kinds = st.sampled_from([FREE, FREE, FREE, ONLY_ISP, ONLY_WSP, WSP_IF_FITS])
+    regions = np.array(flags(layers * (chiplets + 1))).reshape(layers, chiplets + 1)
+    regions[:, 0] = False
+    return Space(
+        np.triu(np.array(flags(layers * layers)).reshape(layers, layers)),
+        regions,
+        np.array([draw(kinds) for _ in range(layers)], dtype=np.int8),
+    )
+
+
+def members(document: Json, space: Space, i: int, j: int, r: int) -> Iterator[oracle.Cluster]:
+    """All clusters ``i..j`` on ``r`` chiplets that the space and the capacity rules admit."""
+    judge = oracle.oracle(document)
+    if not (space.clusters[i, j] and space.regions[i, r]):
+        return
+    for names in itertools.product(oracle.PARTITIONS, repeat=j - i + 1):
+        cluster = oracle.Cluster(i, j, r, names)
+        if not valid_cluster(judge, cluster):
+            continue
+        for layer, name in zip(range(i, j + 1), names, strict=True):
+            choice = int(space.choice[layer])
+            if choice == WSP_IF_FITS:
+                weights = judge.times.weights
+                room = judge.times.capacity * r - sum(weights[i : j + 1])
+                fits = weights[layer] * (r - 1) <= max(room, 0)
+                choice = ONLY_WSP if fits else ONLY_ISP
+            if choice not in (FREE, ONLY_WSP if name == oracle.WSP else ONLY_ISP):
+                break
+        else:
+            yield cluster
+
+
+BEFORE = -1
+"""A first layer of the segment that no cluster sees."""
+
+
+@settings(max_examples=share(2))
+@given(SMALL, st.data())
+def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
+    tables = build_tables(read(document))
+    judge = oracle.oracle(document)
+    space = data.draw(spaces(tables))
+    seg_last = data.draw(st.integers(0, tables.layers - 1))
+    from_layer = data.draw(st.integers(0, seg_last))
+    limit = data.draw(st.just(LIMIT) | st.integers(0, 200))
+    kernel = make_kernel(tables)
+    costs = make_costs(kernel, make_coupling(kernel), space, seg_last, from_layer, limit)
+    for i, r in itertools.product(range(seg_last + 1), range(1, tables.chiplets + 1)):
+        for j in range(max(i, from_layer), seg_last + 1):
+            best = [NEVER] * 4
+            times = []
+            for cluster in members(document, space, i, j, r):
+                following = (1, oracle.ISP) if j < seg_last else None
+                time = judge.cluster_time(BEFORE, seg_last, cluster, following)
+                inner = time.time_ps - max(time.layers[-1][1:])
+                pq = 2 * (cluster.partitions[0] == oracle.WSP)
+                pq += cluster.partitions[-1] == oracle.WSP
+                best[pq] = min(best[pq], inner)
+                times.append(inner + time.layers[-1][1])
+            index = j - max(i, from_layer)
+            if index < costs.length[i, r]:
+                assert costs.inner[costs.start[i, r] + index].tolist() == best
+            else:
+                assert min(times, default=NEVER) > limit
+
+
+@settings(max_examples=share(2))
+@given(SMALL, st.data())
+def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
+    tables = build_tables(read(document))
+    judge = oracle.oracle(document)
+    layers, chiplets = tables.layers, tables.chiplets
+    space = data.draw(spaces(tables))
+    last = data.draw(st.integers(0, layers - 1))
+    first = data.draw(st.integers(0, last))
+    most = data.draw(st.integers(1, min(layers, chiplets)))
+
+    kernel = make_kernel(tables)
+    reads = opening_reads(kernel, first)
+    opens = [judge.times.input_ps(k) if k == first else 0 for k in range(layers)]
+    for edge, (u, v) in enumerate(judge.times.skips):
+        if u < first <= v:
+            opens[v] += judge.times.skip_read_ps(edge)
+    assert np.diff(reads).tolist()[first:] == opens[first:]
+
+    # Slowest time and labels of every way to divide i..last, read for the first time or not.
+    ways: list[tuple[int, int, int, int, int, int, int]] = []
+    for i in range(last + 1):
+        for segment in oracle.enumerate_segments(i, last, chiplets):
+            if len(segment) > most or not all(
+                c in set(members(document, space, c.first, c.last, c.chiplets)) for c in segment
+            ):
+                continue
+            heads = [(c.chiplets, c.partitions[0]) for c in segment[1:]]
+            plain = [
+                judge.cluster_time(BEFORE, last, cluster, following).time_ps
+                for cluster, following in zip(segment, [*heads, None], strict=True)
+            ]
+            opened = [
+                time + sum(opens[c.first : c.last + 1])
+                for time, c in zip(plain, segment, strict=True)
+            ]
+            head = segment[0]
+            p = oracle.PARTITIONS.index(head.partitions[0])
+            total = sum(c.chiplets for c in segment)
+            ways.append((i, p, head.chiplets, len(segment), total, max(plain), max(opened)))
+
+    moments = sorted({time for way in ways for time in way[5:]})
+    ceiling = max(moments, default=10)
+    limits = st.sampled_from(moments) if moments else st.just(5)
+    limit = max(0, data.draw(limits) + data.draw(st.sampled_from([0, 0, -1, 1])))
+
+    coupling = make_coupling(kernel)
+    edges = [u for u, v in judge.times.skips if u <= last < v]
+    split = min([last, *edges])
+    # Clusters before the split know nothing of the segment's end.
+    segments = Segments(
+        last,
+        make_costs(kernel, coupling, space, layers - 1, 0, ceiling + 1),
+        make_costs(kernel, coupling, space, last, split, ceiling + 1),
+        closing_costs(kernel, last),
+    )
+    labels = make_labels(layers, chiplets, most)
+    again = make_labels(layers, chiplets, most)
+    nothing = np.zeros(layers + 1, np.int64)
+    solve_rows(kernel, coupling, segments, nothing, last, 0, limit, most, labels, labels)
+    reach = max([first, *(v for u, v in judge.times.skips if u < first <= v <= last)])
+    solve_rows(kernel, coupling, segments, reads, reach, first, limit, most, labels, again)
+
+    for found, rows, column in ((labels, range(last + 1), 5), (again, range(first, reach + 1), 6)):
+        expected: dict[tuple[int, int, int, int], int] = {}
+        for i, p, r, k, total, *_ in (way for way in ways if way[column] <= limit):
+            expected[i, p, r, k] = min(expected.get((i, p, r, k), TOO_MANY), total)
+        for i in rows:
+            counts = range(1, min(most, last - i + 1) + 1)
+            for k in counts:
+                own = {key: v for key, v in expected.items() if key[0] == i and key[3] == k}
+                for p, r in itertools.product(range(2), range(1, chiplets + 1)):
+                    label = int(found.fewest[i, p, r, k])
+                    assert (label if label <= chiplets else TOO_MANY) == own.get(
+                        (i, p, r, k), TOO_MANY
+                    )
+                label = int(found.best[i, k])
+                fewest = min(own.values(), default=TOO_MANY)
+                assert (label if label <= chiplets else TOO_MANY) == fewest
