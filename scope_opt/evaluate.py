@@ -9,23 +9,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
-from scope_opt.cost import build_tables, layer_shape
-from scope_opt.package import link_use, runs
-from scope_opt.tables import ISP, PARTITIONS, WSP, ceil_int
+from scope_opt.cost import build_tables
+from scope_opt.tables import PARTITIONS, WSP
+from scope_opt.transfers import Placed, Region, Tabulated, Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from scope_opt.instance import Instance
-    from scope_opt.network import Network
-    from scope_opt.package import Package
     from scope_opt.schedule import Cluster, Schedule, Segment
     from scope_opt.tables import LatencyTables, Partition
 
@@ -172,7 +165,7 @@ def evaluate(
         return Evaluation(violations)
     t = build_tables(instance) if tables is None else tables
     pipelines = [_Pipeline(instance, t, segment) for segment in schedule.segments]
-    times = _Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
+    times = Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
     segments = tuple(pipeline.report(times) for pipeline in pipelines)
     energy = _energy(t, pipelines)
     violations = (
@@ -185,7 +178,7 @@ def evaluate(
     latency_s = objective_ps / 10**12
     placed_ps = None
     if instance.network is not None and instance.package is not None:
-        placed = _Placed(instance.network, instance.package, _edges(t))
+        placed = Placed(instance.network, instance.package, _edges(t))
         placed_ps = sum(pipeline.report(placed).latency_ps for pipeline in pipelines)
     return Evaluation(
         violations=(),
@@ -296,107 +289,6 @@ def _where(instance: Instance, segment: int, cluster: int, layer: int) -> str:
     return f"segment {segment}, cluster {cluster}, layer {layer} ({instance.layer_names[layer]})"
 
 
-# --- Transfers on the package (Table II) ---------------------------------------------------------
-
-
-class _Region(NamedTuple):
-    """A run of chiplets in ZigZag order."""
-
-    first: int
-    size: int
-
-
-class _Transfers(Protocol):
-    """Cost of each transfer per sample, all in one unit: ps or fJ."""
-
-    def gather(self, layer: int, at: _Region) -> int:
-        """The whole kernel, to every chiplet of the region."""
-
-    def within(self, layer: int, partition: int, then: int, at: _Region) -> int:
-        """Case 1: to the next layer, of partition ``then``, in the same cluster."""
-
-    def between(self, layer: int, then: int, at: _Region, to: _Region) -> int:
-        """Case 2: to the next layer, of partition ``then``, in the next cluster."""
-
-    def skip(self, edge: int, at: _Region, to: _Region) -> int:
-        """Along a skip edge to another cluster."""
-
-
-class _Tabulated(NamedTuple):
-    """Costs from the tables: they depend on the sizes of the regions only."""
-
-    gathers: NDArray[np.int64]
-    withins: NDArray[np.int64]
-    sends: NDArray[np.int64]
-    receives: NDArray[np.int64]
-    skips: NDArray[np.int64]
-
-    def gather(self, layer: int, at: _Region) -> int:
-        return int(self.gathers[layer, at.size])
-
-    def within(self, layer: int, partition: int, then: int, at: _Region) -> int:
-        return int(self.withins[layer, partition, then, at.size])
-
-    def between(self, layer: int, then: int, at: _Region, to: _Region) -> int:
-        return int(self.sends[layer, at.size]) + int(self.receives[layer, then, to.size])
-
-    def skip(self, edge: int, at: _Region, to: _Region) -> int:
-        return int(self.skips[edge, at.size])
-
-
-class _Placed:
-    """Times (ps) from the most loaded link of every transfer where its regions really lie.
-
-    The tables hold the mean load of that link over all places a region may lie, and between
-    regions a separable regression of that mean. All else is the same.
-    """
-
-    def __init__(self, network: Network, package: Package, edges: list[tuple[int, int]]) -> None:
-        volumes = {(edge.source, edge.target): edge.bytes for edge in network.edges}
-        self._package, self._network = package, network
-        self._mesh = package.mesh_rows, package.mesh_cols
-        self._chain = network.chain_bytes()
-        self._skips = [volumes[edge] for edge in edges]
-
-    def gather(self, layer: int, at: _Region) -> int:
-        return self._ps(self._all_gather(self._network.layers[layer].weight_bytes, at))
-
-    def within(self, layer: int, partition: int, then: int, at: _Region) -> int:
-        gathered = self._all_gather(self._chain[layer], at)
-        if then == ISP or self._chain[layer] == 0:
-            return self._ps(gathered)
-        shape = layer_shape(self._network.layers[layer + 1], self._package)
-        halo = float(shape.halo_bytes[at.size]) / (2 * at.size)
-        return self._ps(halo if partition == WSP else gathered / at.size + halo)
-
-    def between(self, layer: int, then: int, at: _Region, to: _Region) -> int:
-        volume = self._chain[layer]
-        gathered = self._all_gather(volume, to) if then == ISP else 0.0
-        return self._ps(self._scatter(volume, at, to) + gathered)
-
-    def skip(self, edge: int, at: _Region, to: _Region) -> int:
-        return self._ps(self._scatter(self._skips[edge], at, to))
-
-    def _all_gather(self, volume: int, at: _Region) -> float:
-        """Bytes over the most loaded link, as in `_scatter`."""
-        share = volume / at.size
-        return share * self._package.nop.eta_within * _peak(*self._mesh, at, at)
-
-    def _scatter(self, volume: int, at: _Region, to: _Region) -> float:
-        share = volume / (at.size * to.size)
-        return share * self._package.nop.eta_between * _peak(*self._mesh, at, to)
-
-    def _ps(self, link_bytes: float) -> int:
-        return int(ceil_int(link_bytes / self._package.nop.port_bytes_per_s * 1e12))
-
-
-@lru_cache(maxsize=4096)
-def _peak(rows: int, cols: int, at: _Region, to: _Region) -> int:
-    """Pairs that share the most loaded link when all of ``at`` send to all of ``to``."""
-    senders = runs(rows, cols, np.array([at.first]), at.size)
-    return int(link_use(senders, runs(rows, cols, np.array([to.first]), to.size)).peak[0])
-
-
 # --- A segment -----------------------------------------------------------------------------------
 
 
@@ -409,10 +301,10 @@ class _Pipeline:
         self.first, self.last = segment.first_layer, segment.last_layer
         self.partition: dict[int, int] = {}
         self.cluster: dict[int, int] = {}
-        self.regions: list[_Region] = []
+        self.regions: list[Region] = []
         for index, cluster in enumerate(self.clusters):
             position = sum(region.size for region in self.regions)
-            self.regions.append(_Region(position, cluster.chiplets))
+            self.regions.append(Region(position, cluster.chiplets))
             self.cluster |= dict.fromkeys(_layers(cluster), index)
             indices = map(PARTITIONS.index, cluster.partitions)
             self.partition |= dict(zip(_layers(cluster), indices, strict=True))
@@ -430,7 +322,7 @@ class _Pipeline:
             if u in inside and v in inside and self.cluster[u] != self.cluster[v]
         ]
 
-    def region(self, layer: int) -> _Region:
+    def region(self, layer: int) -> Region:
         return self.regions[self.cluster[layer]]
 
     def room(self, cluster: Cluster) -> int:
@@ -469,14 +361,14 @@ class _Pipeline:
                     where = _where(self._instance, segment, c, layer)
                     yield Violation("wsp-copy", where, message)
 
-    def gather(self, layer: int, nop: _Transfers) -> int:
+    def gather(self, layer: int, nop: Transfers) -> int:
         """Weight gather of a WSP layer; alone in its cluster it keeps the copy (Eq. 4)."""
         cluster = self.clusters[self.cluster[layer]]
         alone = cluster.first_layer == cluster.last_layer
         repeated = self.partition[layer] == WSP and not alone
         return nop.gather(layer, self.region(layer)) if repeated else 0
 
-    def sends(self, layer: int, nop: _Transfers) -> int:
+    def sends(self, layer: int, nop: Transfers) -> int:
         """What the layer sends to others of the segment (Eq. 6)."""
         at = self.region(layer)
         total = sum(nop.skip(e, at, self.region(v)) for e, u, v in self.crossing if u == layer)
@@ -487,7 +379,7 @@ class _Pipeline:
             return total + nop.within(layer, self.partition[layer], then, at)
         return total + nop.between(layer, then, at, to)
 
-    def report(self, nop: _Transfers) -> SegmentReport:
+    def report(self, nop: Transfers) -> SegmentReport:
         """Eq. 2: the slowest cluster, or the DRAM traffic, sets the beat."""
         clusters = tuple(self._cluster(index, nop) for index in range(len(self.clusters)))
         times = [cluster.time_ps for cluster in clusters]
@@ -508,7 +400,7 @@ class _Pipeline:
             clusters=clusters,
         )
 
-    def _cluster(self, index: int, nop: _Transfers) -> ClusterReport:
+    def _cluster(self, index: int, nop: Transfers) -> ClusterReport:
         """Eq. 3: a sample visits the cluster's layers one after another."""
         tables, cluster, region = self._tables, self.clusters[index], self.regions[index]
         layers = tuple(self._layer(layer, nop) for layer in _layers(cluster))
@@ -530,7 +422,7 @@ class _Pipeline:
             layers=layers,
         )
 
-    def _layer(self, layer: int, nop: _Transfers) -> LayerReport:
+    def _layer(self, layer: int, nop: Transfers) -> LayerReport:
         """Eq. 7; what crosses the ends of the segment goes through DRAM."""
         tables, partition = self._tables, self.partition[layer]
         preparation_ps = self.gather(layer, nop)
@@ -574,7 +466,7 @@ def _energy(tables: LatencyTables, pipelines: list[_Pipeline]) -> _EnergyFj | No
     e = tables.energy
     if e is None:
         return None
-    transfers = _Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
+    transfers = Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
     mac = sram = nop = dram_bytes = 0
     for at in pipelines:
         for layer, partition in at.partition.items():
