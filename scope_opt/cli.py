@@ -344,6 +344,48 @@ def evaluate(
 
 
 @app.command()
+def distribution(
+    instance: InstanceFile,
+    rank: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Schedule or result to rank; may be repeated."),
+    ] = None,
+    idle: Annotated[
+        bool, typer.Option("--idle", help="Also count schedules that leave chiplets idle.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Count every one-segment schedule by its latency, and rank schedules among them.
+
+    For instances small enough to enumerate; larger ones are refused with their count.
+
+    \b
+    Examples:
+      scope-opt generate alexnet --chiplets 16 --overflow stream -o alexnet.json
+      scope-opt solve alexnet.json --solver scope --segments single -o schedule.json
+      scope-opt distribution alexnet.json --rank schedule.json
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.cost import build_tables
+    from scope_opt.inputs import load_instance, load_schedule
+    from scope_opt.search.exhaustive import distribution as count
+    from scope_opt.show import distribution_view
+    from scope_opt.solver import Monitor
+
+    problem = load_instance(instance)
+    schedules = [load_schedule(str(path)) for path in rank or ()]
+    with _progress(f"{problem.name}, distribution") as on_progress:
+        monitor = Monitor(on_progress=on_progress)
+        found = count(problem, build_tables(problem), idle, monitor, schedules)
+    if as_json:
+        _print_json(found.to_json_dict())
+    else:
+        names = [str(path) for path in rank or ()]
+        _print(lambda _: distribution_view(problem, found, names))
+    if not found.valid:
+        raise typer.Exit(NOTHING_FOUND)
+
+
+@app.command()
 def show(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Instance, schedule or result, or - for stdin.")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scope_opt.package import Package
     from scope_opt.result import EnergyBreakdown, Result
     from scope_opt.schedule import Schedule
+    from scope_opt.search.exhaustive import Distribution
 
     Fact = tuple[str, str | Text, str]
     """Name, value and remark."""
@@ -338,6 +339,32 @@ def _energy_line(total: float, parts: Iterable[tuple[str, float]], samples: int 
 
 
 # --- Comparisons ---------------------------------------------------------------------------------
+
+
+def distribution_view(
+    instance: Instance, found: Distribution, ranked: Sequence[str]
+) -> RenderableType:
+    """How the latencies of all schedules of one segment spread; ``ranked`` names `Rank` entries."""
+    idle = "idle chiplets allowed" if found.idle else "all chiplets used"
+    share = f"{units.percent(found.valid / found.schedules)} of all"
+    rows: list[Fact] = [
+        ("schedules", f"{found.schedules:,}", f"one segment, {idle}"),
+        ("valid", f"{found.valid:,}", share),
+    ]
+    if found.valid:
+        best = units.plural(found.at_minimum, "schedule")
+        rows.append(("fastest", units.picoseconds(found.minimum_ps), best))
+        rows += [
+            (f"best {100 * part:g} %", units.picoseconds(found.quantile_ps(part)), "")
+            for part in (0.0001, 0.001, 0.01, 0.1, 0.5)
+        ]
+        rows.append(("slowest", units.picoseconds(found.maximum_ps), ""))
+    for name, rank in zip(ranked, found.ranks, strict=True):
+        place = f"{rank.better:,} better, {rank.equal:,} equal"
+        if rank.better_share is not None:
+            place += f": {100 * rank.better_share:.4g} % are better"
+        rows.append((units.plain(name), units.picoseconds(rank.latency_ps), place))
+    return Group(title(instance.name, instance.description), Text(), facts(rows))
 
 
 class Run(NamedTuple):

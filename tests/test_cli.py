@@ -723,3 +723,24 @@ def test_ascii_terminal(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert b"####" in done.stdout
     assert done.stdout.isascii()
+
+
+# --- distribution --------------------------------------------------------------------------------
+
+
+def test_distribution_ranks_a_schedule(tmp_path: Path) -> None:
+    tiny = Path(__file__).parent.parent / "instances" / "tiny" / "tiny-stream.json"
+    schedule = tmp_path / "schedule.json"
+    assert run("solve", tiny, "--segments", "single", "-o", schedule).exit_code == 0
+    outcome = run("distribution", tiny, "--idle", "--rank", schedule)
+    assert outcome.exit_code == 0
+    assert "0 better" in outcome.stdout
+    document = json.loads(run("distribution", tiny, "--rank", schedule, "--json").stdout)
+    assert sum(document["counts"]) == document["valid"] <= document["schedules"]
+
+
+def test_distribution_refuses_what_it_cannot_enumerate(tmp_path: Path) -> None:
+    paper_instance("resnet50", 64).save(tmp_path / "large.json")
+    outcome = run("distribution", tmp_path / "large.json")
+    assert outcome.exit_code == 2
+    assert "10^49.9" in outcome.stderr

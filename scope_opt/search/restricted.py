@@ -172,7 +172,7 @@ def _best_transition(
 ) -> int:
     """Least latency of a segment with layers WSP (where it fits) before one index, then ISP."""
     first, last = optimum.segment.first_layer, optimum.segment.last_layer
-    best = 4 * optimum.cost
+    best = 4 * optimum.cost + 1
     while True:
         found = None
         for index in range(first, last + 2):

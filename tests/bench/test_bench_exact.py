@@ -1,0 +1,55 @@
+"""How long proofs take, with the paper's search on the same instances to compare with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scope_opt.cost import build_tables
+from scope_opt.generate import paper_instance
+from scope_opt.search.exact import ExactSolver
+from scope_opt.search.scope import ScopeSolver
+from scope_opt.solver import Monitor, SolveOptions
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from scope_opt.solver import SegmentChoice, Solver
+
+pytestmark = pytest.mark.bench
+
+
+@pytest.mark.parametrize(
+    ("network", "chiplets", "choice", "solver"),
+    [
+        pytest.param("resnet152", 256, "single", ExactSolver, id="resnet152-256-exact-single"),
+        pytest.param("resnet152", 256, "balanced", ScopeSolver, id="resnet152-256-scope"),
+        pytest.param("resnet50", 64, "dp", ExactSolver, id="resnet50-64-exact-free"),
+        pytest.param("resnet50", 64, "balanced", ScopeSolver, id="resnet50-64-scope"),
+    ],
+)
+def test_search(
+    benchmark: BenchmarkFixture,
+    network: str,
+    chiplets: int,
+    choice: SegmentChoice,
+    solver: type[Solver],
+) -> None:
+    small = paper_instance("alexnet", 16)
+    solver().run(small, build_tables(small), SolveOptions(), Monitor())  # compiles
+    instance = paper_instance(network, chiplets)
+    tables = build_tables(instance)
+    options = SolveOptions(segments=choice)
+
+    def search() -> Monitor:
+        monitor = Monitor()
+        solver().run(instance, tables, options, monitor)
+        return monitor
+
+    monitor = benchmark.pedantic(search, rounds=3)
+    assert monitor.objective_ps is not None
+    if solver is ExactSolver:
+        assert monitor.bound_ps == monitor.objective_ps
+    benchmark.extra_info["objective_ps"] = monitor.objective_ps
+    benchmark.extra_info["bound_ps"] = monitor.bound_ps
