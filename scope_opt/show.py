@@ -281,7 +281,11 @@ def result_view(
         )
         rows += placement_facts(result.objective_ps, evaluation)
         rows.append(("throughput", f"{units.number(result.throughput_per_s)} samples/s", ""))
-    gap = "" if result.gap is None else f"no schedule is faster; gap {units.percent(result.gap)}"
+    gap = (
+        ""
+        if result.gap is None
+        else f"nothing {result.solver} may choose is faster; gap {units.percent(result.gap)}"
+    )
     rows.append(("lower bound", units.picoseconds(result.bound_ps), gap))
     if result.objective_ps is not None:
         rows.append(("utilization", units.percent(result.utilization), "of all MAC units"))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from scope_opt.cost import build_tables
 from scope_opt.evaluate import evaluate
@@ -70,14 +70,14 @@ class Solver(Protocol):
     ``monitor.stopping`` often, and returns when it is done.
     """
 
-    name: str
-    summary: str
+    name: ClassVar[str]
+    summary: ClassVar[str]
     """One line for `scope-opt solvers`."""
-    exact: bool
-    """Whether a completed run proves optimality."""
-    constraints: frozenset[str]
+    exact: ClassVar[bool]
+    """Whether a completed run proves the optimum of the schedules it considers."""
+    constraints: ClassVar[frozenset[str]]
     """Side constraints (fields of `Constraints`) it honours."""
-    options: frozenset[str]
+    options: ClassVar[frozenset[str]]
     """Solver-specific options (see `SolveOptions`) it uses."""
 
     def run(
@@ -197,6 +197,10 @@ def load_solver(name: str) -> Solver:
         solver: Solver = found[0].load()()
     except Exception as error:  # a broken plug-in must not look like our own failure
         raise SolverUnavailable(f"solver {name!r} cannot be loaded: {error}") from error
+    parts = ("name", "summary", "exact", "constraints", "options", "run")
+    missing = [part for part in parts if not hasattr(solver, part)]
+    if missing:
+        raise SolverUnavailable(f"solver {name!r} lacks {', '.join(missing)}")
     return solver
 
 

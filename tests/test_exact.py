@@ -40,7 +40,7 @@ from scope_opt.search.recursion import (
     opening_reads,
     solve_rows,
 )
-from scope_opt.search.segmentation import balanced_cuts
+from scope_opt.search.segmentation import balanced_choices
 from scope_opt.solver import Monitor, SolveOptions, solve
 from scope_opt.tables import LIMIT
 
@@ -437,8 +437,9 @@ def test_paper_instances(network: str, chiplets: int) -> None:
 @given(MEDIUM)
 def test_balanced_is_the_best_of_the_balanced_cuts(document: Json) -> None:
     tables = build_tables(read(document))
-    cuts = [balanced_cuts(tables, count) for count in range(1, tables.layers + 1)]
-    values = [run(document, cut).objective_ps for cut in cuts if cut is not None]
+    counts = range(1, tables.layers + 1)
+    cuts = [cut for count in counts for cut in balanced_choices(tables, count)]
+    values = [run(document, cut).objective_ps for cut in cuts]
     best = min((value for value in values if value is not None), default=None)
     result = run(document, "balanced")
     assert result.objective_ps == best

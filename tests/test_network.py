@@ -19,7 +19,6 @@ from scope_opt.package import Package
 from scope_opt.zoo import build_network, paper_package
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 Json = dict[str, Any]

@@ -898,7 +898,7 @@ def test_strategies_reach_every_rule() -> None:
     sound = 0
 
     @given(data=st.data())
-    @settings(RELAXED, max_examples=600, derandomize=True, database=None)
+    @settings(RELAXED, max_examples=1500, derandomize=True, database=None)
     def collect(data: st.DataObject) -> None:
         nonlocal sound
         instance = data.draw(

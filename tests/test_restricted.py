@@ -239,6 +239,17 @@ def test_losses_by_hand() -> None:
     assert found.losses() == pytest.approx(expected)
 
 
+def test_attribution_of_latency_zero() -> None:
+    zeros = {"ISP": [0, 0], "WSP": [0, 0]}
+    layers = [{"name": f"l{k}", "weight_bytes": 1, "compute_ps": zeros} for k in range(3)]
+    tables = {"chiplets": 2, "weight_buffer_bytes": 9, "layers": layers}
+    instance = read({"format": "scope-instance/1", "name": "zero", "tables": tables})
+    schedule = solve(instance, "exact").schedule
+    assert schedule is not None
+    found = attribute(instance, build_tables(instance), schedule, 0)
+    assert found == Attribution(0, 0, 0, 0, 0, 0)
+
+
 @settings(max_examples=share(3))
 @given(SIDE, st.data())
 def test_schedules_that_cannot_be_attributed(document: Json, data: st.DataObject) -> None:

@@ -5,7 +5,8 @@
 
 Drawing needs matplotlib, which the package itself does not: ``python -m pip install matplotlib``.
 Times are medians of three runs of the search alone, on tables built before and with everything
-compiled. They vary with the machine; the slopes are what the figure is about.
+compiled. Processor time is taken, which other programs on the machine disturb less than wall time
+(the search runs on one core); the slopes are what the figure is about.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import csv
 import sys
 import time
+from math import log
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -57,12 +59,12 @@ def measure() -> list[Row]:
 
 
 def search(instance: Any, choice: Any) -> tuple[float, str]:
-    """Seconds of one search, and how it ended."""
+    """Processor seconds of one search, and how it ended."""
     tables = build_tables(instance)
     monitor = Monitor()
-    began = time.perf_counter()
+    began = time.process_time()
     ExactSolver().run(instance, tables, SolveOptions(segments=choice), monitor)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     if monitor.objective_ps is None:
         return seconds, "infeasible"
     assert monitor.bound_ps == monitor.objective_ps
@@ -71,35 +73,33 @@ def search(instance: Any, choice: Any) -> tuple[float, str]:
 
 def slope(points: list[tuple[float, float]]) -> float:
     """Exponent between the first and the last point on logarithmic axes."""
-    from math import log
-
     (x0, y0), (x1, y1) = points[0], points[-1]
     return log(y1 / y0) / log(x1 / x0)
 
 
-def draw(rows: list[Row]) -> None:
-    """Write ``exact-growth.svg``, and a PNG to look at."""
+def draw(rows: list[Row], path: Path) -> None:
+    """Write the figure, in the format of the path's suffix."""
     try:
         import matplotlib
     except ImportError:
         sys.exit("drawing needs matplotlib: python -m pip install matplotlib")
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "exact-growth"
+    matplotlib.rcParams |= {"svg.hashsalt": "exact-growth", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), constrained_layout=True, sharey=True)
     panels = (
-        (axes[0], BY_LAYERS, "layers", "ResNet-18 to 152, 64 chiplets", {"single": 1, "free": 2}),
+        (axes[0], BY_LAYERS, "layers", "ResNet-18 to 152, 64 chiplets", {"single": 2, "free": 3}),
         (axes[1], BY_CHIPLETS, "chiplets", "ResNet-50", {"single": 1, "free": 1}),
     )
     styles = {"single": ("#1b6ca8", "o"), "free": ("#c8553d", "s")}
     for axis, wanted, key, title, theory in panels:
         for choice, (color, marker) in styles.items():
-            points = [
+            points = sorted(
                 (float(row[key]), float(row["seconds"]), row["status"])
                 for row in rows
                 if row["segments"] == choice and (row["network"], int(row["chiplets"])) in wanted
-            ]
+            )
             line = [(x, y) for x, y, status in points if status == "optimal"]
             label = {"single": "one segment", "free": "free segments"}[choice]
             label += f" (measured exponent {slope(line):.1f})"
@@ -123,7 +123,7 @@ def draw(rows: list[Row]) -> None:
                 color=color,
                 linestyle=":",
                 linewidth=1.2,
-                label=f"slope {power}",
+                label=f"section 9, given K: slope {power}",
             )
         ticks = sorted(
             {float(row[key]) for row in rows if (row["network"], int(row["chiplets"])) in wanted}
@@ -136,23 +136,24 @@ def draw(rows: list[Row]) -> None:
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7.5, frameon=False)
-    axes[0].set_ylabel("seconds to the proof")
-    figure.savefig(HERE / "exact-growth.svg", metadata={"Date": None})
-    figure.savefig(HERE / "exact-growth.png", dpi=110)
+    axes[0].set_ylabel("processor seconds to the proof")
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
 
 def main() -> None:
     """Measure unless told otherwise, and draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--draw", action="store_true", help="only draw from the CSV file")
-    if not parser.parse_args().draw:
+    parser.add_argument("--output", type=Path, default=HERE / "exact-growth.svg", help="figure")
+    arguments = parser.parse_args()
+    if not arguments.draw:
         rows = measure()
         with CSV.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
     with CSV.open(newline="") as file:
-        draw(list(csv.DictReader(file)))
+        draw(list(csv.DictReader(file)), arguments.output)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from scope_opt.files import InputError
 from scope_opt.instance import Constraints
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.search.prover import Found, Prover, Stopped, make_space
-from scope_opt.search.scope import ScopeSolver, SegmentedSolver
-from scope_opt.search.segmentation import balanced_cuts
+from scope_opt.search.scope import ScopeSolver, SegmentedSolver, agreed_segments
+from scope_opt.search.segmentation import balanced_choices
 from scope_opt.solver import Monitor, SolveOptions
 from scope_opt.tables import LIMIT
 
@@ -147,9 +147,7 @@ class ExactSolver:
         choice = self.segment_choice(options.segments or "dp")
         fixed = instance.constraints.fixed_segments
         if fixed is not None:
-            if choice not in ("balanced", "dp", fixed):
-                raise InputError("segments", [f"contradicts fixed_segments = {list(fixed)}"])
-            choice = fixed
+            choice = agreed_segments(choice, fixed)
         if options.warm_start is not None:
             start = self._warm_start(instance, tables, options.warm_start, choice)
             monitor.improve(_total(start), [found.segment for found in start])
@@ -189,22 +187,20 @@ class ExactSolver:
         if simple < LIMIT:
             monitor.raise_bound(simple)
         for count in range(1, tables.layers + 1):
-            monitor.report(f"{count} balanced segments", count / tables.layers)
-            cuts = balanced_cuts(tables, count)
-            if cuts is None:
-                continue
-            ends = [*(first - 1 for first in cuts[1:]), tables.layers - 1]
-            least = sum(int(bounds[pair]) for pair in zip(cuts, ends, strict=True))
-            if monitor.objective_ps is not None and least >= monitor.objective_ps:
-                continue
-            inner = Monitor(parent=monitor)
-            try:
-                self._prove(instance, tables, cuts, inner)
-            except Stopped:
-                raise Stopped from None
-            finally:
-                if inner.objective_ps is not None and inner.segments is not None:
-                    monitor.improve(inner.objective_ps, inner.segments)
+            monitor.report(f"balanced segments: {count}", count / tables.layers)
+            for cuts in balanced_choices(tables, count):
+                ends = [*(first - 1 for first in cuts[1:]), tables.layers - 1]
+                least = sum(int(bounds[pair]) for pair in zip(cuts, ends, strict=True))
+                if monitor.objective_ps is not None and least >= monitor.objective_ps:
+                    continue
+                inner = Monitor(parent=monitor)
+                try:
+                    self._prove(instance, tables, cuts, inner)
+                except Stopped:
+                    raise Stopped from None  # the bound of one cut says nothing about the others
+                finally:
+                    if inner.objective_ps is not None and inner.segments is not None:
+                        monitor.improve(inner.objective_ps, inner.segments)
 
     def _prove(
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor

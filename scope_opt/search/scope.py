@@ -14,12 +14,20 @@ from scope_opt.schedule import make_segment
 from scope_opt.search.kernels import NEVER, make_kernel
 from scope_opt.search.merge import search_segment
 from scope_opt.search.segmentation import SegmentSearch
+from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
     from scope_opt.schedule import Segment
     from scope_opt.solver import Monitor, SegmentChoice, SolveOptions
     from scope_opt.tables import LatencyTables
+
+
+def agreed_segments(choice: SegmentChoice, fixed: tuple[int, ...]) -> tuple[int, ...]:
+    """The instance's fixed segments, if ``choice`` allows them; raises `InputError` otherwise."""
+    if choice in ("balanced", "dp", len(fixed), fixed) or (choice == "single" and fixed == (0,)):
+        return fixed
+    raise InputError("segments", [f"{choice!r} contradicts fixed_segments = {list(fixed)}"])
 
 
 class ScopeSolver:
@@ -66,13 +74,15 @@ class ScopeSolver:
             latency = int(latency) + int(tables.load_ps[first, last])
             return latency, make_segment(first, clusters)
 
-        choice = self.segment_choice(options.segments or "balanced")
+        asked: SegmentChoice = options.segments or "balanced"
+        choice = self.segment_choice(asked)
         if limits.fixed_segments is not None:
-            if choice not in ("balanced", "dp", limits.fixed_segments):
-                problem = f"contradicts fixed_segments = {list(limits.fixed_segments)}"
-                raise InputError("segments", [problem])
-            choice = limits.fixed_segments
-        SegmentSearch(tables, schedule, monitor).run(choice)
+            asked = choice = agreed_segments(choice, limits.fixed_segments)
+        search = SegmentSearch(tables, schedule, monitor)
+        bound = search.bound(asked)  # the scheme's own restriction bounds nobody else
+        if bound < LIMIT:
+            monitor.raise_bound(bound)
+        search.run(choice)
         if monitor.segments is None and not monitor.stopped_early:
             monitor.prove_infeasible(self._explain(instance, tables, choice))
 

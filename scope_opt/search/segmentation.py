@@ -50,16 +50,18 @@ class SegmentSearch:
         self._known: dict[tuple[int, int], tuple[int, Segment] | None] = {}
         self._bounds = segment_bounds(tables)
 
+    def bound(self, choice: SegmentChoice) -> int:
+        """Lower bound in ps on every schedule with such segments; `LIMIT` if there is none."""
+        if choice == "single":
+            choice = (0,)
+        if isinstance(choice, tuple):
+            return min(LIMIT, sum(int(self._bounds[pair]) for pair in self._pairs(choice)))
+        return int(best_cut(self._bounds)[-1])
+
     def run(self, choice: SegmentChoice) -> None:
         """Search the segmentations that ``choice`` admits."""
         if choice == "single":
             choice = (0,)
-        if isinstance(choice, tuple):
-            least = sum(int(self._bounds[pair]) for pair in self._pairs(choice))
-        else:
-            least = int(best_cut(self._bounds)[-1])
-        if least < LIMIT:
-            self._monitor.raise_bound(least)
         if isinstance(choice, tuple):
             self._try(choice)
         elif isinstance(choice, int):
@@ -68,7 +70,7 @@ class SegmentSearch:
             for count in range(1, self._tables.layers + 1):
                 if self._monitor.stopping:
                     return
-                self._monitor.report(f"{count} segments", count / self._tables.layers)
+                self._monitor.report(f"segments: {count}", count / self._tables.layers)
                 self._try_balanced(count)
             if choice == "dp":
                 self._cut_exactly()
@@ -100,8 +102,7 @@ class SegmentSearch:
         self._monitor.improve(sum(cost for cost, _ in found), [segment for _, segment in found])
 
     def _try_balanced(self, count: int) -> None:
-        cuts = balanced_cuts(self._tables, count)
-        if cuts is not None:
+        for cuts in balanced_choices(self._tables, count):
             self._try(cuts)
 
     def _cut_exactly(self) -> None:
@@ -137,23 +138,28 @@ class SegmentSearch:
             monitor.improve(*whole)
 
 
-def balanced_cuts(tables: LatencyTables, count: int) -> tuple[int, ...] | None:
+def balanced_choices(tables: LatencyTables, count: int) -> list[Cuts]:
+    """Balanced cuts into ``count`` segments: with weights stored, or refetched if allowed."""
+    stored = balanced_cuts(tables, count, stored=True)
+    free = balanced_cuts(tables, count, stored=False) if tables.stream else None
+    return [cuts for cuts in dict.fromkeys((stored, free)) if cuts is not None]
+
+
+def balanced_cuts(tables: LatencyTables, count: int, *, stored: bool = True) -> Cuts | None:
     """First layers of ``count`` segments with the smallest largest load.
 
     Among those, the cut with the smallest sum of squared loads; then the one whose segments end
-    earliest, from the last segment backwards. Unless refetching is allowed, the weights of a
-    segment of two or more layers must fit the package. None if there is no such cut.
+    earliest, from the last segment backwards. If ``stored``, the weights of every segment of two
+    or more layers must fit the package. None if there is no such cut.
     """
     layers = tables.layers
     total = np.concatenate([[0], np.cumsum(tables.load)])
     load = (total[None, 1:] - total[:-1, None]).astype(np.float64)
     weight = np.concatenate([[0], np.cumsum(tables.weight_bytes)])
-    stored = weight[None, 1:] - weight[:-1, None]
     allowed = np.triu(np.ones((layers, layers), dtype=bool))
-    if not tables.stream:
-        allowed &= (stored <= tables.weight_buffer_bytes * tables.chiplets) | np.eye(
-            layers, dtype=bool
-        )
+    if stored:
+        fits = weight[None, 1:] - weight[:-1, None] <= tables.weight_buffer_bytes * tables.chiplets
+        allowed &= fits | np.eye(layers, dtype=bool)
     load = np.where(allowed, load, np.inf)
 
     largest = np.full(layers + 1, np.inf)
