@@ -117,7 +117,8 @@ class Monitor:
         self.bound_ps: int | None = None
         self.segments: tuple[Segment, ...] | None = None
         self.trajectory: list[TrajectoryPoint] = []
-        self.infeasible: tuple[str, ...] = ()
+        self.infeasible = False
+        self.explanation: tuple[str, ...] = ()
         self.stage = ""
         self.done = 0.0
         self.stopped_early = False
@@ -157,7 +158,12 @@ class Monitor:
 
     def prove_infeasible(self, explanation: Sequence[str]) -> None:
         """Report that there is no schedule, and why, in the user's terms."""
-        self.infeasible = tuple(explanation)
+        self.infeasible = True
+        self.explanation = tuple(explanation)
+
+    def give_up(self, explanation: Sequence[str]) -> None:
+        """Report that none was found, which proves nothing, and what to try instead."""
+        self.explanation = tuple(explanation)
 
     def report(self, stage: str, done: float) -> None:
         """Say what is going on and which share (0 to 1) of it is done."""
@@ -343,7 +349,7 @@ def _result(
         },
         status=status,
         stop_reason=monitor.stop_reason,
-        explanation=monitor.infeasible if schedule is None else (),
+        explanation=monitor.explanation if schedule is None else (),
         objective_ps=objective,
         bound_ps=bound,
         gap=relative_gap(objective, bound),

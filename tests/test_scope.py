@@ -563,7 +563,14 @@ def test_too_many_weights_for_one_segment_are_explained() -> None:
 def test_segments_that_do_not_fit_are_explained() -> None:
     result = run(plain([1, 2, 3], 2, weights=[7, 30, 1], buffer=10), "scope", (0, 2))
     assert result.status is Status.INFEASIBLE
-    assert "finds no feasible schedule for segments = (0, 2)" in result.explanation[0]
+    assert "the weights of segment 0 to 1, 37 bytes" in result.explanation[0]
+
+
+def test_a_failed_search_proves_nothing() -> None:
+    document = plain([1, 1, 1], 2, constraints={"min_clusters": 2})
+    result = run(document, "scope", (0, 2))
+    assert result.status is Status.UNKNOWN
+    assert "though there may be one" in result.explanation[0]
 
 
 # --- Side constraints ----------------------------------------------------------------------------

@@ -116,8 +116,10 @@ class ExactSolver:
         }
     )
     options: ClassVar[frozenset[str]] = frozenset({"warm_start"})
+    scheme: ClassVar[type[ScopeSolver]] = ScopeSolver
+    """Heuristic search of the same schedules."""
     heuristic: ClassVar[type[ScopeSolver]] = SegmentedSolver
-    """Quick search of schedules that the solver admits, to begin with."""
+    """Quick search of some of them, to begin with."""
 
     def space(self, instance: Instance, tables: LatencyTables) -> Space:
         """Schedules that are searched."""
@@ -154,6 +156,8 @@ class ExactSolver:
         try:
             if choice == "balanced":
                 self._prove_balanced(instance, tables, monitor)
+                if monitor.objective_ps is None:
+                    monitor.give_up(["no balanced cut has a schedule; try segments 'dp'"])
                 return
             bound = self._prove(instance, tables, choice, monitor)
         except Stopped as stopped:
@@ -227,7 +231,8 @@ class ExactSolver:
         )
         proof.run()
         if monitor.objective_ps is None:
-            reasons = _unplaceable(instance, tables) or list(quick.infeasible)
+            reasons = _unplaceable(instance, tables)
+            reasons += self.scheme().obstacles(instance, tables, choice)
             active = ", ".join(sorted(instance.constraints.active()))
             monitor.prove_infeasible(
                 reasons or [f"weight capacity and side constraints ({active}) leave no schedule"]

@@ -14,8 +14,8 @@ from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.search.exact import ExactSolver, prove_segment
 from scope_opt.search.prover import Found, make_space
-from scope_opt.search.recursion import ONLY_ISP, WSP_IF_FITS
-from scope_opt.search.scope import PipelineSolver, ScopeSolver, SequentialSolver
+from scope_opt.search.recursion import FREE, ONLY_ISP, WSP_IF_FITS
+from scope_opt.search.scope import PipelineSolver, ScopeSolver, SegmentedSolver, SequentialSolver
 from scope_opt.solver import Monitor
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class ExactSegmentedSolver(ExactSolver):
 
     name = "exact-segmented"
     summary = "exactly optimal segmented pipeline: one layer per cluster"
+    scheme: ClassVar[type[ScopeSolver]] = SegmentedSolver
 
     def space(self, instance: Instance, tables: LatencyTables) -> Space:
         """Clusters of one layer."""
@@ -43,6 +44,7 @@ class ExactPipelineSolver(ExactSegmentedSolver):
 
     name = "exact-pipeline"
     summary = "exactly optimal full pipeline: one segment with one layer per cluster"
+    scheme: ClassVar[type[ScopeSolver]] = PipelineSolver
     heuristic: ClassVar[type[ScopeSolver]] = PipelineSolver
 
     def segment_choice(self, choice: SegmentChoice) -> SegmentChoice:
@@ -55,6 +57,7 @@ class ExactSequentialSolver(ExactSolver):
 
     name = "exact-sequential"
     summary = "exactly optimal sequential execution: one cluster per segment"
+    scheme: ClassVar[type[ScopeSolver]] = SequentialSolver
     heuristic: ClassVar[type[ScopeSolver]] = SequentialSolver
 
     def cluster_counts(self, instance: Instance, tables: LatencyTables) -> tuple[int, int]:
@@ -86,7 +89,7 @@ class Attribution:
     @property
     def gap(self) -> float:
         """``(schedule - optimum) / optimum``."""
-        return (self.schedule_ps - self.segments_ps) / self.segments_ps
+        return sum(self.losses().values())
 
     def losses(self) -> dict[str, float]:
         """Loss by decision, relative to the optimum; they add up to `gap`."""
@@ -96,7 +99,8 @@ class Attribution:
             ("clusters", self.regions_ps, self.clusters_ps),
             ("segments", self.clusters_ps, self.segments_ps),
         )
-        return {name: (before - after) / self.segments_ps for name, before, after in steps}
+        optimum = max(self.segments_ps, 1)  # tables may hold nothing but zeros
+        return {name: (before - after) / optimum for name, before, after in steps}
 
 
 def attribute(
@@ -176,9 +180,9 @@ def _best_transition(
     while True:
         found = None
         for index in range(first, last + 2):
-            choice = space.choice.copy()
-            choice[first:index] = WSP_IF_FITS
-            choice[index : last + 1] = ONLY_ISP
+            layers = np.arange(tables.layers)
+            switched = np.where(layers < index, WSP_IF_FITS, ONLY_ISP)
+            choice = np.where(space.choice == FREE, switched, space.choice).astype(np.int8)
             better = prove_segment(
                 tables, space._replace(choice=choice), counts, (first, last), best, monitor
             )

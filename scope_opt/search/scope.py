@@ -7,7 +7,10 @@ Transition point, region heuristic and segment methods are the same for all four
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from scope_opt.files import InputError
 from scope_opt.schedule import make_segment
@@ -84,37 +87,68 @@ class ScopeSolver:
             monitor.raise_bound(bound)
         search.run(choice)
         if monitor.segments is None and not monitor.stopped_early:
-            monitor.prove_infeasible(self._explain(instance, tables, choice))
+            proofs = self.obstacles(instance, tables, choice)
+            if proofs:
+                monitor.prove_infeasible(proofs)
+            else:
+                monitor.give_up(
+                    [
+                        f"solver {self.name!r} finds no schedule for these segments under the "
+                        "cluster counts and the weight capacity, though there may be one; try "
+                        "solver 'exact', segments 'dp', more chiplets or overflow 'stream'"
+                    ]
+                )
 
-    def _explain(
+    def obstacles(
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice
     ) -> list[str]:
-        """Why the scheme has no schedule for this choice of segments, and what would help."""
-        buffers = tables.weight_buffer_bytes * tables.chiplets
-        weights = int(tables.weight_bytes.sum())
-        reasons = []
-        if choice == "single" and tables.layers > 1:
-            fewest, _ = self.cluster_counts(tables.layers)
-            if fewest > tables.chiplets:
-                reasons.append(
-                    f"one cluster per layer needs {tables.layers} chiplets, there are "
-                    f"{tables.chiplets}; allow more segments (solver 'segmented') or merge layers"
-                )
-            if not tables.stream and weights > buffers:
-                layer = int(tables.weight_bytes.argmax())
-                reasons.append(
-                    f"the weights of one segment, {weights} bytes, exceed all weight buffers, "
-                    f"{buffers} bytes, by {weights - buffers}; largest layer {layer} "
-                    f"({instance.layer_names[layer]}, {int(tables.weight_bytes[layer])} bytes); "
-                    "use more segments, more chiplets, larger buffers or overflow 'stream'"
-                )
-        if not reasons:
-            reasons.append(
-                f"solver {self.name!r} finds no feasible schedule for segments = {choice!r} under "
-                "the cluster counts and weight capacity given; try segments 'dp', more chiplets, "
-                "or overflow 'stream'"
+        """Why no schedule of the scheme can exist, and what would help; empty if one may."""
+        _, most = self.cluster_counts(tables.layers)
+        asked = instance.constraints.min_clusters or 1
+        if asked > most:
+            return [f"min_clusters = {asked}, but {self.name!r} makes at most {most} per segment"]
+        starts = (0,) if choice == "single" else choice
+        if not isinstance(starts, tuple):
+            return []  # every layer may be a segment of its own
+        return [
+            obstacle
+            for first, following in pairwise((*starts, tables.layers))
+            for obstacle in self._segment_obstacles(instance, tables, first, following - 1)
+        ]
+
+    def _segment_obstacles(
+        self, instance: Instance, tables: LatencyTables, first: int, last: int
+    ) -> list[str]:
+        layers = last - first + 1
+        if layers == 1:
+            return []
+        found = []
+        fewest, _ = self.cluster_counts(layers)
+        if fewest > tables.chiplets:
+            found.append(
+                f"one cluster per layer needs {layers} chiplets, there are {tables.chiplets}; "
+                "allow more segments (solver 'segmented') or merge layers"
             )
-        return reasons
+        if tables.stream:
+            return found
+        stored = tables.weight_bytes[first : last + 1]
+        needed = int(np.maximum(-(-stored // tables.weight_buffer_bytes), 1).sum())
+        buffers = tables.weight_buffer_bytes * tables.chiplets
+        weights = int(stored.sum())
+        help_ = "use more segments, more chiplets, larger buffers or overflow 'stream'"
+        if weights > buffers:
+            layer = first + int(stored.argmax())
+            found.append(
+                f"the weights of segment {first} to {last}, {weights} bytes, exceed all weight "
+                f"buffers, {buffers} bytes, by {weights - buffers}; largest layer {layer} "
+                f"({instance.layer_names[layer]}, {int(tables.weight_bytes[layer])} bytes); {help_}"
+            )
+        elif layers == fewest <= tables.chiplets < needed:
+            found.append(
+                f"one cluster per layer needs {needed} chiplets for the weights of segment {first} "
+                f"to {last}, there are {tables.chiplets}; {help_}"
+            )
+        return found
 
 
 class SequentialSolver(ScopeSolver):
