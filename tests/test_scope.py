@@ -22,7 +22,13 @@ from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
 from scope_opt.result import Result, Status
 from scope_opt.search.kernels import NEVER, Kernel, make_kernel
-from scope_opt.search.merge import balance, first_regions, merge_order, search_segment
+from scope_opt.search.merge import (
+    balance,
+    first_regions,
+    merge_order,
+    search_segment,
+    start_times,
+)
 from scope_opt.search.segmentation import balanced_cuts
 from scope_opt.solver import SolveOptions, solve
 
@@ -192,7 +198,9 @@ def test_balancing_never_ends_behind_its_start(drawn: tuple[LatencyTables, Any])
 
     def settle(floor: Any, sizes: Any) -> tuple[int, list[int]]:
         own, partition = sizes.copy(), np.zeros(tables.layers, dtype=np.int8)
-        args = (start, weights, floor, transition, own, partition)
+        times = np.zeros_like(own)
+        start_times(kernel, 0, last, start, weights, transition, own, partition, times)
+        args = (start, weights, floor, transition, own, partition, times)
         return balance(kernel, 0, last, *args), own.tolist()
 
     # No cluster can spare a chiplet: nothing moves.
@@ -213,7 +221,9 @@ def test_balancing_moves_to_the_slowest_from_the_fastest() -> None:
     kernel = make_kernel(build_tables(read(plain([60, 10, 10], 8))))
     regions, partition = np.array([2, 2, 4]), np.zeros(3, dtype=np.int8)
     ones = np.ones(3, dtype=np.int64)
-    beat = balance(kernel, 0, 2, np.arange(4), ones * 0, ones, 0, regions, partition)
+    start, none, times = np.arange(4), ones * 0, ones * 0
+    start_times(kernel, 0, 2, start, none, 0, regions, partition, times)
+    beat = balance(kernel, 0, 2, start, none, ones, 0, regions, partition, times)
     assert (beat, regions.tolist()) == (10, [6, 1, 1])
 
 

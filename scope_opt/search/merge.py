@@ -154,6 +154,25 @@ def _extremes(times: Ints, regions: Ints, least: Ints) -> tuple[int, int, int]:
 
 
 @njit(cache=True)
+def start_times(
+    kernel: Kernel,
+    seg_first: int,
+    seg_last: int,
+    start: Ints,
+    weights: Ints,
+    transition: int,
+    regions: Ints,
+    partition: Bytes,
+    times: Ints,
+) -> None:
+    """Partitions and times of all clusters."""
+    for j in range(len(weights)):
+        _assign(kernel, seg_first, seg_last, start, weights, regions, j, transition, partition)
+    for j in range(len(weights)):
+        times[j] = _time(kernel, seg_first, seg_last, start, weights, regions, j, partition)
+
+
+@njit(cache=True)
 def balance(
     kernel: Kernel,
     seg_first: int,
@@ -164,19 +183,15 @@ def balance(
     transition: int,
     regions: Ints,
     partition: Bytes,
+    times: Ints,
 ) -> int:
     """Move chiplets from the fastest to the slowest cluster while the segment's latency falls.
 
     Where several clusters are equally slow the latency cannot fall until the last of them got
-    faster, so a move also counts as progress when fewer clusters are slowest. ``regions`` and
-    ``partition`` are updated in place; returns the slowest cluster's time in ps.
+    faster, so a move also counts as progress when fewer clusters are slowest. ``regions``,
+    ``partition`` and the clusters' ``times`` are updated in place; returns the slowest cluster's
+    time in ps.
     """
-    clusters = len(weights)
-    times = np.empty(clusters, dtype=np.int64)
-    for j in range(clusters):
-        _assign(kernel, seg_first, seg_last, start, weights, regions, j, transition, partition)
-    for j in range(clusters):
-        times[j] = _time(kernel, seg_first, seg_last, start, weights, regions, j, partition)
     enough = kernel.segment_dram_ps[seg_first, seg_last]
     slowest, ties, donor = _extremes(times, regions, least)
     while True:
@@ -254,10 +269,60 @@ def search_segment(
         begin = np.empty(clusters, dtype=np.int64)
         first_regions(load, least, package, begin)
         regions = np.empty(clusters, dtype=np.int64)
+        times, first_times = regions.copy(), regions.copy()
+        first_partition = partition.copy()
+        start_times(
+            kernel,
+            seg_first,
+            seg_last,
+            start,
+            weights,
+            seg_first,
+            begin,
+            first_partition,
+            first_times,
+        )
+        j = 0
         for transition in range(seg_first, seg_last + 2):
-            regions[:] = begin
+            if transition > seg_first:
+                # One more layer may be WSP: its cluster changes, and the one that sends into it.
+                if start[j + 1] < transition:
+                    j += 1
+                _assign(
+                    kernel,
+                    seg_first,
+                    seg_last,
+                    start,
+                    weights,
+                    begin,
+                    j,
+                    transition,
+                    first_partition,
+                )
+                for changed in (j - 1, j):
+                    if changed >= 0:
+                        first_times[changed] = _time(
+                            kernel,
+                            seg_first,
+                            seg_last,
+                            start,
+                            weights,
+                            begin,
+                            changed,
+                            first_partition,
+                        )
+            regions[:], times[:], partition[:] = begin, first_times, first_partition
             beat = balance(
-                kernel, seg_first, seg_last, start, weights, least, transition, regions, partition
+                kernel,
+                seg_first,
+                seg_last,
+                start,
+                weights,
+                least,
+                transition,
+                regions,
+                partition,
+                times,
             )
             beat = max(beat, kernel.segment_dram_ps[seg_first, seg_last])
             latency = (kernel.samples + clusters - 1) * beat
