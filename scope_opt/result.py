@@ -120,6 +120,6 @@ def relative_gap(objective_ps: int | None, bound_ps: int | None) -> float | None
 def versions() -> dict[str, str]:
     """Versions of what a result may depend on."""
     found = {"scope-opt": __version__, "python": platform.python_version()}
-    for package in ("numpy", "scipy", "numba"):
+    for package in ("numpy", "scipy", "numba", "ortools"):
         found[package] = metadata.version(package)
     return found

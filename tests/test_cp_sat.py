@@ -1,0 +1,326 @@
+"""The constraint program: equal to the exact solver and to exhaustive search, budgets included."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import oracle
+import pytest
+import strategies
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from scope_opt.bounds import latency_bound
+from scope_opt.cost import build_tables
+from scope_opt.evaluate import evaluate
+from scope_opt.files import InputError
+from scope_opt.generate import paper_instance
+from scope_opt.instance import Instance
+from scope_opt.result import Result, Status, StopReason
+from scope_opt.schedule import Schedule
+from scope_opt.solver import Monitor, SolveOptions, SolverUnavailable, solve
+
+cp_model = pytest.importorskip(
+    "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
+)
+
+from formulations.columns import Caps, ColumnMaker, make_space  # noqa: E402
+from formulations.cp_sat import CpSatSolver, Program  # noqa: E402
+
+if TYPE_CHECKING:
+    from formulations.columns import Column
+    from scope_opt.solver import SegmentChoice
+
+Json = dict[str, Any]
+
+TINY = sorted((Path(__file__).parents[1] / "instances" / "tiny").glob("*.json"))
+
+SMALL = strategies.table_instances(max_layers=4, max_chiplets=4)
+SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
+SIDE = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
+SIDE |= strategies.physical_instances(max_layers=4, max_chiplets=4, constraints=True)
+BUDGETED = strategies.physical_instances(max_layers=3, max_chiplets=4, constraints=True).filter(
+    lambda document: "energy_budget_j" in document["constraints"]
+)
+
+
+def share(parts: int) -> int:
+    """That part of the profile's examples, for tests that do much per example."""
+    return max(1, settings().max_examples // parts)
+
+
+def read(document: Json) -> Instance:
+    return Instance.from_json(json.dumps(document), "test")
+
+
+def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
+    chosen = SolveOptions(segments=segments, **options)
+    return solve(read(document), CpSatSolver(), chosen)
+
+
+def agree(document: Json, result: Result, best: tuple[Json, int] | None) -> None:
+    """The result is that of exhaustive search."""
+    if best is None:
+        assert result.status is Status.INFEASIBLE
+        assert result.explanation
+        return
+    assert result.status is Status.OPTIMAL
+    assert result.objective_ps == result.bound_ps == best[1]
+    assert result.schedule is not None
+    schedule = json.loads(result.schedule.to_json())
+    assert not oracle.violations(document, schedule)
+    assert oracle.objective_ps(document, schedule) == best[1]
+
+
+# --- Agreement -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=share(2))
+@given(document=SMALL, choice=st.sampled_from(["free", "single"]))
+def test_equals_exhaustive_search(document: Json, choice: str) -> None:
+    result = run(document, "single" if choice == "single" else None)
+    agree(document, result, oracle.best(document, choice))
+
+
+@settings(max_examples=share(2))
+@given(document=SIDE)
+def test_equals_exhaustive_search_under_side_constraints(document: Json) -> None:
+    agree(document, run(document), oracle.best(document))
+
+
+@settings(max_examples=share(4))
+@given(document=BUDGETED)
+def test_energy_budgets(document: Json) -> None:
+    agree(document, run(document), oracle.best(document))
+
+
+@settings(max_examples=share(4))
+@given(
+    document=strategies.physical_instances(max_layers=3, max_chiplets=4),
+    data=st.data(),
+)
+def test_energy_budgets_trade_latency(document: Json, data: st.DataObject) -> None:
+    """A budget just below the energy of the fastest schedule forces another one."""
+    free = run(document)
+    assume(free.energy_j is not None and free.status is Status.OPTIMAL)
+    assert free.energy_j is not None
+    factor = data.draw(st.sampled_from([0.999, 0.97, 0.9]))
+    budget = float(f"{free.energy_j.total * factor:.6e}")
+    budgeted = {**document, "constraints": {"energy_budget_j": budget}}
+    agree(budgeted, run(budgeted), oracle.best(budgeted))
+
+
+@settings(max_examples=share(4))
+@given(
+    document=strategies.table_instances(max_layers=6, max_chiplets=6)
+    | strategies.physical_instances(max_layers=6, max_chiplets=6),
+    data=st.data(),
+)
+def test_equals_the_exact_solver(document: Json, data: st.DataObject) -> None:
+    layers = len(read(document).layer_names)
+    choice: SegmentChoice = data.draw(st.sampled_from(["single", "dp", "number", "starts"]))
+    if choice == "number":
+        choice = data.draw(st.integers(1, layers))
+    elif choice == "starts":
+        inner = data.draw(st.sets(st.integers(1, layers - 1))) if layers > 1 else set()
+        choice = (0, *sorted(inner))
+    result = run(document, choice)
+    exact = solve(read(document), "exact", SolveOptions(segments=choice))
+    assert result.status is exact.status
+    assert result.objective_ps == exact.objective_ps
+
+
+@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+def test_shipped_tiny_instances(path: Path) -> None:
+    document = json.loads(path.read_text())
+    result = run(document)
+    if "energy_budget_j" in document.get("constraints", {}):
+        agree(document, result, oracle.best(document))
+    else:
+        exact = solve(read(document), "exact")
+        assert result.status is exact.status is Status.OPTIMAL
+        assert result.objective_ps == exact.objective_ps
+
+
+def test_paper_instance() -> None:
+    instance = paper_instance("alexnet", 16)
+    result = solve(instance, CpSatSolver())
+    assert result.status is Status.OPTIMAL
+    assert result.objective_ps == solve(instance, "exact").objective_ps
+
+
+# --- The program ---------------------------------------------------------------------------------
+
+
+def program_of(document: Json, unit: int = 1, most: int | None = None) -> Program:
+    instance = read(document)
+    tables = build_tables(instance)
+    space = make_space(instance, tables, instance.constraints.fixed_segments, None)
+    maker, caps = ColumnMaker(tables, space), Caps(tables, space, most)
+    columns: list[Column] = list(maker.columns(caps))
+    receive = [maker.receive_ps(column) for column in columns]
+    return Program(tables, space, columns, receive, caps, unit)
+
+
+def only(document: Json, schedule: Json) -> Json:
+    """The instance whose only schedules are that one and those with other region sizes."""
+    clusters = [c for segment in schedule["segments"] for c in segment["clusters"]]
+    merged = {layer for c in clusters for layer in range(c["first_layer"], c["last_layer"])}
+    layers = clusters[-1]["last_layer"] + 1
+    partitions = itertools.chain.from_iterable(c["partitions"] for c in clusters)
+    return {
+        **document,
+        "constraints": {
+            "fixed_segments": [s["clusters"][0]["first_layer"] for s in schedule["segments"]],
+            "required_merges": sorted(merged),
+            "forbidden_merges": [x for x in range(layers - 1) if x not in merged],
+            "fixed_partitions": [
+                {"layer": layer, "partition": p} for layer, p in enumerate(partitions)
+            ],
+        },
+    }
+
+
+@settings(max_examples=share(2))
+@given(
+    document=strategies.table_instances(max_layers=6, max_chiplets=6)
+    | strategies.physical_instances(max_layers=6, max_chiplets=6),
+    data=st.data(),
+)
+def test_schedules_are_solutions_with_the_evaluators_objective(
+    document: Json, data: st.DataObject
+) -> None:
+    """The program fixed to a schedule has its latency, or no solution if it is not valid."""
+    drawn = data.draw(strategies.schedules(document))
+    document = only(document, drawn)
+    instance = read(document)
+    schedule = {**drawn, "instance": {"name": instance.name, "digest": instance.digest}}
+    evaluation = evaluate(instance, Schedule.from_json(json.dumps(schedule), "test"))
+    program = program_of(document)
+    for cluster in (c for s in drawn["segments"] for c in s["clusters"]):
+        program.model.add(program.size[cluster["first_layer"]] == cluster["chiplets"])
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    status = solver.solve(program.model)
+    if evaluation.feasible:
+        assert status == cp_model.OPTIMAL
+        objective = round(solver.objective_value)
+        assert program.bound_ps(objective) == evaluation.objective_ps
+    else:
+        assert status == cp_model.INFEASIBLE
+
+
+@settings(max_examples=share(4))
+@given(document=SMALL, unit=st.sampled_from([2, 7, 1000]))
+def test_coarse_programs_are_relaxations(document: Json, unit: int) -> None:
+    best = oracle.best(document)
+    assume(best is not None)
+    assert best is not None
+    program = program_of(document, unit)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    assert solver.solve(program.model) == cp_model.OPTIMAL
+    assert program.bound_ps(round(solver.objective_value)) <= best[1]
+
+
+@settings(max_examples=share(4))
+@given(document=SMALL, unit=st.sampled_from([1, 3, 1000]))
+def test_hints_are_complete_and_feasible(document: Json, unit: int) -> None:
+    best = oracle.best(document)
+    assume(best is not None)
+    assert best is not None
+    instance = read(document)
+    program = program_of(document, unit, best[1])
+    reference = {"name": instance.name, "digest": instance.digest}
+    schedule = Schedule.from_json(json.dumps({**best[0], "instance": reference}), "test")
+    assert program.hint(schedule.segments)
+    assert len(program.model.proto.solution_hint.vars) == len(program.model.proto.variables)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.fix_variables_to_their_hinted_value = True
+    assert solver.solve(program.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    assert program.bound_ps(round(solver.objective_value)) <= best[1]
+
+
+# --- Behaviour -----------------------------------------------------------------------------------
+
+
+def test_warm_start() -> None:
+    instance = paper_instance("alexnet", 16)
+    best = solve(instance, "exact")
+    assert best.schedule is not None
+    result = solve(instance, CpSatSolver(), SolveOptions(warm_start=best.schedule))
+    assert result.status is Status.OPTIMAL
+    assert result.objective_ps == best.objective_ps
+    assert result.trajectory[0].objective_ps == best.objective_ps
+
+
+def test_warm_starts_of_other_segments_are_refused() -> None:
+    instance = paper_instance("alexnet", 16)
+    start = solve(instance, "scope").schedule
+    assert start is not None
+    count = len(start.segments)
+    with pytest.raises(InputError, match=r"segments start at layers"):
+        solve(instance, CpSatSolver(), SolveOptions(segments=count % 8 + 1, warm_start=start))
+
+
+def test_time_limit_leaves_a_valid_bound() -> None:
+    instance = paper_instance("resnet18", 16)
+    result = solve(instance, CpSatSolver(), SolveOptions(time_limit_s=3.0))
+    assert result.stop_reason is StopReason.TIME_LIMIT
+    assert result.status is Status.FEASIBLE
+    assert result.objective_ps is not None
+    assert result.bound_ps is not None
+    assert latency_bound(build_tables(instance)) <= result.bound_ps <= result.objective_ps
+    bounds = [p.bound_ps for p in result.trajectory if p.bound_ps is not None]
+    assert bounds == sorted(bounds)
+    exact = solve(instance, "exact", SolveOptions(time_limit_s=20.0))
+    assert exact.objective_ps is not None
+    assert result.bound_ps <= exact.objective_ps
+
+
+def test_interruption_keeps_the_best_schedule() -> None:
+    def stop(monitor: Monitor) -> None:
+        monitor.interrupted |= monitor.stage.startswith("schedules")
+
+    result = solve(paper_instance("alexnet", 16), CpSatSolver(), on_progress=stop)
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.status is Status.FEASIBLE
+    assert result.times_s.total < 30
+
+
+def test_same_seed_same_run() -> None:
+    document = json.loads(TINY[0].read_text())
+    results = [run(document, seed=7) for _ in range(2)]
+    assert results[0].schedule == results[1].schedule
+    assert results[0].objective_ps == results[1].objective_ps
+
+
+def test_balanced_is_refused() -> None:
+    with pytest.raises(InputError, match="no 'balanced'"):
+        run(json.loads(TINY[0].read_text()), "balanced")
+
+
+def test_contradiction_of_fixed_segments_is_refused() -> None:
+    document = json.loads(TINY[0].read_text())
+    document["constraints"] = {"fixed_segments": [0, 1]}
+    with pytest.raises(InputError, match="contradicts fixed_segments"):
+        run(document, "single")
+
+
+def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
+    with pytest.raises(SolverUnavailable, match="pip install"):
+        run(json.loads(TINY[0].read_text()))
+
+
+def test_budgets_below_weight_loading_are_explained() -> None:
+    document = json.loads(next(p for p in TINY if p.stem == "tiny-skip").read_text())
+    document["constraints"] = {"energy_budget_j": 1e-15}
+    result = run(document)
+    assert result.status is Status.INFEASIBLE
+    assert "loading the weights alone" in result.explanation[0]
