@@ -1,0 +1,367 @@
+"""Annealing: valid schedules, the optimum of small instances, repeatable runs, every option."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+import strategies
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from scope_opt.cost import build_tables
+from scope_opt.files import InputError
+from scope_opt.generate import paper_instance
+from scope_opt.instance import Instance
+from scope_opt.result import Result, Status, StopReason
+from scope_opt.schedule import Schedule
+from scope_opt.search.anneal import (
+    ANY,
+    Annealing,
+    AnnealSolver,
+    to_segments,
+)
+from scope_opt.search.annealing_state import (
+    EXCESS,
+    LATENCY,
+    MARK,
+    SEGMENT,
+    SLOWEST,
+    TIME,
+    USED,
+    make_rng,
+)
+from scope_opt.search.annealing_walk import (
+    anneal,
+    best_cuts,
+)
+from scope_opt.search.segmentation import balanced_choices
+from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.tables import LIMIT
+
+Json = dict[str, Any]
+
+LARGE = strategies.table_instances() | strategies.physical_instances()
+SMALL = strategies.table_instances(
+    max_layers=5, max_chiplets=5, constraints=True
+) | strategies.physical_instances(max_layers=5, max_chiplets=5, constraints=True)
+
+
+def read(document: Json) -> Instance:
+    return Instance.from_json(json.dumps(document), "test")
+
+
+def run(document: Json | Instance, **options: Any) -> Result:
+    instance = document if isinstance(document, Instance) else read(document)
+    return solve(instance, AnnealSolver(), SolveOptions(**options))
+
+
+def plain(result: Result) -> Json:
+    assert result.schedule is not None
+    return json.loads(result.schedule.to_json())
+
+
+def declared(document: Json) -> Json:
+    """The instance without the side constraints that annealing does not honour."""
+    kept = {
+        key: value
+        for key, value in document["constraints"].items()
+        if key in AnnealSolver.constraints
+    }
+    return {**document, "constraints": kept}
+
+
+def firsts(result: Result) -> tuple[int, ...]:
+    assert result.schedule is not None
+    return tuple(segment.first_layer for segment in result.schedule.segments)
+
+
+# --- Answers -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(SMALL, st.integers(0, 3), st.sampled_from([0, 1, 50, 2000]))
+def test_schedules_are_valid_and_no_better_than_the_best(
+    document: Json, seed: int, iterations: int
+) -> None:
+    document = declared(document)
+    result = run(document, seed=seed, iterations=iterations)
+    best = oracle.best(document)
+    if result.schedule is None:
+        assert result.status == Status.UNKNOWN
+        return
+    assert best is not None
+    assert oracle.violations(document, plain(result)) == []
+    assert result.objective_ps == oracle.objective_ps(document, plain(result)) >= best[1]
+
+
+@settings(max_examples=40)
+@given(LARGE, st.integers(0, 3), st.data())
+def test_segments_are_as_asked_for(document: Json, seed: int, data: st.DataObject) -> None:
+    instance = read(document)
+    layers = len(instance.layer_names)
+    starts = data.draw(st.sets(st.integers(0, layers - 1)).map(lambda s: tuple(sorted({0, *s}))))
+    choice = data.draw(st.sampled_from(["single", "balanced", "dp", starts, len(starts)]))
+    result = run(document, seed=seed, iterations=500, segments=choice)
+    if result.schedule is None:
+        return
+    assert oracle.violations(document, plain(result)) == []
+    assert result.objective_ps == oracle.objective_ps(document, plain(result))
+    if choice == "single":
+        assert firsts(result) == (0,)
+    elif isinstance(choice, tuple):
+        assert firsts(result) == choice
+    elif isinstance(choice, int):
+        assert len(firsts(result)) == choice
+    elif choice == "balanced":
+        assert firsts(result) in balanced_choices(build_tables(instance), len(firsts(result)))
+
+
+def drawn(count: int) -> list[Json]:
+    """The same varied small instances every time, with and without side constraints."""
+    found: dict[str, Json] = {}
+
+    @settings(max_examples=count, derandomize=True, database=None)
+    @given(SMALL)
+    def collect(document: Json) -> None:
+        document = declared(document)
+        found[json.dumps(document)] = document
+
+    collect()
+    return list(found.values())
+
+
+def test_finds_the_optimum_of_small_instances() -> None:
+    solvable = optimal = missed = 0
+    for document in drawn(120):
+        best = oracle.best(document)
+        result = run(document, seed=1, iterations=20_000)
+        if best is None:
+            assert result.schedule is None
+            continue
+        solvable += 1
+        optimal += result.objective_ps == best[1]
+        missed += result.schedule is None
+    assert solvable >= 60
+    assert missed == 0
+    assert optimal >= 0.95 * solvable
+
+
+@pytest.mark.parametrize(
+    ("network", "chiplets", "optimum", "gap"),
+    [
+        ("resnet18", 16, 10302355348, 0.01),
+        ("vgg16", 64, 21847672750, 0.01),
+        ("resnet50", 64, 6960647698, 0.06),
+    ],
+)
+def test_comes_close_to_the_optimum_of_networks(
+    network: str, chiplets: int, optimum: int, gap: float
+) -> None:
+    result = run(paper_instance(network, chiplets), iterations=1_000_000)
+    assert result.objective_ps is not None
+    assert optimum <= result.objective_ps <= (1 + gap) * optimum
+
+
+def test_bound_and_trajectory_are_reported() -> None:
+    result = run(paper_instance("resnet50", 64), iterations=100_000)
+    objectives = [point.objective_ps for point in result.trajectory if point.objective_ps]
+    assert result.status == Status.FEASIBLE
+    assert result.stop_reason == StopReason.COMPLETED
+    assert result.bound_ps is not None
+    assert len(objectives) >= 3
+    assert objectives == sorted(objectives, reverse=True)
+
+
+def test_stops_at_a_schedule_that_meets_the_bound() -> None:
+    times = {"ISP": [6, 3], "WSP": [6, 3]}
+    layers = [{"name": "l0", "weight_bytes": 1, "compute_ps": times}]
+    tables = {"chiplets": 2, "weight_buffer_bytes": 10, "layers": layers}
+    document = {"format": "scope-instance/1", "name": "one", "samples": 4, "tables": tables}
+    result = run(document, iterations=10**9)
+    assert result.status == Status.OPTIMAL
+    assert result.objective_ps == 12
+
+
+def test_repairs_starts_that_do_not_fit() -> None:
+    # One segment of ten layers on ten chiplets: only one chiplet per layer holds the weights.
+    times = {"ISP": [9] * 10, "WSP": [9] * 10}
+    layers = [
+        {"name": f"l{i}", "weight_bytes": weight, "compute_ps": times}
+        for i, weight in enumerate([10, 1, 19, 10, 5, 5, 10, 25, 5, 10])
+    ]
+    tables = {"chiplets": 10, "weight_buffer_bytes": 10, "layers": layers}
+    document = {"format": "scope-instance/1", "name": "tight", "samples": 4, "tables": tables}
+    constraints = {"min_clusters": 4, "max_region": 3}
+    result = run({**document, "constraints": constraints}, segments="single", iterations=50_000)
+    assert result.schedule is not None
+
+
+# --- Repeatability -------------------------------------------------------------------------------
+
+
+def objectives(result: Result) -> list[int | None]:
+    return [point.objective_ps for point in result.trajectory]
+
+
+@settings(max_examples=20)
+@given(LARGE, st.integers(0, 2**64), st.integers(0, 3000))
+def test_same_seed_same_run(document: Json, seed: int, iterations: int) -> None:
+    np.random.seed(1)  # noqa: NPY002 (must not matter)
+    one = run(document, seed=seed, iterations=iterations)
+    np.random.seed(2)  # noqa: NPY002
+    two = run(document, seed=seed, iterations=iterations)
+    assert one.schedule == two.schedule
+    assert objectives(one) == objectives(two)
+
+
+def test_same_seed_same_run_of_a_network() -> None:
+    instance = paper_instance("resnet50", 64)
+    one, two, other = (run(instance, seed=s, iterations=60_000) for s in (3, 3, 4))
+    assert one.schedule == two.schedule
+    assert objectives(one) == objectives(two)
+    assert objectives(one) != objectives(other)
+    assert (
+        run(instance, iterations=20_000).schedule
+        == run(instance, seed=0, iterations=20_000).schedule
+    )
+
+
+def test_random_numbers() -> None:
+    assert make_rng(1)[0] != make_rng(2)[0] != make_rng(1, 1)[0] != make_rng(1)[0]
+    assert all(make_rng(seed)[0] != 0 for seed in (0, -1, 2**64, 10**30))
+
+
+# --- Options -------------------------------------------------------------------------------------
+
+
+def test_more_moves_do_not_hurt_much_and_usually_help() -> None:
+    instance = paper_instance("resnet50", 64)
+    few, many = (run(instance, iterations=n).objective_ps for n in (5_000, 500_000))
+    assert few is not None
+    assert many is not None
+    assert many < few
+
+
+def test_time_limit() -> None:
+    instance = paper_instance("resnet50", 64)
+    run(instance, iterations=1000)  # compiled
+    began = time.perf_counter()
+    result = run(instance, time_limit_s=1.0)
+    assert time.perf_counter() - began < 4.0
+    assert result.schedule is not None
+    assert run(instance, time_limit_s=1.0, iterations=500).schedule is not None
+    assert run(instance, time_limit_s=0.001).schedule is not None
+
+
+def test_interrupt() -> None:
+    instance = paper_instance("resnet50", 64)
+    run(instance, iterations=1000)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    began = time.perf_counter()
+    result = run(instance, iterations=10**10)
+    timer.join()
+    assert result.stop_reason == StopReason.INTERRUPTED
+    assert result.schedule is not None
+    assert time.perf_counter() - began < 5.0
+
+
+@settings(max_examples=40)
+@given(SMALL, st.data())
+def test_a_warm_start_is_kept_or_improved(document: Json, data: st.DataObject) -> None:
+    document = declared(document)
+    found = oracle.best(document)
+    if found is None:
+        return
+    schedule, best = found
+    given_schedule = data.draw(strategies.schedules(document) | st.just(schedule))
+    instance = read(document)
+    reference = {"name": instance.name, "digest": instance.digest}
+    warm = Schedule.from_json(json.dumps({**given_schedule, "instance": reference}), "test")
+    iterations = data.draw(st.sampled_from([0, 1, 300]))
+    if oracle.violations(document, given_schedule):
+        with pytest.raises(InputError, match="warm start"):
+            run(document, iterations=iterations, warm_start=warm)
+        return
+    before = oracle.objective_ps(document, given_schedule)
+    result = run(document, iterations=iterations, warm_start=warm)
+    assert result.objective_ps is not None
+    assert best <= result.objective_ps <= before
+    count = len(warm.segments)
+    assert len(firsts(run(document, iterations=50, warm_start=warm, segments=count))) == count
+
+
+def test_a_warm_start_must_fit_the_segments() -> None:
+    instance = paper_instance("alexnet", 64)
+    warm = run(instance, iterations=2000).schedule
+    assert warm is not None
+    starts = tuple(segment.first_layer for segment in warm.segments)
+    for choice in (len(starts) + 1, (0, 1, 2, 3, 4, 5, 6, 7), "balanced"):
+        if choice != starts:
+            with pytest.raises(InputError, match="warm start"):
+                run(instance, iterations=10, warm_start=warm, segments=choice)
+
+
+def test_fixed_segments() -> None:
+    document = json.loads(paper_instance("alexnet", 64).to_json())
+    document["constraints"] = {"fixed_segments": [0, 5, 6, 7]}
+    for choice in (None, "dp", "balanced", 4, (0, 5, 6, 7)):
+        assert firsts(run(document, iterations=500, segments=choice)) == (0, 5, 6, 7)
+    with pytest.raises(InputError, match="fixed_segments"):
+        run(document, iterations=500, segments="single")
+
+
+# --- Parts ---------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@example(json.loads(paper_instance("resnet18", 16).to_json()), 1)
+@given(LARGE, st.integers(0, 3))
+def test_what_is_known_of_the_parts_stays_right(document: Json, seed: int) -> None:
+    """Moves evaluate only what they changed: compare with an evaluation of everything."""
+    instance = read(document)
+    tables = build_tables(instance)
+    annealing = Annealing(instance, tables, SolveOptions(seed=seed), Monitor(), ANY)
+    cuts = balanced_choices(tables, 1 + seed % tables.layers)
+    if not cuts or annealing.start(cuts[0]) is None:
+        return
+    walk = annealing.walk
+    for _ in range(20):
+        anneal(walk, 20, 1e6, 1.0)
+        layer = walk.state.layer
+        segments = to_segments(walk.state)
+        heads = [segment.first_layer for segment in segments]
+        assert heads == np.flatnonzero(layer[:-1, MARK] == SEGMENT).tolist()
+        text = json.dumps(
+            {"segments": [json.loads(segment.model_dump_json()) for segment in segments]}
+        )
+        schedule = json.loads(text)
+        valid = not oracle.violations(document, schedule)
+        assert valid == (layer[heads, EXCESS].sum() == 0)
+        assert oracle.objective_ps(document, schedule) == layer[heads, LATENCY].sum()
+        for head, segment in zip(heads, segments, strict=True):
+            times = [layer[cluster.first_layer, TIME] for cluster in segment.clusters]
+            assert layer[layer[head, SLOWEST], TIME] == max(times)
+            assert layer[head, USED] == segment.chiplets
+            if valid:
+                assert walk.memory.latency[head, segment.last_layer] <= layer[head, LATENCY]
+
+
+def test_best_cuts() -> None:
+    latency = np.full((3, 3), LIMIT)
+    assert best_cuts(latency, 0)[0] == LIMIT
+    for (first, last), value in {(0, 0): 5, (1, 2): 6, (0, 1): 2, (2, 2): 3, (1, 1): 1}.items():
+        latency[first, last] = value
+    assert best_cuts(latency, 0)[0] == 5
+    assert best_cuts(latency, 0)[1].tolist() == [0, 2]
+    assert best_cuts(latency, 3)[0] == 9
+    assert best_cuts(latency, 3)[1].tolist() == [0, 1, 2]
+    assert best_cuts(latency, 1)[0] == LIMIT
