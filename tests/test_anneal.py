@@ -365,3 +365,23 @@ def test_best_cuts() -> None:
     assert best_cuts(latency, 3)[0] == 9
     assert best_cuts(latency, 3)[1].tolist() == [0, 1, 2]
     assert best_cuts(latency, 1)[0] == LIMIT
+
+
+@pytest.mark.parametrize(("network", "chiplets"), [("resnet50", 16), ("resnet18", 32)])
+def test_going_back_to_the_best_leaves_nothing_stale(network: str, chiplets: int) -> None:
+    # Several falls of the temperature, each of which begins with the best segments found so far:
+    # what is known of every segment must stay what the evaluator says of the whole.
+    instance = paper_instance(network, chiplets)
+    result = solve(instance, AnnealSolver(), SolveOptions(seed=0, iterations=1_000_000))
+    assert result.schedule is not None  # `solve` has compared it with the evaluator
+    tables = build_tables(instance)
+    annealing = Annealing(
+        instance, tables, SolveOptions(seed=1, iterations=200_000), Monitor(), ANY
+    )
+    assert annealing.start([0, tables.layers // 2]) is not None
+    annealing.run(0)
+    walk = annealing.walk
+    annealing._recall_best(0)
+    heads = np.flatnonzero(walk.state.layer[:-1, MARK] == SEGMENT)
+    for low, high in zip(heads, [*heads[1:], tables.layers], strict=True):
+        assert walk.state.layer[low, LATENCY] == walk.memory.latency[low, high - 1]
