@@ -70,17 +70,7 @@ def load() -> dict[tuple[str, str], Record]:
 def run() -> None:
     """Solve every instance with every solver that has no record yet."""
     known = load()
-    if not known:
-        manifest = {
-            "command": "python results/optima/run.py",
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": _git("rev-parse", "HEAD"),
-            "uncommitted_changes": bool(_git("status", "--porcelain", "--", "scope_opt")),
-            "versions": versions(),
-            "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
-        }
-        text = json.dumps(manifest, indent=2) + "\n"
-        write_text(HERE / "manifest.json", text, force=True)
+    _note_run()
     warm = Instance.load(ROOT / "instances" / "paper" / "alexnet-16.json")
     for solver in (*HEURISTICS, ANNEAL, *EXACT):  # compiled code is loaded before anything is timed
         solve(warm, solver)
@@ -107,6 +97,21 @@ def run() -> None:
                     stream.write(json.dumps(record) + "\n")
 
 
+def _note_run() -> None:
+    """Add this run to the manifest: every record comes from one of the runs it lists."""
+    path = HERE / "manifest.json"
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    run_ = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "scope_opt")),
+        "versions": versions(),
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+    }
+    manifest = {"command": "python results/optima/run.py", "runs": [*runs, run_]}
+    write_text(path, json.dumps(manifest, indent=2) + "\n", force=True)
+
+
 def _attribution(
     instance: Instance, results: dict[str, Result], known: dict[tuple[str, str], Record]
 ) -> dict[str, int] | None:
@@ -126,7 +131,8 @@ def report(records: dict[tuple[str, str], Record]) -> str:
     names = [f"{network}-{chiplets}" for network in NETWORKS for chiplets in CHIPLETS]
     solvers = (*HEURISTICS, ANNEAL, *EXACT)
     names = [name for name in names if all((name, solver) in records for solver in solvers)]
-    manifest = json.loads((HERE / "manifest.json").read_text())
+    runs = json.loads((HERE / "manifest.json").read_text())["runs"]
+    last = runs[-1]
     proved = [name for name in names if records[name, "exact"]["status"] == "optimal"]
     seconds = sum(records[name, "exact"]["times_s"]["total"] for name in names)
     gaps = sorted(_excess(records, name, "scope") for name in proved)
@@ -142,8 +148,8 @@ def report(records: dict[tuple[str, str], Record]) -> str:
         "optimal). Reproduce with `python results/optima/run.py`; `records.jsonl` holds every "
         "result with its schedule, `manifest.json` the versions and the machine.",
         "",
-        f"Machine: {manifest['machine']['cpu']}, {manifest['machine']['cores']} cores, one used; "
-        f"commit {manifest['commit'][:12]}, {manifest['started'][:10]}.",
+        f"Machine: {last['machine']['cpu']}, {last['machine']['cores']} cores, one used; commits "
+        f"{', '.join(each['commit'][:12] for each in runs)}, {last['started'][:10]}.",
         "",
         f"- Proved optimal: {len(proved)} of {len(names)} instances, {seconds:.0f} s together.",
         f"- `scope` is {100 * median(gaps):.1f} % above the optimum in the median, "
