@@ -810,7 +810,7 @@ def _warm_start(
 ) -> tuple[int, tuple[Segment, ...]]:
     """Latency and segments of a warm start; raises `InputError` if it is not what is searched."""
     evaluation = evaluate(instance, schedule, tables)
-    problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+    problems = [str(violation) for violation in evaluation.violations]
     firsts = tuple(segment.first_layer for segment in schedule.segments)
     if starts not in (None, firsts) or count not in (None, len(firsts)):
         asked = f"first layers {list(starts)}" if starts is not None else f"{count} segments"

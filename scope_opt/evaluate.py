@@ -33,6 +33,9 @@ class Violation(NamedTuple):
     """E.g. ``segment 0, cluster 2, layer 17 (conv3_1)``."""
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.code} at {self.where}: {self.message}"
+
 
 @dataclass(frozen=True)
 class LayerReport:

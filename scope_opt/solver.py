@@ -306,7 +306,7 @@ def _interruptible(monitor: Monitor) -> Iterator[None]:
 
 
 def _check(name: str, monitor: Monitor, schedule: Schedule, evaluation: Evaluation) -> None:
-    problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+    problems = [str(violation) for violation in evaluation.violations]
     if not problems and evaluation.objective_ps != monitor.objective_ps:
         problems.append(
             f"claimed {monitor.objective_ps} ps, the evaluator finds {evaluation.objective_ps} ps"

@@ -505,7 +505,7 @@ def _refuse_other(
 ) -> None:
     """Raise `InputError` if a warm start is not one of the schedules that are searched."""
     evaluation = evaluate(instance, schedule, tables)
-    problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+    problems = [str(violation) for violation in evaluation.violations]
     firsts = tuple(segment.first_layer for segment in schedule.segments)
     allowed: Sequence[SegmentChoice] = ("dp", len(firsts), firsts)
     if choice == "balanced":

@@ -7,7 +7,6 @@ arithmetic is in integers, so a completed run proves the optimum, not an approxi
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from scope_opt.instance import Constraints
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.search.prover import Found, Prover, Stopped, make_space
 from scope_opt.search.scope import ScopeSolver, SegmentedSolver, agreed_segments
-from scope_opt.search.segmentation import balanced_choices
+from scope_opt.search.segmentation import balanced_choices, segment_ends
 from scope_opt.solver import Monitor, SolveOptions
 from scope_opt.tables import LIMIT
 
@@ -53,8 +52,8 @@ class Cut:
         self.allowed = np.triu(np.ones((layers, layers), dtype=np.bool_))
         if starts is not None:
             self.allowed[:] = False
-            for first, following in pairwise((*starts, layers)):
-                self.allowed[first, following - 1] = True
+            for ends in segment_ends(tuple(starts), layers):
+                self.allowed[ends] = True
 
     @property
     def best(self) -> int:
@@ -172,7 +171,7 @@ class ExactSolver:
     ) -> list[Found]:
         """The segments of a warm start; raises `InputError` if they are not what is searched."""
         evaluation = evaluate(instance, schedule, tables)
-        problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+        problems = [str(violation) for violation in evaluation.violations]
         firsts = tuple(segment.first_layer for segment in schedule.segments)
         _, count, starts = _wanted(choice)
         if starts not in (None, firsts) or count not in (None, len(firsts)):
@@ -193,8 +192,7 @@ class ExactSolver:
         for count in range(1, tables.layers + 1):
             monitor.report(f"balanced segments: {count}", count / tables.layers)
             for cuts in balanced_choices(tables, count):
-                ends = [*(first - 1 for first in cuts[1:]), tables.layers - 1]
-                least = sum(int(bounds[pair]) for pair in zip(cuts, ends, strict=True))
+                least = sum(int(bounds[ends]) for ends in segment_ends(cuts, tables.layers))
                 if monitor.objective_ps is not None and least >= monitor.objective_ps:
                     continue
                 inner = Monitor(parent=monitor)

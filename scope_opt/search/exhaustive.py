@@ -685,7 +685,7 @@ def _latency(instance: Instance, tables: LatencyTables, item: int | Schedule) ->
         return int(item)
     evaluation = evaluate(instance, item, tables)
     if evaluation.objective_ps is None:
-        problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+        problems = [str(violation) for violation in evaluation.violations]
         raise InputError("schedule to rank", problems)
     return evaluation.objective_ps
 

@@ -122,7 +122,7 @@ def attribute(
     monitor = monitor or Monitor()
     evaluation = evaluate(instance, schedule, tables)
     if evaluation.objective_ps is None or evaluation.objective_ps < optimum_ps:
-        problems = [f"{v.code} at {v.where}: {v.message}" for v in evaluation.violations]
+        problems = [str(violation) for violation in evaluation.violations]
         raise InputError("schedule", problems or [f"is better than the optimum {optimum_ps} ps"])
     begin = [
         Found(report.latency_ps, segment)

@@ -7,7 +7,6 @@ Transition point, region heuristic and segment methods are the same for all four
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from scope_opt.files import InputError
 from scope_opt.schedule import make_segment
 from scope_opt.search.kernels import NEVER, make_kernel
 from scope_opt.search.merge import search_segment
-from scope_opt.search.segmentation import SegmentSearch
+from scope_opt.search.segmentation import SegmentSearch, segment_ends
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -112,8 +111,8 @@ class ScopeSolver:
             return []  # every layer may be a segment of its own
         return [
             obstacle
-            for first, following in pairwise((*starts, tables.layers))
-            for obstacle in self._segment_obstacles(instance, tables, first, following - 1)
+            for first, last in segment_ends(starts, tables.layers)
+            for obstacle in self._segment_obstacles(instance, tables, first, last)
         ]
 
     def _segment_obstacles(

@@ -5,6 +5,7 @@ The same methods serve every scheme, so that schemes differ only in how they fil
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
     Cuts = tuple[int, ...]
+
+
+def segment_ends(cuts: Cuts, layers: int) -> list[tuple[int, int]]:
+    """First and last layer of each segment, from the first layers."""
+    return [(first, following - 1) for first, following in pairwise((*cuts, layers))]
 
 
 class SegmentSearch:
@@ -55,7 +61,10 @@ class SegmentSearch:
         if choice == "single":
             choice = (0,)
         if isinstance(choice, tuple):
-            return min(LIMIT, sum(int(self._bounds[pair]) for pair in self._pairs(choice)))
+            return min(
+                LIMIT,
+                sum(int(self._bounds[pair]) for pair in segment_ends(choice, self._tables.layers)),
+            )
         return int(best_cut(self._bounds)[-1])
 
     def run(self, choice: SegmentChoice) -> None:
@@ -75,10 +84,6 @@ class SegmentSearch:
             if choice == "dp":
                 self._cut_exactly()
 
-    def _pairs(self, cuts: Cuts) -> list[tuple[int, int]]:
-        ends = [*(first - 1 for first in cuts[1:]), self._tables.layers - 1]
-        return list(zip(cuts, ends, strict=True))
-
     def _segment(self, first: int, last: int) -> tuple[int, Segment] | None:
         key = (first, last)
         if key not in self._known:
@@ -87,7 +92,7 @@ class SegmentSearch:
 
     def _try(self, cuts: Cuts) -> None:
         """Schedule one segmentation, unless its bound says it cannot beat the best so far."""
-        pairs = self._pairs(cuts)
+        pairs = segment_ends(cuts, self._tables.layers)
         best = self._monitor.objective_ps
         if best is not None and sum(int(self._bounds[pair]) for pair in pairs) >= best:
             return
