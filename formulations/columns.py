@@ -54,7 +54,9 @@ class Column(NamedTuple):
     sending_ps: int | None
     """Time without what the next cluster's receiving adds; None if that cannot matter."""
     energy_fj: int
-    """Energy of one sample, receiving from the cluster before included; 0 without a budget."""
+    """Energy of one sample, receiving from the cluster before included; 0 if it does not matter."""
+    refetched_bytes: int
+    """Weights fetched again for every sample."""
     partitions: tuple[int, ...]
 
 
@@ -76,6 +78,25 @@ class Space:
     """Per layer."""
     budget_fj: int | None
     """Largest energy of one sample, weight loading left out; negative if that exceeds it alone."""
+    latency_ps: int | None
+    """Largest latency; energy is minimized if there is one."""
+    power_fj_per_ps: Fraction | None
+    """Largest power of a segment's steady state."""
+    traffic_bytes: NDArray[np.int64]
+    """(L, L): what a segment reads and writes in DRAM for one sample, refetched weights left out"""
+    traffic_limit_bytes: int | None
+    """Largest DRAM traffic of a segment for one sample, refetched weights included."""
+
+    @property
+    def energy_matters(self) -> bool:
+        """Whether the least energy that goes with a time is needed, not only the least time."""
+        limits = (self.budget_fj, self.latency_ps, self.power_fj_per_ps)
+        return any(limit is not None for limit in limits)
+
+    @property
+    def couples_segments(self) -> bool:
+        """Whether segments share more than the sum of their latencies."""
+        return self.budget_fj is not None or self.latency_ps is not None
 
 
 def make_space(
@@ -106,6 +127,10 @@ def make_space(
         total = Fraction(str(wanted.energy_budget_j)) * 10**15
         loading = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
         budget = (total - loading) // tables.samples
+    bound_s, power_w = wanted.latency_bound_s, wanted.power_budget_w
+    traffic = _traffic_bytes(tables)
+    if wanted.dram_bytes_per_beat is not None:
+        segments &= traffic <= wanted.dram_bytes_per_beat
     return Space(
         segments=segments,
         segment_count=count,
@@ -117,7 +142,26 @@ def make_space(
             indices[fixed[layer]] if layer in fixed else (ISP, WSP) for layer in range(layers)
         ),
         budget_fj=budget,
+        latency_ps=None if bound_s is None else int(Fraction(str(bound_s)) * 10**12),
+        # 1 W is 1000 fJ per ps.
+        power_fj_per_ps=None if power_w is None else 1000 * Fraction(str(power_w)),
+        traffic_bytes=traffic,
+        traffic_limit_bytes=wanted.dram_bytes_per_beat,
     )
+
+
+def _traffic_bytes(tables: LatencyTables) -> Ints:
+    """Input, output and skip edges that enter or leave each segment; 0 for explicit tables."""
+    energy, layers = tables.energy, tables.layers
+    if energy is None:
+        return np.zeros((layers, layers), dtype=np.int64)
+    traffic = energy.input_bytes[:, None] + energy.output_bytes[None, :]
+    first, last = np.indices((layers, layers))
+    for u, v, moved in zip(tables.edge_from, tables.edge_to, energy.edge_bytes, strict=True):
+        enters = (u < first) & (first <= v) & (v <= last)
+        leaves = (first <= u) & (u <= last) & (last < v)
+        traffic += np.where(enters | leaves, moved, 0)
+    return np.triu(traffic)
 
 
 class Caps:
@@ -201,7 +245,7 @@ class ColumnMaker:
         self, tables: LatencyTables, space: Space, stopping: Callable[[], bool] = lambda: False
     ) -> None:
         self._tables, self._space, self._stopping = tables, space, stopping
-        self._energy = tables.energy if space.budget_fj is not None else None
+        self._energy = tables.energy if space.energy_matters else None
         # Python integers and lists are several times faster than NumPy scalars in these loops.
         self._compute = tables.compute_ps.tolist()
         self._gather = tables.gather_ps.tolist()
@@ -272,7 +316,12 @@ class ColumnMaker:
         if top < 0:
             return
         least = self._least[first : last + 1].sum(axis=0)
+        limit = self._space.traffic_limit_bytes
         for size in self._space.sizes:
+            if limit is not None and self._refetched(first, last, size) > limit:
+                exempt = first == last and size == self._tables.chiplets
+                if not exempt:
+                    continue
             if least[size - 1] <= top:
                 yield from self._sized(first, last, size, caps)
 
@@ -317,6 +366,7 @@ class ColumnMaker:
                             end.time_ps + reads_ps,
                             None,
                             end.energy_fj + reads_fj + closing_fj + received_fj,
+                            self._refetched(first, last, size, exempt=exempt),
                             end.partitions,
                         )
 
@@ -370,8 +420,14 @@ class ColumnMaker:
                                 end.time_ps + reads_ps,
                                 sending,
                                 end.energy_fj + fj,
+                                self._refetched(first, last, size),
                                 end.partitions,
                             )
+
+    def _refetched(self, first: int, last: int, size: int, *, exempt: bool = False) -> int:
+        """Weight bytes that do not fit the region, where that is allowed."""
+        stored = sum(self._weights[first : last + 1])
+        return 0 if exempt else max(0, stored - self._tables.weight_buffer_bytes * size)
 
     def _end_ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         targets = {v for _, (u, v) in self._edges if first <= u <= last < v}

@@ -11,13 +11,13 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-
-from formulations.columns import Caps, ColumnMaker, Space, Stopped, make_space
-from scope_opt.evaluate import evaluate
+from formulations.columns import Caps, ColumnMaker, Space, Stopped
+from formulations.request import CONSTRAINTS, Request, make_request
 from scope_opt.files import InputError
-from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.solver import SolverUnavailable
+from scope_opt.schedule import make_segment
 from scope_opt.tables import LIMIT, PARTITIONS
+
+from scope_opt.solver import SolverUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from formulations.columns import Column
     from scope_opt.instance import Instance
     from scope_opt.schedule import Segment
-    from scope_opt.solver import Monitor, SegmentChoice, SolveOptions
     from scope_opt.tables import LatencyTables
+
+    from scope_opt.solver import Monitor, SolveOptions
 
 ROW_LIMIT = 2**30
 """Rows over Booleans keep the sum of their coefficients below this."""
@@ -515,19 +516,7 @@ class CpSatSolver:
     name = "cp-sat"
     summary = "constraint program (OR-tools CP-SAT) over segments and clusters, energy budgets too"
     exact = True
-    constraints: ClassVar[frozenset[str]] = frozenset(
-        {
-            "min_clusters",
-            "max_clusters",
-            "forbidden_merges",
-            "required_merges",
-            "fixed_partitions",
-            "region_multiple",
-            "max_region",
-            "fixed_segments",
-            "energy_budget_j",
-        }
-    )
+    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
     options: ClassVar[frozenset[str]] = frozenset({"seed", "warm_start"})
 
     def run(
@@ -542,13 +531,8 @@ class CpSatSolver:
         Coarse programs come first. One worker, so that runs are repeatable.
         """
         import_cp_sat()
-        count, starts = _wanted(instance, options.segments)
-        space = make_space(instance, tables, starts, count)
-        if options.warm_start is not None:
-            start = _warm_start(instance, tables, options.warm_start, count, starts)
-            monitor.improve(*start)
         try:
-            Search(instance, tables, space, options.seed or 0, monitor).run()
+            Search(make_request(self.name, instance, tables, options, monitor)).run()
         except Stopped:
             return
 
@@ -556,18 +540,11 @@ class CpSatSolver:
 class Search:
     """The programs for one instance, from coarse to exact, and what they tell the monitor."""
 
-    def __init__(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        space: Space,
-        seed: int,
-        monitor: Monitor,
-    ) -> None:
-        self._instance, self._tables, self._space = instance, tables, space
-        self._seed, self._monitor = seed, monitor
-        self._maker = ColumnMaker(tables, space, lambda: monitor.stopping)
-        self._reference = InstanceReference.to(instance)
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._tables, self._space = request.tables, request.space
+        self._seed, self._monitor = request.options.seed or 0, request.monitor
+        self._maker = ColumnMaker(self._tables, self._space, lambda: self._monitor.stopping)
 
     def run(self) -> None:
         """Solve program after program; raises `Stopped`.
@@ -577,15 +554,15 @@ class Search:
         then the units become exact.
         """
         monitor = self._monitor
-        self._raise_bound(Caps(self._tables, self._space, None).bound_ps)
+        self._request.raise_bound(Caps(self._tables, self._space, None).bound_ps)
         self._begin()
-        bound = monitor.bound_ps
+        bound = monitor.bound
         step: int | None = None
         exact, tries = False, 0
-        while bound is None or monitor.objective_ps is None or bound < monitor.objective_ps:
+        while bound is None or monitor.objective is None or bound < monitor.objective:
             if monitor.stopping:
                 raise Stopped
-            best = monitor.objective_ps
+            best = monitor.objective
             if bound is None:
                 ceiling = best
             else:
@@ -605,13 +582,13 @@ class Search:
             unit = 1 if exact else self._unit(columns, ceiling)
             attained = self._solve(columns, caps, unit, ceiling)
             if not attained and ceiling is None:
-                monitor.prove_infeasible(_reasons(self._instance, self._tables, self._space))
+                self._request.prove_infeasible()
                 return
             if attained and unit == 1:
                 return
             if attained:
                 exact, step = True, None
-            bound = monitor.bound_ps
+            bound = monitor.bound
 
     def _begin(self) -> None:
         """Best schedule in which every segment is one cluster, to begin with."""
@@ -641,7 +618,7 @@ class Search:
                         best[to] = (total, (*before[1], alone[first, end]))
         found = best.get((space.segment_count or 0, layers))
         if found is not None:
-            self._try(
+            self._request.offer(
                 [
                     make_segment(
                         column.first,
@@ -695,12 +672,12 @@ class Search:
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
             if ceiling is not None:
-                if monitor.objective_ps is not None and ceiling >= monitor.objective_ps:
+                if monitor.objective is not None and ceiling >= monitor.objective:
                     raise RuntimeError("CP-SAT refutes a program that contains a known schedule")
-                self._raise_bound(ceiling + 1)
+                self._request.raise_bound(ceiling + 1)
             return False
         if status == cp.OPTIMAL and objective is not None:
-            self._raise_bound(program.bound_ps(objective))
+            self._request.raise_bound(program.bound_ps(objective))
             return True
         if not monitor.stopping:
             raise RuntimeError("CP-SAT ended without a proof")
@@ -734,10 +711,10 @@ class Search:
             while not events.empty():
                 kind, value = events.get()
                 if kind == "schedule":
-                    self._try(program.schedule(value))
+                    self._request.offer(program.schedule(value))
                 else:
                     bound = program.bound_ps(_floor(value))
-                    self._raise_bound(bound if ceiling is None else min(bound, ceiling + 1))
+                    self._request.raise_bound(bound if ceiling is None else min(bound, ceiling + 1))
 
         thread = threading.Thread(target=work, name="cp-sat", daemon=True)
         thread.start()
@@ -765,82 +742,8 @@ class Search:
             objective = program.objective(beats)
         return status, objective
 
-    def _try(self, segments: Sequence[Segment]) -> None:
-        """Report a schedule if the evaluator finds it valid."""
-        schedule = Schedule(instance=self._reference, segments=tuple(segments))
-        objective_ps = evaluate(self._instance, schedule, self._tables).objective_ps
-        if objective_ps is not None:
-            self._monitor.improve(objective_ps, schedule.segments)
-
-    def _raise_bound(self, bound_ps: int) -> None:
-        if bound_ps < LIMIT:
-            self._monitor.raise_bound(bound_ps)
-
 
 def _floor(bound: float) -> int:
     """A bound that CP-SAT reports as a float, rounded down safely."""
     value = int(np.floor(bound))
     return value if abs(value) < 2**53 else int(np.floor(np.nextafter(bound, -np.inf)))
-
-
-def _wanted(
-    instance: Instance, choice: SegmentChoice | None
-) -> tuple[int | None, tuple[int, ...] | None]:
-    """Number of segments and their first layers, None where the program decides."""
-    fixed = instance.constraints.fixed_segments
-    if choice == "balanced":
-        raise InputError("segments", ["solver 'cp-sat' has no 'balanced'; use 'dp' or 'single'"])
-    if fixed is not None:
-        if choice not in (None, "dp", fixed):
-            raise InputError("segments", [f"contradicts fixed_segments = {list(fixed)}"])
-        return None, fixed
-    if choice == "single":
-        return None, (0,)
-    if isinstance(choice, tuple):
-        return None, choice
-    return (choice, None) if isinstance(choice, int) else (None, None)
-
-
-def _warm_start(
-    instance: Instance,
-    tables: LatencyTables,
-    schedule: Schedule,
-    count: int | None,
-    starts: tuple[int, ...] | None,
-) -> tuple[int, tuple[Segment, ...]]:
-    """Latency and segments of a warm start; raises `InputError` if it is not what is searched."""
-    evaluation = evaluate(instance, schedule, tables)
-    problems = [str(violation) for violation in evaluation.violations]
-    firsts = tuple(segment.first_layer for segment in schedule.segments)
-    if starts not in (None, firsts) or count not in (None, len(firsts)):
-        asked = f"first layers {list(starts)}" if starts is not None else f"{count} segments"
-        problems.append(f"segments start at layers {list(firsts)}, asked for {asked}")
-    if problems or evaluation.objective_ps is None:
-        raise InputError("warm start", problems)
-    return evaluation.objective_ps, schedule.segments
-
-
-def _reasons(instance: Instance, tables: LatencyTables, space: Space) -> list[str]:
-    """Why there is no schedule, as far as that can be told without a search."""
-    largest = max(space.sizes, default=0)
-    reasons = []
-    if not tables.stream and largest < tables.chiplets:
-        needed = -(-tables.weight_bytes // tables.weight_buffer_bytes)
-        reasons = [
-            f"the weights of layer {layer} ({instance.layer_names[layer]}), "
-            f"{int(tables.weight_bytes[layer])} bytes, need {int(needed[layer])} chiplets, the "
-            f"side constraints allow regions of at most {largest}; allow larger regions or "
-            "overflow 'stream'"
-            for layer in np.flatnonzero(needed > largest).tolist()
-        ]
-    budget = instance.constraints.energy_budget_j
-    if space.budget_fj is not None and space.budget_fj < 0:
-        reasons.append(f"loading the weights alone takes more than the budget of {budget} J")
-    if not reasons:
-        active = ", ".join(sorted(instance.constraints.active()))
-        rules = f"weight capacity and side constraints ({active})" if active else "weight capacity"
-        reasons.append(
-            f"{rules} leave no schedule for the segments asked for; allow other segments "
-            "('dp'), relax constraints, or use overflow 'stream'"
-        )
-    return reasons

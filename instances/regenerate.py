@@ -355,7 +355,7 @@ def tiny_constraints() -> Instance:
     return Instance(
         name="tiny-constraints",
         description=(
-            "Every kind of side constraint, on the network and package of tiny-skip. The energy "
+            "Side constraints of many kinds, on the network and package of tiny-skip. The energy "
             "budget makes the best schedule slower; without the others it would be faster "
             "still."
         ),
@@ -363,6 +363,22 @@ def tiny_constraints() -> Instance:
         network=free.network,
         package=free.package,
         constraints=Constraints.model_validate_json(json.dumps(wanted)),
+    )
+
+
+def tiny_energy() -> Instance:
+    """Least energy within limits on latency, power and DRAM traffic, for `tiny_skip`."""
+    free = tiny_skip()
+    return Instance(
+        name="tiny-energy",
+        description=(
+            "Least energy within a latency bound, on the network and package of tiny-skip. The "
+            "limits on power and DRAM traffic each cost some energy."
+        ),
+        samples=16,
+        network=free.network,
+        package=free.package,
+        constraints=Constraints(latency_bound_s=8e-5, power_budget_w=1.7, dram_bytes_per_beat=9000),
     )
 
 
@@ -375,6 +391,7 @@ TINY: tuple[Callable[[], Instance], ...] = (
     tiny_attention,
     tiny_tables,
     tiny_constraints,
+    tiny_energy,
 )
 
 

@@ -151,6 +151,21 @@ TimeLimit = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", min=0.0, help="Stop then, with the best schedule so far."),
 ]
+RelGap = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        min=0.0,
+        help="Stop once (objective - bound) / objective is at most this.",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the solver library, where supported.")
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Variant of a formulation; see formulations/README.md."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output file.")]
 
@@ -183,6 +198,25 @@ def solve(
     seed: Seed = None,
     iterations: Iterations = None,
     warm_start: WarmStart = None,
+    rel_gap: RelGap = 0.0,
+    threads: Threads = None,
+    encoding: Encoding = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the solver library's own log here."),
+    ] = None,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate",
+            help="Solve in a process of its own, which is ended if it does not stop in time; if "
+            "it crashes, the best schedule until then is kept.",
+        ),
+    ] = False,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", min=0.1, help="End the solver's process above this; isolates."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the schedule here."),
@@ -202,15 +236,30 @@ def solve(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError, refuse_existing
     from scope_opt.inputs import load_instance, load_schedule, segment_choice
+    from scope_opt.isolate import Isolated
     from scope_opt.solver import SolveOptions, load_solver
     from scope_opt.solver import solve as run
 
-    if output is not None:
-        refuse_existing(output, force=force)
+    for target in (output, log):
+        if target is not None:
+            refuse_existing(target, force=force)
     problem = load_instance(instance)
     start = load_schedule(str(warm_start)) if warm_start is not None else None
-    options = SolveOptions(segment_choice(segments), time_limit, seed, iterations, start)
+    options = SolveOptions(
+        segments=segment_choice(segments),
+        time_limit_s=time_limit,
+        seed=seed,
+        iterations=iterations,
+        warm_start=start,
+        rel_gap=rel_gap,
+        threads=threads,
+        encoding=encoding,
+        log=log,
+    )
     chosen = load_solver(solver)
+    if isolate or memory_limit is not None:
+        limit = None if memory_limit is None else int(memory_limit * 2**30)
+        chosen = Isolated(chosen, limit)
     with _progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress)
 
@@ -636,4 +685,4 @@ def _state(monitor: Monitor) -> str:
 
     if monitor.interrupted:
         return "stopping"
-    return f"{monitor.stage}, best {picoseconds(monitor.objective_ps)}".removeprefix(", ")
+    return f"{monitor.stage}, best {picoseconds(monitor.objective)}".removeprefix(", ")

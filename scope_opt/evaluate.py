@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scope_opt.cost import build_tables
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from scope_opt.instance import Instance
     from scope_opt.schedule import Cluster, Schedule, Segment
-    from scope_opt.tables import LatencyTables, Partition
+    from scope_opt.tables import EnergyTables, LatencyTables, Partition
 
 Bound = Literal["computation", "communication", "preparation"]
 
@@ -82,11 +83,13 @@ class SegmentReport:
     beat_ps: int
     dram_beat_ps: int
     """Least beat that the segment's DRAM traffic allows."""
+    power_beat_ps: int
+    """Least beat that the power budget allows; 0 without one."""
     load_ps: int
     """Weight loading, once per batch."""
     latency_ps: int
     bottleneck: int | None
-    """Index of the slowest cluster; None when DRAM traffic bounds the beat."""
+    """Index of the slowest cluster; None when DRAM traffic or power bounds the beat."""
     chiplets: int
     """Chiplets in use."""
     utilization: float | None
@@ -124,6 +127,8 @@ class Evaluation:
     utilization: float | None = None
     """Useful MACs over those that all MAC units of the package could do in the same time."""
     energy: EnergyReport | None = None
+    energy_fj: int | None = None
+    """Energy of all samples in femtojoules, exact."""
     placed_latency_ps: int | None = None
     """Latency with each transfer's most loaded link counted where its regions really lie."""
     segments: tuple[SegmentReport, ...] = ()
@@ -171,13 +176,14 @@ def evaluate(
     times = Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
     segments = tuple(pipeline.report(times) for pipeline in pipelines)
     energy = _energy(t, pipelines)
+    objective_ps = sum(segment.latency_ps for segment in segments)
     violations = (
         *(found for s, pipeline in enumerate(pipelines) for found in pipeline.buffers(s)),
-        *_side_constraints(instance, schedule, energy),
+        *_side_constraints(instance, schedule),
+        *_totals(instance, pipelines, objective_ps, energy),
     )
     if violations:
         return Evaluation(violations, segments=segments)
-    objective_ps = sum(segment.latency_ps for segment in segments)
     latency_s = objective_ps / 10**12
     placed_ps = None
     if instance.network is not None and instance.package is not None:
@@ -190,6 +196,7 @@ def evaluate(
         throughput_per_s=instance.samples / latency_s if objective_ps else None,
         utilization=_utilization(instance, sum(map(int, t.load)), objective_ps),
         energy=energy.report() if energy is not None else None,
+        energy_fj=sum(energy) if energy is not None else None,
         placed_latency_ps=placed_ps,
         segments=segments,
     )
@@ -244,10 +251,8 @@ def _structure(instance: Instance, schedule: Schedule) -> Iterator[Violation]:
         yield Violation("layer-coverage", "schedule", message)
 
 
-def _side_constraints(
-    instance: Instance, schedule: Schedule, energy: _EnergyFj | None
-) -> Iterator[Violation]:
-    """What the instance asks of a schedule beyond fitting the package."""
+def _side_constraints(instance: Instance, schedule: Schedule) -> Iterator[Violation]:
+    """What the instance asks of a schedule's shape beyond fitting the package."""
     wanted = instance.constraints
     least, most = wanted.min_clusters or 1, wanted.max_clusters
     multiple, largest = wanted.region_multiple or 1, wanted.max_region
@@ -281,11 +286,27 @@ def _side_constraints(
     if starts != (wanted.fixed_segments or starts):
         message = f"segments start at layers {starts}; fixed to {wanted.fixed_segments}"
         yield Violation("fixed-segments", "schedule", message)
-    budget_j = wanted.energy_budget_j
-    # The budget is the decimal number as written, not the float nearest to it.
+
+
+def _totals(
+    instance: Instance, pipelines: list[_Pipeline], latency_ps: int, energy: _EnergyFj | None
+) -> Iterator[Violation]:
+    """Limits on energy, latency and DRAM traffic; decimal numbers count as they are written."""
+    wanted = instance.constraints
+    budget_j, bound_s = wanted.energy_budget_j, wanted.latency_bound_s
     if budget_j and energy and sum(energy) > Fraction(str(budget_j)) * 10**15:
         message = f"{sum(energy) / 10**15} J; allowed up to {budget_j} J"
         yield Violation("energy-budget", "schedule", message)
+    if bound_s and latency_ps > Fraction(str(bound_s)) * 10**12:
+        message = f"{latency_ps / 10**12} s; allowed up to {bound_s} s"
+        yield Violation("latency-bound", "schedule", message)
+    most = wanted.dram_bytes_per_beat
+    for s, pipeline in enumerate(pipelines):
+        if most is not None and pipeline.energy is not None:
+            moved = pipeline.dram_bytes(pipeline.energy)
+            if moved > most:
+                message = f"{moved} bytes for a sample; allowed up to {most}"
+                yield Violation("dram-per-beat", f"segment {s}", message)
 
 
 def _where(instance: Instance, segment: int, cluster: int, layer: int) -> str:
@@ -293,6 +314,18 @@ def _where(instance: Instance, segment: int, cluster: int, layer: int) -> str:
 
 
 # --- A segment -----------------------------------------------------------------------------------
+
+
+class _EnergyFj(NamedTuple):
+    """Energy in femtojoules."""
+
+    mac: int
+    sram: int
+    nop: int
+    dram: int
+
+    def report(self) -> EnergyReport:
+        return EnergyReport(*(fj / 10**15 for fj in (*self, sum(self))))
 
 
 class _Pipeline:
@@ -313,6 +346,7 @@ class _Pipeline:
             self.partition |= dict(zip(_layers(cluster), indices, strict=True))
         # Alone on the whole package, a layer's weights pass through in tiles, each of which serves
         # all samples: it needs no room and no refetching.
+        self.energy = tables.energy
         self.exempt = self.first == self.last and self.regions[0].size == instance.chiplets
         edges = list(enumerate(_edges(tables)))
         inside = range(self.first, self.last + 1)
@@ -388,13 +422,19 @@ class _Pipeline:
         times = [cluster.time_ps for cluster in clusters]
         dram_beat_ps = int(self._tables.segment_dram_ps[self.first, self.last])
         load_ps = int(self._tables.load_ps[self.first, self.last])
-        beat_ps = max(*times, dram_beat_ps)
+        power_beat_ps, budget_w = 0, self._instance.constraints.power_budget_w
+        if budget_w is not None and self.energy is not None:
+            # 1 W is 1000 fJ per ps.
+            spent = sum(self.sample_energy(self.energy))
+            power_beat_ps = ceil(spent / (1000 * Fraction(str(budget_w))))
+        beat_ps = max(*times, dram_beat_ps, power_beat_ps)
         run_ps = (self._instance.samples + len(clusters) - 1) * beat_ps
         return SegmentReport(
             first_layer=self.first,
             last_layer=self.last,
             beat_ps=beat_ps,
             dram_beat_ps=dram_beat_ps,
+            power_beat_ps=power_beat_ps,
             load_ps=load_ps,
             latency_ps=load_ps + run_ps,
             bottleneck=times.index(beat_ps) if beat_ps in times else None,
@@ -402,6 +442,22 @@ class _Pipeline:
             utilization=_utilization(self._instance, sum(c.load for c in clusters), run_ps),
             clusters=clusters,
         )
+
+    def sample_energy(self, e: EnergyTables) -> _EnergyFj:
+        """MACs, buffers, transfers and DRAM traffic of one sample."""
+        transfers = Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
+        mac = sram = nop = 0
+        for layer, partition in self.partition.items():
+            mac += int(e.mac_fj[layer])
+            sram += int(e.sram_fj[layer, partition, self.region(layer).size])
+            nop += self.gather(layer, transfers) + self.sends(layer, transfers)
+        return _EnergyFj(mac, sram, nop, self.dram_bytes(e) * e.dram_fj_per_byte)
+
+    def dram_bytes(self, e: EnergyTables) -> int:
+        """What one sample reads and writes in DRAM."""
+        ends = int(e.input_bytes[self.first]) + int(e.output_bytes[self.last])
+        edges = sum(int(e.edge_bytes[edge]) for edge, _ in (*self.entering, *self.leaving))
+        return ends + edges + sum(self.refetched(cluster) for cluster in self.clusters)
 
     def _cluster(self, index: int, nop: Transfers) -> ClusterReport:
         """Eq. 3: a sample visits the cluster's layers one after another."""
@@ -452,34 +508,11 @@ class _Pipeline:
         )
 
 
-class _EnergyFj(NamedTuple):
-    """Energy of all samples in femtojoules."""
-
-    mac: int
-    sram: int
-    nop: int
-    dram: int
-
-    def report(self) -> EnergyReport:
-        return EnergyReport(*(fj / 10**15 for fj in (*self, sum(self))))
-
-
 def _energy(tables: LatencyTables, pipelines: list[_Pipeline]) -> _EnergyFj | None:
-    """MACs, buffers, transfers and DRAM traffic of every sample; weights once per batch."""
-    e = tables.energy
-    if e is None:
+    """Of all samples; weights are fetched once per batch."""
+    if tables.energy is None:
         return None
-    transfers = Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
-    mac = sram = nop = dram_bytes = 0
-    for at in pipelines:
-        for layer, partition in at.partition.items():
-            mac += int(e.mac_fj[layer])
-            sram += int(e.sram_fj[layer, partition, at.region(layer).size])
-            nop += at.gather(layer, transfers) + at.sends(layer, transfers)
-        dram_bytes += int(e.input_bytes[at.first]) + int(e.output_bytes[at.last])
-        dram_bytes += sum(int(e.edge_bytes[edge]) for edge, _ in (*at.entering, *at.leaving))
-        dram_bytes += sum(at.refetched(cluster) for cluster in at.clusters)
-    m, weight_bytes = tables.samples, sum(map(int, tables.weight_bytes))
-    return _EnergyFj(
-        m * mac, m * sram, m * nop, (m * dram_bytes + weight_bytes) * e.dram_fj_per_byte
-    )
+    weights_fj = sum(map(int, tables.weight_bytes)) * tables.energy.dram_fj_per_byte
+    parts = [pipeline.sample_energy(tables.energy) for pipeline in pipelines]
+    mac, sram, nop, dram = (tables.samples * sum(part) for part in zip(*parts, strict=True))
+    return _EnergyFj(mac, sram, nop, dram + weights_fj)

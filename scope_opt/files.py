@@ -45,6 +45,9 @@ class InputError(Exception):
         self.problems = tuple(problems)
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, tuple[str, ...]]]:
+        return InputError, (self.source, self.problems)  # for errors that cross processes
+
     def __str__(self) -> str:
         if len(self.problems) == 1:
             return f"{self.source}: {self.problems[0]}"

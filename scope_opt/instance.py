@@ -13,6 +13,11 @@ from scope_opt.network import Count, Index, Name, Network
 from scope_opt.package import Package, Positive
 from scope_opt.tables import ExplicitTables, Partition
 
+NEEDS_ENERGY = frozenset(
+    {"energy_budget_j", "latency_bound_s", "power_budget_w", "dram_bytes_per_beat"}
+)
+"""Constraints that only instances with a network and a package can have."""
+
 
 class FixedPartition(Document):
     """Layer ``layer`` must use ``partition``."""
@@ -27,6 +32,9 @@ class Constraints(Document):
     ``forbidden_merges`` and ``required_merges`` list layers ``l`` such that ``l`` and ``l+1`` must
     not, or must, share a cluster. Cluster counts are per segment. ``fixed_segments`` lists the
     first layer of every segment. ``energy_budget_j`` bounds the energy of all samples.
+    ``latency_bound_s`` bounds the latency of all samples; then energy is minimized. Under
+    ``power_budget_w`` a segment's beat is long enough that its steady state draws no more.
+    ``dram_bytes_per_beat`` bounds what a segment reads and writes in DRAM for one sample.
     """
 
     min_clusters: Count | None = None
@@ -38,6 +46,9 @@ class Constraints(Document):
     max_region: Count | None = None
     fixed_segments: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     energy_budget_j: Positive | None = None
+    latency_bound_s: Positive | None = None
+    power_budget_w: Positive | None = None
+    dram_bytes_per_beat: Index | None = None
 
     def active(self) -> frozenset[str]:
         """Names of the constraints that are present."""
@@ -111,10 +122,18 @@ class Instance(Document):
         elif self.network is not None or self.package is not None:
             inconsistent([("tables", "allowed only without 'network' and 'package'")])
         found = self.constraints.problems(len(self.layer_names), self.chiplets)
-        if self.tables is not None and self.constraints.energy_budget_j is not None:
-            found.append(("energy_budget_j", "explicit tables carry no energies to bound"))
+        if self.tables is not None:
+            found += [
+                (name, "explicit tables carry no energies or bytes to bound")
+                for name in sorted(self.constraints.active() & NEEDS_ENERGY)
+            ]
         inconsistent((f"constraints.{path}", message) for path, message in found)
         return self
+
+    @property
+    def minimizes(self) -> Literal["latency", "energy"]:
+        """What a best schedule has least of."""
+        return "latency" if self.constraints.latency_bound_s is None else "energy"
 
     @cached_property
     def digest(self) -> str:

@@ -330,7 +330,9 @@ def _segment_table(console: Console, evaluation: Evaluation, objective_ps: int) 
         )
     )
     for index, segment in enumerate(evaluation.segments):
-        cause = "DRAM" if segment.bottleneck is None else f"cluster {segment.bottleneck}"
+        cause = f"cluster {segment.bottleneck}"
+        if segment.bottleneck is None:
+            cause = "power" if segment.power_beat_ps == segment.beat_ps else "DRAM"
         table.add(
             str(index),
             _layer_range(segment.first_layer, segment.last_layer),

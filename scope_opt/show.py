@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scope_opt.evaluate import Evaluation
     from scope_opt.instance import Instance
     from scope_opt.package import Package
-    from scope_opt.result import EnergyBreakdown, Result
+    from scope_opt.result import EnergyBreakdown, ModelSize, Result
     from scope_opt.schedule import Schedule
     from scope_opt.search.exhaustive import Distribution
 
@@ -258,7 +258,10 @@ def _constraint_facts(constraints: Constraints) -> list[Fact]:
 _ENDED = {
     StopReason.COMPLETED: "completed",
     StopReason.TIME_LIMIT: "stopped at the time limit",
+    StopReason.GAP_LIMIT: "stopped at the gap asked for",
+    StopReason.MEMORY_LIMIT: "ended at the memory limit, best so far",
     StopReason.INTERRUPTED: "interrupted, best so far",
+    StopReason.ERROR: "broke down, best so far",
 }
 
 
@@ -274,39 +277,62 @@ def result_view(
         ("status", status, ended),
     ]
     samples = instance.samples if instance is not None else None
-    if result.objective_ps is not None:
+    if result.latency_s is not None:
+        latency_ps = round(result.latency_s * 10**12)
         batch = f"{units.plural(samples, 'sample')}, " if samples is not None else ""
-        rows.append(
-            ("latency", units.picoseconds(result.objective_ps), f"{batch}weight loading included")
-        )
-        rows += placement_facts(result.objective_ps, evaluation)
+        rows.append(("latency", units.picoseconds(latency_ps), f"{batch}weight loading included"))
+        rows += placement_facts(latency_ps, evaluation)
         rows.append(("throughput", f"{units.number(result.throughput_per_s)} samples/s", ""))
-    gap = (
-        ""
-        if result.gap is None
-        else f"nothing {result.solver} may choose is faster; gap {units.percent(result.gap)}"
-    )
-    rows.append(("lower bound", units.picoseconds(result.bound_ps), gap))
-    if result.objective_ps is not None:
+    rows.append(_bound_fact(result))
+    if result.schedule is not None:
         rows.append(("utilization", units.percent(result.utilization), "of all MAC units"))
         rows.append(_energy_fact(result.energy_j, samples))
         rows.append(structure_fact(result.schedule))
+    if result.warm_start is not None:
+        rows.append(("warm start", units.plain(result.warm_start), ""))
+    if result.model is not None:
+        rows.append(_model_fact(result.model))
     parts: list[RenderableType] = [
         title(result.instance.name, description),
         Text(),
         facts(rows),
     ]
     if result.explanation:
-        parts += [Text(), title("No schedule")]
+        parts += [Text(), title("No schedule" if result.schedule is None else "Breakdown")]
         parts += [Text(f"  {units.plain(line)}", overflow="fold") for line in result.explanation]
     return Group(*parts)
 
 
 def _options(result: Result) -> str:
-    segments = result.options.get("segments")
-    text = f"segments {segments}" if segments is not None else ""
-    limit = result.options.get("time_limit_s")
-    return units.plain(text + (f", time limit {units.seconds(limit)}" if limit is not None else ""))
+    options = dict(result.options)
+    limit = options.pop("time_limit_s", None)
+    texts = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in options.items()
+        if value is not None and name != "warm_start"
+    ]
+    if limit is not None:
+        texts.append(f"time limit {units.seconds(limit)}")
+    return units.plain(", ".join(texts))
+
+
+def _bound_fact(result: Result) -> Fact:
+    bound, better = units.picoseconds(result.bound_ps), "is faster"
+    if result.objective_fj is not None or result.bound_fj is not None:
+        joules = None if result.bound_fj is None else result.bound_fj / 10**15
+        bound, better = units.joules(joules), "takes less energy"
+    remark = ""
+    if result.gap is not None:
+        remark = f"nothing {result.solver} may choose {better}; gap {units.percent(result.gap)}"
+    return "lower bound", bound, remark
+
+
+def _model_fact(model: ModelSize) -> Fact:
+    parts = (
+        f"{units.plural(model.constraints, 'constraint')}",
+        f"{units.plural(model.nonzeros, 'non-zero')}",
+    )
+    return "program", units.plural(model.variables, "variable"), ", ".join(parts)
 
 
 def structure_fact(schedule: Schedule | None) -> Fact:
@@ -411,7 +437,7 @@ def comparison_view(console: Console, runs: Sequence[Run]) -> RenderableType:
     for name, group in groupby(runs, key=lambda run: run.instance.name):
         rows = list(group)
         table.add(Text(units.plain(name), style=TITLE))
-        found = [run.result.objective_ps for run in rows if run.result is not None]
+        found = [_objective(run.result) for run in rows if run.result is not None]
         best = min((value for value in found if value is not None), default=None)
         for run in rows:
             note = ""
@@ -428,6 +454,11 @@ def comparison_view(console: Console, runs: Sequence[Run]) -> RenderableType:
     return Group(*parts)
 
 
+def _objective(result: Result) -> int | None:
+    """What was minimized: latency in ps or energy in fJ."""
+    return result.objective_ps if result.objective_fj is None else result.objective_fj
+
+
 def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
     result = run.result
     label = f"  {units.plain(run.solver)}"
@@ -435,14 +466,14 @@ def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
         absent = [units.ABSENT] * 8
         table.add(label, *absent, Text(f"refused{note}", style=BAD), units.ABSENT)
         return
-    objective, schedule = result.objective_ps, result.schedule
+    objective, schedule = _objective(result), result.schedule
     wins = objective is not None and objective == best
     status = result.status.value
     if result.stop_reason is not StopReason.COMPLETED:
         status += f", {result.stop_reason.value.replace('_', ' ')}"
     table.add(
         label,
-        Text(units.picoseconds(objective), style=TITLE if wins else ""),
+        Text(units.seconds(result.latency_s), style=TITLE if wins else ""),
         f"{objective / best:.3f}" if objective is not None and best else units.ABSENT,
         units.number(result.throughput_per_s),
         units.ABSENT if schedule is None else str(len(schedule.segments)),

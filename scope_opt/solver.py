@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from scope_opt.cost import build_tables
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError, write_text
 from scope_opt.result import (
     EnergyBreakdown,
+    ModelSize,
     Result,
     Status,
     StopReason,
@@ -46,20 +47,26 @@ class SolveOptions:
     """Options common to solvers.
 
     ``segments``: see `SegmentChoice`, None for the solver's own choice. ``time_limit_s``: wall
-    time after which the solver returns the best it has, None for no limit. The others are refused
-    by solvers that do not list them: ``seed`` of all randomness; ``iterations``, a budget that,
-    unlike time, makes runs repeatable; ``warm_start``, a schedule to begin with.
+    time after which the solver returns the best it has, None for no limit; ``rel_gap``: it stops
+    once ``(objective - bound) / objective`` is at most this. The others are refused by solvers that
+    do not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
+    runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
+    ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
     """
 
     segments: SegmentChoice | None = None
     time_limit_s: float | None = None
+    rel_gap: float = 0.0
     seed: int | None = None
     iterations: int | None = None
     warm_start: Schedule | None = None
+    threads: int | None = None
+    encoding: str | None = None
+    log: Path | None = None
 
     def given(self) -> frozenset[str]:
         """Names of the solver-specific options that are set."""
-        names = ("seed", "iterations", "warm_start")
+        names = ("seed", "iterations", "warm_start", "threads", "encoding", "log")
         return frozenset(name for name in names if getattr(self, name) is not None)
 
 
@@ -70,15 +77,25 @@ class Solver(Protocol):
     ``monitor.stopping`` often, and returns when it is done.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    """One line for `scope-opt solvers`."""
-    exact: ClassVar[bool]
-    """Whether a completed run proves the optimum of the schedules it considers."""
-    constraints: ClassVar[frozenset[str]]
-    """Side constraints (fields of `Constraints`) it honours."""
-    options: ClassVar[frozenset[str]]
-    """Solver-specific options (see `SolveOptions`) it uses."""
+    @property
+    def name(self) -> str:
+        """Under which it is registered."""
+
+    @property
+    def summary(self) -> str:
+        """One line for `scope-opt solvers`."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether a completed run proves the optimum of the schedules it considers."""
+
+    @property
+    def constraints(self) -> frozenset[str]:
+        """Side constraints (fields of `Constraints`) it honours."""
+
+    @property
+    def options(self) -> frozenset[str]:
+        """Solver-specific options (see `SolveOptions`) it uses."""
 
     def run(
         self,
@@ -99,29 +116,42 @@ class SolverDisagreement(Exception):
 
 
 class Monitor:
-    """Where a running solver reports, and learns that it should stop."""
+    """Where a running solver reports, and learns that it should stop.
+
+    Objective and bound are in ps, or in fJ where the instance minimizes energy.
+    """
 
     def __init__(
         self,
         time_limit_s: float | None = None,
         on_progress: Callable[[Monitor], None] | None = None,
         parent: Monitor | None = None,
+        rel_gap: float = 0.0,
+        minimizes: Literal["latency", "energy"] = "latency",
     ) -> None:
         """``parent``: the monitor of a solver that runs another one; it decides when to stop."""
-        self._parent = parent
+        self._parent, self._rel_gap = parent, rel_gap
+        self._minimizes = minimizes
         self._start = time.perf_counter()
         self._deadline = None if time_limit_s is None else self._start + time_limit_s
         self._on_progress = on_progress
         self.interrupted = False
-        self.objective_ps: int | None = None
-        self.bound_ps: int | None = None
+        self.objective: int | None = None
+        self.bound: int | None = None
         self.segments: tuple[Segment, ...] | None = None
+        self.phases_s: dict[str, float] = {}
+        """Time spent in `timed` phases."""
+        self.model: ModelSize | None = None
+        self.start_verdict: str | None = None
         self.trajectory: list[TrajectoryPoint] = []
         self.infeasible = False
         self.explanation: tuple[str, ...] = ()
         self.stage = ""
         self.done = 0.0
         self.stopped_early = False
+        self.failure: StopReason | None = None
+        self.peak_memory_bytes: int | None = None
+        """Of the process that solves, where that is another one."""
 
     @property
     def elapsed_s(self) -> float:
@@ -132,29 +162,58 @@ class Monitor:
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
         late = self._deadline is not None and time.perf_counter() >= self._deadline
-        if late or self.interrupted or (self._parent is not None and self._parent.stopping):
+        if late or self.interrupted or self._close or (self._parent and self._parent.stopping):
             self.stopped_early = True
         return self.stopped_early
 
     @property
+    def _close(self) -> bool:
+        """Whether the gap is as small as asked for, but not closed."""
+        gap = relative_gap(self.objective, self.bound)
+        return gap is not None and 0 < gap <= self._rel_gap
+
+    @property
     def stop_reason(self) -> StopReason:
         """Why the solver ended."""
+        if self.failure is not None:
+            return self.failure
         if not self.stopped_early:
             return StopReason.COMPLETED
-        return StopReason.INTERRUPTED if self.interrupted else StopReason.TIME_LIMIT
+        if self.interrupted:
+            return StopReason.INTERRUPTED
+        return StopReason.GAP_LIMIT if self._close else StopReason.TIME_LIMIT
 
-    def improve(self, objective_ps: int, segments: Sequence[Segment]) -> None:
+    def improve(self, objective: int, segments: Sequence[Segment]) -> None:
         """Report a schedule; kept if better than the best so far."""
-        if self.objective_ps is None or objective_ps < self.objective_ps:
-            self.objective_ps = objective_ps
+        if self.objective is None or objective < self.objective:
+            self.objective = objective
             self.segments = tuple(segments)
             self._record()
 
-    def raise_bound(self, bound_ps: int) -> None:
+    def raise_bound(self, bound: int) -> None:
         """Report a proved lower bound on every schedule of the instance."""
-        if self.bound_ps is None or bound_ps > self.bound_ps:
-            self.bound_ps = bound_ps
+        if self.bound is None or bound > self.bound:
+            self.bound = bound
             self._record()
+
+    @contextmanager
+    def timed(self, phase: Literal["build", "translate"]) -> Iterator[None]:
+        """Count what is done inside as building programs, or as handing them to their solver."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - began
+            self.phases_s[phase] = self.phases_s.get(phase, 0.0) + spent
+
+    def size(self, variables: int, constraints: int, nonzeros: int) -> None:
+        """Report the size of a program; the largest is kept."""
+        if self.model is None or nonzeros > self.model.nonzeros:
+            self.model = ModelSize(variables=variables, constraints=constraints, nonzeros=nonzeros)
+
+    def warm_start(self, accepted: bool, reason: str = "") -> None:
+        """Report whether the solver could begin with the schedule that it was given."""
+        self.start_verdict = "accepted" if accepted else f"rejected: {reason}"
 
     def prove_infeasible(self, explanation: Sequence[str]) -> None:
         """Report that there is no schedule, and why, in the user's terms."""
@@ -165,6 +224,10 @@ class Monitor:
         """Report that none was found, which proves nothing, and what to try instead."""
         self.explanation = tuple(explanation)
 
+    def fail(self, reason: StopReason, explanation: Sequence[str]) -> None:
+        """Report that the solver broke down; what it reported before counts."""
+        self.failure, self.explanation = reason, tuple(explanation)
+
     def report(self, stage: str, done: float) -> None:
         """Say what is going on and which share (0 to 1) of it is done."""
         self.stage, self.done = stage, done
@@ -172,11 +235,12 @@ class Monitor:
             self._on_progress(self)
 
     def _record(self) -> None:
-        point = TrajectoryPoint(
-            time_s=round(self.elapsed_s, 6),
-            objective_ps=self.objective_ps,
-            bound_ps=self.bound_ps,
-        )
+        time_s = round(self.elapsed_s, 6)
+        objective, bound = self.objective, self.bound
+        if self._minimizes == "energy":
+            point = TrajectoryPoint(time_s=time_s, objective_fj=objective, bound_fj=bound)
+        else:
+            point = TrajectoryPoint(time_s=time_s, objective_ps=objective, bound_ps=bound)
         self.trajectory.append(point)
         if self._on_progress is not None:
             self._on_progress(self)
@@ -238,8 +302,13 @@ def solve(
     check_segments(options.segments, len(instance.layer_names))
     tables = build_tables(instance)
     built = time.perf_counter()
-    monitor = Monitor(options.time_limit_s, on_progress)
-    with _interruptible(monitor):
+    monitor = Monitor(
+        options.time_limit_s,
+        on_progress,
+        rel_gap=options.rel_gap,
+        minimizes=instance.minimizes,
+    )
+    with interruptible(monitor):
         chosen.run(instance, tables, options, monitor)
     solved = time.perf_counter()
 
@@ -248,9 +317,14 @@ def solve(
         reference = InstanceReference.to(instance)
         schedule = Schedule(instance=reference, segments=monitor.segments)
         evaluation = evaluate(instance, schedule, tables)
-        _check(chosen.name, monitor, schedule, evaluation)
+        _check(chosen.name, instance, monitor, schedule, evaluation)
+    phases = monitor.phases_s
     times = Times(
-        tables=built - began, build=None, solve=solved - built, total=time.perf_counter() - began
+        tables=built - began,
+        build=phases.get("build"),
+        translate=phases.get("translate"),
+        solve=solved - built - sum(phases.values()),
+        total=time.perf_counter() - began,
     )
     return _result(instance, chosen.name, options, monitor, schedule, evaluation, times)
 
@@ -287,7 +361,7 @@ def _refuse_unsupported(instance: Instance, solver: Solver, options: SolveOption
 
 
 @contextmanager
-def _interruptible(monitor: Monitor) -> Iterator[None]:
+def interruptible(monitor: Monitor) -> Iterator[None]:
     """Turn the first Ctrl-C into a request to stop; only the main thread may set handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -305,15 +379,18 @@ def _interruptible(monitor: Monitor) -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _check(name: str, monitor: Monitor, schedule: Schedule, evaluation: Evaluation) -> None:
+def _check(
+    name: str, instance: Instance, monitor: Monitor, schedule: Schedule, evaluation: Evaluation
+) -> None:
     problems = [str(violation) for violation in evaluation.violations]
-    if not problems and evaluation.objective_ps != monitor.objective_ps:
-        problems.append(
-            f"claimed {monitor.objective_ps} ps, the evaluator finds {evaluation.objective_ps} ps"
-        )
-    bound, objective = monitor.bound_ps, monitor.objective_ps
+    energy = instance.minimizes == "energy"
+    value = evaluation.energy_fj if energy else evaluation.objective_ps
+    unit = "fJ" if energy else "ps"
+    bound, objective = monitor.bound, monitor.objective
+    if not problems and value != objective:
+        problems.append(f"claimed {objective} {unit}, the evaluator finds {value} {unit}")
     if bound is not None and objective is not None and bound > objective:
-        problems.append(f"bound {bound} ps exceeds the objective {objective} ps")
+        problems.append(f"bound {bound} {unit} exceeds the objective {objective} {unit}")
     if problems:
         path = Path(f"disagreement-{name}-{schedule.instance.digest[:12]}.json")
         write_text(path, schedule.to_json(), force=True)
@@ -332,7 +409,8 @@ def _result(
     evaluation: Evaluation | None,
     times: Times,
 ) -> Result:
-    objective, bound = monitor.objective_ps, monitor.bound_ps
+    objective, bound = monitor.objective, monitor.bound
+    energy_minimized = instance.minimizes == "energy"
     if schedule is not None:
         status = Status.OPTIMAL if bound == objective else Status.FEASIBLE
     else:
@@ -345,13 +423,16 @@ def _result(
         options={
             "segments": list(segments) if isinstance(segments, tuple) else segments,
             "time_limit_s": options.time_limit_s,
+            **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
             **{name: _recorded(getattr(options, name)) for name in sorted(options.given())},
         },
         status=status,
         stop_reason=monitor.stop_reason,
-        explanation=monitor.explanation if schedule is None else (),
-        objective_ps=objective,
-        bound_ps=bound,
+        explanation=monitor.explanation if schedule is None or monitor.failure else (),
+        objective_ps=None if energy_minimized else objective,
+        bound_ps=None if energy_minimized else bound,
+        objective_fj=objective if energy_minimized else None,
+        bound_fj=bound if energy_minimized else None,
         gap=relative_gap(objective, bound),
         latency_s=evaluation.latency_s if evaluation is not None else None,
         throughput_per_s=evaluation.throughput_per_s if evaluation is not None else None,
@@ -366,14 +447,22 @@ def _result(
             total=energy.total_j,
         ),
         times_s=times,
-        # Linux counts kilobytes here; this is the peak of the process, not of the solve alone.
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=monitor.peak_memory_bytes or peak_memory_bytes(),
+        model=monitor.model,
+        warm_start=monitor.start_verdict,
         trajectory=tuple(monitor.trajectory),
         schedule=schedule,
         versions=versions(),
     )
 
 
-def _recorded(value: int | Schedule) -> int | dict[str, str]:
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far; Linux counts kilobytes here."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _recorded(value: int | str | Path | Schedule) -> int | str | dict[str, str]:
     """An option as results keep it: a warm start by its content's digest."""
-    return {"sha256": value.content_digest()} if isinstance(value, Schedule) else value
+    if isinstance(value, Schedule):
+        return {"sha256": value.content_digest()}
+    return str(value) if isinstance(value, Path) else value

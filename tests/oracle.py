@@ -35,6 +35,14 @@ ISP, WSP = "ISP", "WSP"
 PARTITIONS = (ISP, WSP)
 GRID = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 
+#: Side constraints that need energies or bytes, which an instance with explicit tables lacks.
+PHYSICAL_CONSTRAINTS = (
+    "energy_budget_j",
+    "latency_bound_s",
+    "power_budget_w",
+    "dram_bytes_per_beat",
+)
+
 #: Codes after which a schedule cannot be evaluated; with one of them no other rule is checked.
 STRUCTURAL_CODES = frozenset(
     {"layer-coverage", "empty-cluster", "region-size", "region-total", "partition-count"}
@@ -697,8 +705,10 @@ class Oracle:
         self.constraints: Json = instance.get("constraints", {})
         self.n_layers = self.times.n_layers
         self.chiplets = self.times.chiplets
-        if self.physical is None and self.constraints.get("energy_budget_j") is not None:
-            raise ValueError("an instance with explicit tables has no energy to bound")
+        self.minimizes_energy = self.constraints.get("latency_bound_s") is not None
+        refused = [key for key in PHYSICAL_CONSTRAINTS if self.constraints.get(key) is not None]
+        if self.physical is None and refused:
+            raise ValueError(f"explicit tables have no energy and no bytes for {refused}")
 
     # Rules.
 
@@ -762,6 +772,9 @@ class Oracle:
             codes.add("min-clusters")
         if wanted.get("max_clusters") is not None and len(segment) > wanted["max_clusters"]:
             codes.add("max-clusters")
+        per_beat = wanted.get("dram_bytes_per_beat")
+        if per_beat is not None and self.dram_bytes(segment) > per_beat:
+            codes.add("dram-per-beat")
         return frozenset(codes)
 
     def allows_starts(self, starts: list[int]) -> bool:
@@ -773,6 +786,11 @@ class Oracle:
         """Whether the batch's energy respects the bound."""
         budget = self.constraints.get("energy_budget_j")
         return budget is None or Fraction(energy_fj, 10**15) <= exact(budget)
+
+    def within_latency(self, latency_ps: int) -> bool:
+        """Whether the batch's latency respects the bound."""
+        bound = self.constraints.get("latency_bound_s")
+        return bound is None or Fraction(latency_ps, 10**12) <= exact(bound)
 
     def violations(self, schedule: Json) -> list[str]:
         """Return the codes of all rules the schedule breaks, sorted.
@@ -791,6 +809,8 @@ class Oracle:
             sum(self.energy_parts_fj(segments).values())
         ):
             codes.add("energy-budget")
+        if not self.within_latency(sum(self.segment_ps(segment) for segment in segments)):
+            codes.add("latency-bound")
         return sorted(codes)
 
     # Latency.
@@ -855,12 +875,27 @@ class Oracle:
             for cluster, following in zip(segment, [*heads[1:], None], strict=True)
         ]
 
+    def power_ps(self, segment: Segment) -> int:
+        """Shortest beat at which one sample's energy per beat stays within the power budget.
+
+        Weight loading is not part of the steady state. 0 without a budget.
+        """
+        budget = self.constraints.get("power_budget_w")
+        if budget is None:
+            return 0
+        joules = Fraction(sum(self.segment_energy_fj(segment)), 10**15)
+        return up(joules / exact(budget) * 10**12)
+
+    def beat_ps(self, segment: Segment) -> int:
+        """Time between two samples: the slowest cluster, the DRAM, or the power budget."""
+        slowest = max(cluster.time_ps for cluster in self.cluster_times(segment))
+        dram = self.times.segment_dram_ps(segment[0].first, segment[-1].last)
+        return max(slowest, dram, self.power_ps(segment))
+
     def segment_ps(self, segment: Segment) -> int:
         """Latency of one segment: weights, then samples and pipeline fill (Eq. 2)."""
-        first, last = segment[0].first, segment[-1].last
-        slowest = max(cluster.time_ps for cluster in self.cluster_times(segment))
-        beat = max(slowest, self.times.segment_dram_ps(first, last))
-        return self.times.load_ps(first, last) + (self.samples + len(segment) - 1) * beat
+        load = self.times.load_ps(segment[0].first, segment[-1].last)
+        return load + (self.samples + len(segment) - 1) * self.beat_ps(segment)
 
     def _sound(self, schedule: Json) -> list[Segment]:
         segments = parse(schedule)
@@ -893,8 +928,9 @@ class Oracle:
             lines.append(
                 f"segment {s}: layers {first}..{last}, {self.segment_ps(segment)} ps"
                 f" = load {self.times.load_ps(first, last)}"
-                f" + ({self.samples}+{len(segment)}-1) * beat,"
-                f" segment DRAM {self.times.segment_dram_ps(first, last)}"
+                f" + ({self.samples}+{len(segment)}-1) * {self.beat_ps(segment)},"
+                f" segment DRAM {self.times.segment_dram_ps(first, last)},"
+                f" power {self.power_ps(segment)}"
             )
             for cluster, times in zip(segment, self.cluster_times(segment), strict=True):
                 lines.append(
@@ -909,16 +945,27 @@ class Oracle:
         lines.append(f"violations: {', '.join(self.violations(schedule)) or 'none'}")
         return "\n".join(lines)
 
-    # Energy.
+    # DRAM traffic and energy.
+
+    def refetched_bytes(self, segment: Segment) -> int:
+        """Weights that the segment reads from DRAM again for every sample."""
+        if self.overflow == "forbid" or self.exempt(segment):
+            return 0
+        return sum(self.excess_bytes(cluster) for cluster in segment)
+
+    def dram_bytes(self, segment: Segment) -> int:
+        """Bytes that the segment reads and writes for one sample."""
+        assert self.physical is not None
+        crossing = self.physical.segment_bytes(segment[0].first, segment[-1].last)
+        return crossing + self.refetched_bytes(segment)
 
     @memoised
     def segment_energy_fj(self, segment: Segment) -> tuple[int, int, int, int]:
         """Energy of a segment per sample: MAC, SRAM, NoP, DRAM."""
         model = self.physical
         assert model is not None
-        first, last = segment[0].first, segment[-1].last
+        last = segment[-1].last
         mac = sram = nop = 0
-        dram = model.segment_bytes(first, last) * model.dram_fj_per_byte
         heads = [(c.chiplets, c.partitions[0]) for c in segment]
         for cluster, following in zip(segment, [*heads[1:], None], strict=True):
             r = cluster.chiplets
@@ -937,9 +984,7 @@ class Oracle:
                 for edge, (u, v) in enumerate(model.skips):
                     if u == layer and cluster.last < v <= last:
                         nop += model.skip_fj(edge)
-            if self.overflow == "stream" and not self.exempt(segment):
-                dram += self.excess_bytes(cluster) * model.dram_fj_per_byte
-        return mac, sram, nop, dram
+        return mac, sram, nop, self.dram_bytes(segment) * model.dram_fj_per_byte
 
     def weights_fj(self) -> int:
         """Loading every layer's weights once per batch."""
@@ -991,6 +1036,12 @@ def objective_ps(instance: Json, schedule: Json) -> int:
 def energy_j(instance: Json, schedule: Json) -> dict[str, float] | None:
     """Return the energy under mac, sram, nop, dram and total; None for explicit tables."""
     return oracle(instance).energy_j(schedule)
+
+
+def energy_fj_total(instance: Json, schedule: Json) -> int | None:
+    """Return the exact energy of all samples, loads included; None for explicit tables."""
+    parts = oracle(instance).energy_fj(schedule)
+    return None if parts is None else parts["total"]
 
 
 def layer_times(instance: Json, schedule: Json) -> list[LayerTime]:
@@ -1102,29 +1153,55 @@ def enumerate_all(layers: int, chiplets: int, idle: bool = True) -> Iterator[Jso
             yield to_json(segments)
 
 
+class Cost(NamedTuple):
+    """Latency and energy per sample of consecutive segments."""
+
+    ps: int
+    fj: int
+    segments: tuple[Segment, ...]
+
+    def plus(self, other: Cost) -> Cost:
+        """Both runs, one after the other."""
+        return Cost(self.ps + other.ps, self.fj + other.fj, self.segments + other.segments)
+
+
+def _undominated(costs: Iterable[Cost]) -> list[Cost]:
+    """Those that no other one matches or beats in both latency and energy."""
+    kept: list[Cost] = []
+    for cost in sorted(costs, key=lambda cost: (cost.ps, cost.fj)):
+        if not kept or cost.fj < kept[-1].fj:
+            kept.append(cost)
+    return kept
+
+
 def best(instance: Json, segments: str = "free") -> tuple[Json, int] | None:
     """Return an optimal valid schedule and its objective, None if no schedule is valid.
 
-    ``segments`` is "free" (any number) or "single". Every segment of every pair of ends is
-    enumerated. Without an energy bound segments do not influence each other, so the fastest valid
-    one of each pair is enough; with one, every combination of segments is tried in which none
-    is both slower and hungrier than another one with the same ends.
+    The objective is the latency in ps. With ``latency_bound_s`` it is the energy in fJ of all
+    samples, weight loading included, of the schedules that respect the bound. ``segments`` is
+    "free" (any number) or "single".
+
+    Every segment of every pair of ends is enumerated. Rules aside that look at one segment or at
+    the ends only, segments influence each other through two sums, latency and energy, of which
+    each is bounded or minimized. So for every way to cut the layers it is enough to keep, run by
+    run, the (latency, energy) pairs of which none is as good as another in both. Where energy
+    neither is bounded nor counts it is taken as 0, which leaves the fastest.
     """
     judge = oracle(instance)
-    budgeted = judge.constraints.get("energy_budget_j") is not None
+    by_energy = judge.minimizes_energy
+    energy_matters = by_energy or judge.constraints.get("energy_budget_j") is not None
 
     @functools.cache
-    def candidates(first: int, last: int) -> list[tuple[int, int, Segment]]:
-        found = []
-        for segment in enumerate_segments(first, last, judge.chiplets):
-            if not judge.segment_codes(segment):
-                energy = sum(judge.segment_energy_fj(segment)) if budgeted else 0
-                found.append((judge.segment_ps(segment), energy, segment))
-        kept: list[tuple[int, int, Segment]] = []
-        for candidate in sorted(found, key=lambda entry: entry[:2]):
-            if not kept or candidate[1] < kept[-1][1]:
-                kept.append(candidate)
-        return kept
+    def candidates(first: int, last: int) -> list[Cost]:
+        return _undominated(
+            Cost(
+                judge.segment_ps(segment),
+                sum(judge.segment_energy_fj(segment)) if energy_matters else 0,
+                (segment,),
+            )
+            for segment in enumerate_segments(first, last, judge.chiplets)
+            if not judge.segment_codes(segment)
+        )
 
     winner: tuple[Json, int] | None = None
     for runs in _cuttings(0, judge.n_layers - 1):
@@ -1132,13 +1209,14 @@ def best(instance: Json, segments: str = "free") -> tuple[Json, int] | None:
             continue
         if not judge.allows_starts([i for i, _ in runs]):
             continue
-        for choice in itertools.product(*(candidates(i, j) for i, j in runs)):
-            total = sum(ps for ps, _, _ in choice)
-            if winner is not None and total >= winner[1]:
+        front = [Cost(0, 0, ())]
+        for i, j in runs:
+            front = _undominated(a.plus(b) for a in front for b in candidates(i, j))
+        for latency, per_sample, choice in front:
+            energy = judge.samples * per_sample + judge.weights_fj() if energy_matters else 0
+            if not judge.within_latency(latency) or not judge.within_budget(energy):
                 continue
-            if budgeted:
-                energy = judge.samples * sum(fj for _, fj, _ in choice) + judge.weights_fj()
-                if not judge.within_budget(energy):
-                    continue
-            winner = (to_json([segment for _, _, segment in choice]), total)
+            objective = energy if by_energy else latency
+            if winner is None or objective < winner[1]:
+                winner = (to_json(choice), objective)
     return winner

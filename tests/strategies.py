@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import oracle
+from hypothesis import assume
 from hypothesis import strategies as st
 
 Json = dict[str, Any]
@@ -132,10 +133,48 @@ def _constraints(draw: Draw, n: int, chiplets: int) -> Json:
 
 
 @st.composite
+def _couplings(draw: Draw, instance: Json) -> Json:
+    """Limits on latency, power and DRAM traffic around those of one schedule, each rarely.
+
+    The factors range from generous to hopeless; with 1 the schedule meets the limit exactly
+    (power: to three digits).
+    """
+    chosen: Json = {}
+    schedule = draw(schedules(instance))
+    segments = oracle.parse(schedule)
+    judge = oracle.oracle(instance)
+    if _rarely(draw):
+        factor = draw(st.sampled_from([1.0, 2.0, 0.9, 0.6]))
+        moved = max(judge.dram_bytes(segment) for segment in segments)
+        chosen["dram_bytes_per_beat"] = max(1, int(factor * moved))
+    if _rarely(draw):
+        # Femtojoules per picosecond are milliwatts.
+        segment = draw(st.sampled_from(segments))
+        power = sum(judge.segment_energy_fj(segment)) / judge.beat_ps(segment) / 1000
+        factor = draw(st.sampled_from([1.0, 2.0, 0.8, 0.3, 0.05]))
+        chosen["power_budget_w"] = float(f"{power * factor:.2e}")
+    if _rarely(draw):
+        slowed = {**instance, "constraints": {**instance["constraints"], **chosen}}
+        latency = oracle.objective_ps(slowed, schedule)
+        factor = draw(st.sampled_from([1.0, 2.0, 0.9, 0.7, 0.5, 0.1]))
+        digits = f"{latency}" if factor == 1.0 else f"{latency * factor:.2e}"
+        chosen["latency_bound_s"] = float(digits) / 10**12
+    return chosen
+
+
+@st.composite
 def physical_instances(
-    draw: Draw, max_layers: int = 6, max_chiplets: int = 8, constraints: bool = False
+    draw: Draw,
+    max_layers: int = 6,
+    max_chiplets: int = 8,
+    constraints: bool = False,
+    couplings: bool = False,
 ) -> Json:
-    """Instances with a network and a package."""
+    """Instances with a network and a package.
+
+    ``constraints`` adds side constraints other than the limits of ``couplings``: a bound on the
+    latency (and energy minimized instead), on the power, and on the DRAM traffic.
+    """
     n = draw(st.integers(1, max_layers))
     layers = [draw(_layer(i)) for i in range(n)]
     edges = []
@@ -196,6 +235,30 @@ def physical_instances(
             assert energy is not None
             budget = energy["total"] * draw(st.sampled_from([1.1, 0.9, 2.0, 0.5]))
             instance["constraints"]["energy_budget_j"] = float(f"{budget:.3e}")
+    if couplings:
+        instance["constraints"].update(draw(_couplings(instance)))
+    return instance
+
+
+@st.composite
+def trading_instances(draw: Draw, max_layers: int = 3, max_chiplets: int = 4) -> Json:
+    """Small instances that minimize energy, with a latency bound that often excludes the least.
+
+    It lies between the latencies of the fastest schedule and of the one of least energy, which
+    differ in four of ten. A valid schedule exists: the fastest meets every bound.
+    """
+    instance = draw(physical_instances(max_layers, max_chiplets, constraints=True, couplings=True))
+    limits = instance["constraints"]
+    limits.pop("latency_bound_s", None)
+    fastest = oracle.best(instance)
+    assume(fastest is not None)
+    assert fastest is not None
+    generous = {**instance, "constraints": {**limits, "latency_bound_s": 1e6}}
+    leanest = oracle.best(generous)
+    assert leanest is not None
+    fast, lean = fastest[1], oracle.objective_ps(instance, leanest[0])
+    percent = draw(st.sampled_from([100, 0, 50, 10, 90, 99]))
+    limits["latency_bound_s"] = float(fast + (lean - fast) * percent // 100) / 10**12
     return instance
 
 

@@ -68,7 +68,7 @@ def test_everything_is_there() -> None:
     paper = {f"{name}-{chiplets}" for name in NETWORKS for chiplets in PAPER_CHIPLETS}
     assert len(paper) == 40
     assert {path.stem for path in FILES if path.parent.name == "paper"} == paper
-    assert len(TINY) == 8
+    assert len(TINY) == 9
 
 
 def test_files_are_what_regenerate_builds(built: dict[str, str]) -> None:
@@ -132,7 +132,7 @@ def test_schema_refuses_what_is_wrong() -> None:
 
 @pytest.fixture(scope="module")
 def optima() -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
-    """Instance, a best schedule and its latency, by name."""
+    """Instance, a best schedule and what it minimizes, by name."""
     found = {}
     for name in TINY:
         content = json.loads((FOLDER / f"tiny/{name}.json").read_text())
@@ -156,10 +156,10 @@ def test_optima_agree_with_the_readme(optima: Optima) -> None:
         return f"{c['first_layer']}–{c['last_layer']} on {c['chiplets']}: {partitions}"
 
     readme = (FOLDER / "README.md").read_text()
-    for name, (content, schedule, latency_ps) in optima.items():
+    for name, (content, schedule, optimum) in optima.items():
         segments = [" + ".join(map(cluster, s["clusters"])) for s in schedule["segments"]]
         chiplets = Instance.from_json(json.dumps(content), name).chiplets
-        row = f"| `{name}` | {len(weights(content))} | {chiplets} | {latency_ps} | "
+        row = f"| `{name}` | {len(weights(content))} | {chiplets} | {optimum} | "
         assert row + f"{'; '.join(segments)} |" in readme
 
 
@@ -212,7 +212,8 @@ def test_special_rules_bite(optima: Optima) -> None:
 def test_constraints_bite(optima: Optima) -> None:
     content, _, latency_ps = optima["tiny-constraints"]
     constraints = content["constraints"]
-    assert set(constraints) == set(Constraints.model_fields)
+    others = optima["tiny-energy"][0]["constraints"]
+    assert {*constraints, *others} == set(Constraints.model_fields)
     free = oracle.best({**content, "constraints": {}})
     budgetless = {k: v for k, v in constraints.items() if k != "energy_budget_j"}
     hungry = oracle.best({**content, "constraints": budgetless})
@@ -221,15 +222,25 @@ def test_constraints_bite(optima: Optima) -> None:
     assert free[1] < hungry[1] < latency_ps
 
 
+def test_limits_on_power_and_traffic_cost_energy(optima: Optima) -> None:
+    content, _, energy_fj = optima["tiny-energy"]
+    for name in ("power_budget_w", "dram_bytes_per_beat"):
+        fewer = {k: v for k, v in content["constraints"].items() if k != name}
+        relaxed = oracle.best({**content, "constraints": fewer})
+        assert relaxed is not None
+        assert relaxed[1] < energy_fj
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_evaluator_agrees_on_optimum(name: str, optima: Optima) -> None:
-    content, schedule, latency_ps = optima[name]
+    content, schedule, optimum = optima[name]
     instance = Instance.from_json(json.dumps(content), name)
     reference = {"name": name, "digest": instance.digest}
     complete = {**schedule, "instance": reference}
     evaluation = evaluate(instance, Schedule.from_json(json.dumps(complete), name))
     assert evaluation.feasible
-    assert evaluation.objective_ps == latency_ps
+    found = evaluation.energy_fj if instance.minimizes == "energy" else evaluation.objective_ps
+    assert found == optimum
 
 
 # --- The README ----------------------------------------------------------------------------------

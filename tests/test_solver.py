@@ -314,7 +314,7 @@ def test_progress_is_passed_on() -> None:
         monitor.improve(OBJECTIVE, ONE_CLUSTER)
 
     solve(
-        tiny(), scripted(act), on_progress=lambda m: seen.append((m.stage, m.done, m.objective_ps))
+        tiny(), scripted(act), on_progress=lambda m: seen.append((m.stage, m.done, m.objective))
     )
     assert seen == [("first half", 0.5, None), ("first half", 0.5, OBJECTIVE)]
 
@@ -392,7 +392,7 @@ def test_solving_outside_the_main_thread() -> None:
 
 def test_interrupting_a_search_keeps_its_best_schedule() -> None:
     def interrupt(monitor: Monitor) -> None:
-        if monitor.objective_ps is not None and not monitor.interrupted:
+        if monitor.objective is not None and not monitor.interrupted:
             os.kill(os.getpid(), signal.SIGINT)
 
     result = solve(paper_instance("alexnet", 64), "scope", on_progress=interrupt)
@@ -424,7 +424,7 @@ def test_absent_numbers_are_written_as_null() -> None:
     absent = {name for name, value in document.items() if value is None}
     assert absent == {
         *("objective_ps", "bound_ps", "gap", "latency_s", "throughput_per_s"),
-        *("utilization", "energy_j", "schedule"),
+        *("utilization", "energy_j", "schedule", "objective_fj", "bound_fj", "model", "warm_start"),
     }
     assert document["times_s"]["build"] is None
     assert Result.from_json(result.to_json(), "test") == result

@@ -65,9 +65,9 @@ def search(instance: Any, choice: Any) -> tuple[float, str]:
     began = time.process_time()
     ExactSolver().run(instance, tables, SolveOptions(segments=choice), monitor)
     seconds = time.process_time() - began
-    if monitor.objective_ps is None:
+    if monitor.objective is None:
         return seconds, "infeasible"
-    assert monitor.bound_ps == monitor.objective_ps
+    assert monitor.bound == monitor.objective
     return seconds, "optimal"
 
 

@@ -155,7 +155,7 @@ class ExactSolver:
         try:
             if choice == "balanced":
                 self._prove_balanced(instance, tables, monitor)
-                if monitor.objective_ps is None:
+                if monitor.objective is None:
                     monitor.give_up(["no balanced cut has a schedule; try segments 'dp'"])
                 return
             bound = self._prove(instance, tables, choice, monitor)
@@ -163,7 +163,7 @@ class ExactSolver:
             if stopped.bound_ps is not None and stopped.bound_ps < LIMIT:
                 monitor.raise_bound(stopped.bound_ps)
             return
-        if monitor.objective_ps is not None:
+        if monitor.objective is not None:
             monitor.raise_bound(bound)
 
     def _warm_start(
@@ -193,7 +193,7 @@ class ExactSolver:
             monitor.report(f"balanced segments: {count}", count / tables.layers)
             for cuts in balanced_choices(tables, count):
                 least = sum(int(bounds[ends]) for ends in segment_ends(cuts, tables.layers))
-                if monitor.objective_ps is not None and least >= monitor.objective_ps:
+                if monitor.objective is not None and least >= monitor.objective:
                     continue
                 inner = Monitor(parent=monitor)
                 try:
@@ -201,8 +201,8 @@ class ExactSolver:
                 except Stopped:
                     raise Stopped from None  # the bound of one cut says nothing about the others
                 finally:
-                    if inner.objective_ps is not None and inner.segments is not None:
-                        monitor.improve(inner.objective_ps, inner.segments)
+                    if inner.objective is not None and inner.segments is not None:
+                        monitor.improve(inner.objective, inner.segments)
 
     def _prove(
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
@@ -228,7 +228,7 @@ class ExactSolver:
             monitor,
         )
         proof.run()
-        if monitor.objective_ps is None:
+        if monitor.objective is None:
             reasons = _unplaceable(instance, tables)
             reasons += self.scheme().obstacles(instance, tables, choice)
             active = ", ".join(sorted(instance.constraints.active()))

@@ -514,7 +514,7 @@ class ExhaustiveSolver:
             for _ in _enumerate(walk, tally, number, monitor):
                 least = int(tally.totals[LEAST])
                 found = tally.totals[TOTAL] > 0
-                if found and (monitor.objective_ps is None or least < monitor.objective_ps):
+                if found and (monitor.objective is None or least < monitor.objective):
                     monitor.improve(least, [_best(instance, tables, walk, tally)])
         except Stopped:
             monitor.raise_bound(bound)

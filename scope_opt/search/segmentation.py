@@ -93,7 +93,7 @@ class SegmentSearch:
     def _try(self, cuts: Cuts) -> None:
         """Schedule one segmentation, unless its bound says it cannot beat the best so far."""
         pairs = segment_ends(cuts, self._tables.layers)
-        best = self._monitor.objective_ps
+        best = self._monitor.objective
         if best is not None and sum(int(self._bounds[pair]) for pair in pairs) >= best:
             return
         found: list[tuple[int, Segment]] = []
@@ -129,7 +129,7 @@ class SegmentSearch:
                 if monitor.stopping:
                     return
                 least = before[0] + int(self._bounds[first, end])
-                limit = monitor.objective_ps
+                limit = monitor.objective
                 if best is not None and least >= best[0]:
                     continue
                 if limit is not None and least + int(after[end + 1]) >= limit:

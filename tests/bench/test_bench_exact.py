@@ -48,8 +48,8 @@ def test_search(
         return monitor
 
     monitor = benchmark.pedantic(search, rounds=3)
-    assert monitor.objective_ps is not None
+    assert monitor.objective is not None
     if solver is ExactSolver:
-        assert monitor.bound_ps == monitor.objective_ps
-    benchmark.extra_info["objective_ps"] = monitor.objective_ps
-    benchmark.extra_info["bound_ps"] = monitor.bound_ps
+        assert monitor.bound == monitor.objective
+    benchmark.extra_info["objective_ps"] = monitor.objective
+    benchmark.extra_info["bound_ps"] = monitor.bound

@@ -1,0 +1,150 @@
+"""What is asked of a formulation, and the one way its answers reach the monitor.
+
+Schedules are evaluated exactly before they count, whatever the solver library claims for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from formulations.columns import Space, make_space
+from scope_opt.evaluate import evaluate
+from scope_opt.files import InputError
+from scope_opt.schedule import InstanceReference, Schedule
+from scope_opt.tables import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scope_opt.evaluate import Evaluation
+    from scope_opt.instance import Instance
+    from scope_opt.schedule import Segment
+    from scope_opt.solver import Monitor, SegmentChoice, SolveOptions
+    from scope_opt.tables import LatencyTables
+
+CONSTRAINTS = frozenset(
+    {
+        *("min_clusters", "max_clusters", "forbidden_merges", "required_merges"),
+        *("fixed_partitions", "region_multiple", "max_region", "fixed_segments"),
+        *("energy_budget_j", "latency_bound_s", "power_budget_w", "dram_bytes_per_beat"),
+    }
+)
+"""Side constraints that every formulation honours: all there are."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """An instance, the schedules to choose from, and where to report."""
+
+    instance: Instance
+    tables: LatencyTables
+    space: Space
+    options: SolveOptions
+    monitor: Monitor
+
+    @property
+    def energy_minimized(self) -> bool:
+        """Whether energy is minimized, within a bound on the latency."""
+        return self.space.latency_ps is not None
+
+    def offer(self, segments: Sequence[Segment]) -> Evaluation:
+        """Evaluate a schedule and report it unless it breaks a rule."""
+        reference = InstanceReference.to(self.instance)
+        schedule = Schedule(instance=reference, segments=tuple(segments))
+        evaluation = evaluate(self.instance, schedule, self.tables)
+        objective = self.objective(evaluation)
+        if objective is not None:
+            self.monitor.improve(objective, schedule.segments)
+        return evaluation
+
+    def objective(self, evaluation: Evaluation) -> int | None:
+        """What is minimized; None for a schedule that breaks a rule."""
+        return evaluation.energy_fj if self.energy_minimized else evaluation.objective_ps
+
+    def raise_bound(self, bound: int) -> None:
+        """Report a lower bound, unless it is as good as none."""
+        if bound < LIMIT or self.energy_minimized:
+            self.monitor.raise_bound(bound)
+
+    def prove_infeasible(self) -> None:
+        """Report that there is no schedule, with reasons."""
+        self.monitor.prove_infeasible(_reasons(self.instance, self.tables, self.space))
+
+
+def make_request(
+    name: str,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    monitor: Monitor,
+) -> Request:
+    """What solver ``name`` is asked; a usable warm start is reported as the first schedule.
+
+    Raises
+    ------
+    InputError
+        If the segments asked for contradict the instance or need another solver.
+    """
+    count, starts = _wanted(name, instance, options.segments)
+    space = make_space(instance, tables, starts, count)
+    request = Request(instance, tables, space, options, monitor)
+    if options.warm_start is not None:
+        firsts = tuple(segment.first_layer for segment in options.warm_start.segments)
+        if starts not in (None, firsts) or count not in (None, len(firsts)):
+            asked = f"first layers {list(starts)}" if starts is not None else f"{count} segments"
+            monitor.warm_start(False, f"segments start at layers {list(firsts)}, not {asked}")
+        else:
+            violations = request.offer(options.warm_start.segments).violations
+            monitor.warm_start(not violations, "; ".join(map(str, violations)))
+    return request
+
+
+def _wanted(
+    name: str, instance: Instance, choice: SegmentChoice | None
+) -> tuple[int | None, tuple[int, ...] | None]:
+    """Number of segments and their first layers, None where the program decides."""
+    fixed = instance.constraints.fixed_segments
+    if choice == "balanced":
+        problem = (
+            f"solver {name!r} has no 'balanced'; use 'dp', 'single', or the segments of a schedule "
+            "that another solver wrote (--segments FILE)"
+        )
+        raise InputError("segments", [problem])
+    if fixed is not None:
+        if choice not in (None, "dp", fixed):
+            raise InputError("segments", [f"contradicts fixed_segments = {list(fixed)}"])
+        return None, fixed
+    if choice == "single":
+        return None, (0,)
+    if isinstance(choice, tuple):
+        return None, choice
+    return (choice, None) if isinstance(choice, int) else (None, None)
+
+
+def _reasons(instance: Instance, tables: LatencyTables, space: Space) -> list[str]:
+    """Why there is no schedule, as far as that can be told without a search."""
+    largest = max(space.sizes, default=0)
+    reasons = []
+    if not tables.stream and largest < tables.chiplets:
+        needed = -(-tables.weight_bytes // tables.weight_buffer_bytes)
+        reasons = [
+            f"the weights of layer {layer} ({instance.layer_names[layer]}), "
+            f"{int(tables.weight_bytes[layer])} bytes, need {int(needed[layer])} chiplets, the "
+            f"side constraints allow regions of at most {largest}; allow larger regions or "
+            "overflow 'stream'"
+            for layer in np.flatnonzero(needed > largest).tolist()
+        ]
+    budget = instance.constraints.energy_budget_j
+    if space.budget_fj is not None and space.budget_fj < 0:
+        reasons.append(f"loading the weights alone takes more than the budget of {budget} J")
+    if not reasons:
+        active = ", ".join(sorted(instance.constraints.active()))
+        rules = f"weight capacity and side constraints ({active})" if active else "weight capacity"
+        reasons.append(
+            f"{rules} leave no schedule for the segments asked for; allow other segments "
+            "('dp'), relax constraints, or use overflow 'stream'"
+        )
+    return reasons

@@ -1,0 +1,155 @@
+"""Solvers in a process of their own: same answers, hard limits, and crashes that cost nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scope_opt.files import InputError
+from scope_opt.generate import paper_instance
+from scope_opt.isolate import Isolated
+from scope_opt.result import Status, StopReason
+from scope_opt.schedule import make_segment
+from scope_opt.solver import Monitor, SolveOptions, load_solver, solve
+from scope_opt.tables import ISP
+
+if TYPE_CHECKING:
+    from scope_opt.instance import Instance
+    from scope_opt.tables import LatencyTables
+
+
+class Rogue:
+    """Finds the best schedule of `instance`, then misbehaves as its subclass says."""
+
+    name = "rogue"
+    summary = "for tests"
+    exact = False
+    constraints: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+
+    def run(
+        self, instance: Instance, tables: LatencyTables, options: SolveOptions, monitor: Monitor
+    ) -> None:
+        best = solve(instance, "scope")
+        assert best.schedule is not None
+        assert best.objective_ps is not None
+        monitor.improve(best.objective_ps, best.schedule.segments)
+        monitor.raise_bound(1)
+        self.misbehave(monitor)
+
+    def misbehave(self, monitor: Monitor) -> None:
+        raise NotImplementedError
+
+
+class Crashes(Rogue):
+    def misbehave(self, monitor: Monitor) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Raises(Rogue):
+    def misbehave(self, monitor: Monitor) -> None:
+        raise RuntimeError("out of luck")
+
+
+class Refuses(Rogue):
+    def misbehave(self, monitor: Monitor) -> None:
+        raise InputError("instance", ["not this one", "nor that one"])
+
+
+class Hangs(Rogue):
+    def misbehave(self, monitor: Monitor) -> None:
+        while True:
+            time.sleep(0.01)
+
+
+class Eats(Rogue):
+    def misbehave(self, monitor: Monitor) -> None:
+        eaten: list[Any] = []
+        while True:
+            eaten.append(bytearray(16 * 2**20))
+            time.sleep(0.01)
+
+
+class Lies(Rogue):
+    def misbehave(self, monitor: Monitor) -> None:
+        monitor.improve(1, (make_segment(0, [(8, 64, [ISP] * 8)]),))
+
+
+def instance() -> Instance:
+    return paper_instance("alexnet", 64)
+
+
+def test_same_result_as_in_this_process() -> None:
+    options = SolveOptions(segments=1)
+    here = solve(instance(), "exact", options)
+    there = solve(instance(), Isolated(load_solver("exact")), options)
+    different = {"times_s", "trajectory", "peak_memory_bytes"}
+    assert there.model_dump(exclude=different) == here.model_dump(exclude=different)
+    assert there.status is Status.OPTIMAL
+    assert [(p.objective_ps, p.bound_ps) for p in there.trajectory][-1] == (
+        here.objective_ps,
+        here.bound_ps,
+    )
+
+
+def test_program_size_and_times_come_along() -> None:
+    result = solve(instance(), Isolated(load_solver("cp-sat")), SolveOptions(segments=1))
+    assert result.model is not None
+    assert result.times_s.build is not None
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"), [(Crashes(), "SIGSEGV"), (Raises(), "RuntimeError: out of luck")]
+)
+def test_crashes_leave_the_best_schedule(solver: Rogue, message: str) -> None:
+    result = solve(instance(), Isolated(solver))
+    assert result.stop_reason is StopReason.ERROR
+    assert result.status is Status.FEASIBLE
+    assert result.objective_ps == solve(instance(), "scope").objective_ps
+    assert result.bound_ps == 1
+    assert message in result.explanation[0]
+
+
+def test_refusals_are_raised_here() -> None:
+    with pytest.raises(InputError, match="2 problems") as caught:
+        solve(instance(), Isolated(Refuses()))
+    assert caught.value.source == "instance"
+
+
+def test_what_does_not_stop_in_time_is_ended() -> None:
+    result = solve(instance(), Isolated(Hangs(), grace_s=0.2), SolveOptions(time_limit_s=4.0))
+    assert result.stop_reason is StopReason.TIME_LIMIT
+    assert result.status is Status.FEASIBLE
+
+
+def test_memory_limit() -> None:
+    result = solve(instance(), Isolated(Eats(), memory_limit_bytes=2**30))
+    assert result.stop_reason is StopReason.MEMORY_LIMIT
+    assert result.status is Status.FEASIBLE
+    assert "1 GiB" in result.explanation[0]
+
+
+def test_interrupts_are_passed_on() -> None:
+    solver = Isolated(Hangs(), grace_s=0.2)
+
+    def interrupt_once(monitor: Monitor) -> None:
+        if monitor.objective is not None and not monitor.interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert threading.current_thread() is threading.main_thread()
+    result = solve(instance(), solver, on_progress=interrupt_once)
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.status is Status.FEASIBLE
+
+
+def test_lies_are_caught(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scope_opt.solver import SolverDisagreement
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SolverDisagreement):
+        solve(instance(), Isolated(Lies(), grace_s=0.2))
