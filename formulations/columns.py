@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.bounds import best_cut, best_rest, layer_floors, segment_bounds
+from scope_opt.bounds import (
+    best_cut,
+    best_rest,
+    layer_floors,
+    segment_bounds,
+    segment_traffic_bytes,
+)
 from scope_opt.tables import ISP, LIMIT, WSP
 
 if TYPE_CHECKING:
@@ -128,7 +134,7 @@ def make_space(
         loading = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
         budget = (total - loading) // tables.samples
     bound_s, power_w = wanted.latency_bound_s, wanted.power_budget_w
-    traffic = _traffic_bytes(tables)
+    traffic = segment_traffic_bytes(tables)
     if wanted.dram_bytes_per_beat is not None:
         segments &= traffic <= wanted.dram_bytes_per_beat
     return Space(
@@ -148,20 +154,6 @@ def make_space(
         traffic_bytes=traffic,
         traffic_limit_bytes=wanted.dram_bytes_per_beat,
     )
-
-
-def _traffic_bytes(tables: LatencyTables) -> Ints:
-    """Input, output and skip edges that enter or leave each segment; 0 for explicit tables."""
-    energy, layers = tables.energy, tables.layers
-    if energy is None:
-        return np.zeros((layers, layers), dtype=np.int64)
-    traffic = energy.input_bytes[:, None] + energy.output_bytes[None, :]
-    first, last = np.indices((layers, layers))
-    for u, v, moved in zip(tables.edge_from, tables.edge_to, energy.edge_bytes, strict=True):
-        enters = (u < first) & (first <= v) & (v <= last)
-        leaves = (first <= u) & (u <= last) & (last < v)
-        traffic += np.where(enters | leaves, moved, 0)
-    return np.triu(traffic)
 
 
 class Caps:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from formulations.columns import Space, make_space
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
@@ -70,8 +68,14 @@ class Request:
             self.monitor.raise_bound(bound)
 
     def prove_infeasible(self) -> None:
-        """Report that there is no schedule, with reasons."""
-        self.monitor.prove_infeasible(_reasons(self.instance, self.tables, self.space))
+        """Report that there is no schedule, which no simple reason explains."""
+        active = ", ".join(sorted(self.instance.constraints.active()))
+        rules = f"weight capacity and side constraints ({active})" if active else "weight capacity"
+        reason = (
+            f"{rules} leave no schedule for the segments asked for; allow other segments "
+            "('dp'), relax constraints, or use overflow 'stream'"
+        )
+        self.monitor.prove_infeasible([reason])
 
 
 def make_request(
@@ -122,29 +126,3 @@ def _wanted(
     if isinstance(choice, tuple):
         return None, choice
     return (choice, None) if isinstance(choice, int) else (None, None)
-
-
-def _reasons(instance: Instance, tables: LatencyTables, space: Space) -> list[str]:
-    """Why there is no schedule, as far as that can be told without a search."""
-    largest = max(space.sizes, default=0)
-    reasons = []
-    if not tables.stream and largest < tables.chiplets:
-        needed = -(-tables.weight_bytes // tables.weight_buffer_bytes)
-        reasons = [
-            f"the weights of layer {layer} ({instance.layer_names[layer]}), "
-            f"{int(tables.weight_bytes[layer])} bytes, need {int(needed[layer])} chiplets, the "
-            f"side constraints allow regions of at most {largest}; allow larger regions or "
-            "overflow 'stream'"
-            for layer in np.flatnonzero(needed > largest).tolist()
-        ]
-    budget = instance.constraints.energy_budget_j
-    if space.budget_fj is not None and space.budget_fj < 0:
-        reasons.append(f"loading the weights alone takes more than the budget of {budget} J")
-    if not reasons:
-        active = ", ".join(sorted(instance.constraints.active()))
-        rules = f"weight capacity and side constraints ({active})" if active else "weight capacity"
-        reasons.append(
-            f"{rules} leave no schedule for the segments asked for; allow other segments "
-            "('dp'), relax constraints, or use overflow 'stream'"
-        )
-    return reasons

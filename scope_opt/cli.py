@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scope_opt.result import Result
     from scope_opt.schedule import InstanceReference, Schedule
     from scope_opt.show import Run
-    from scope_opt.solver import Monitor, SolveOptions, Solver
+    from scope_opt.solver import Monitor, SegmentChoice, SolveOptions, Solver
 
 NOTHING_FOUND, BAD_INPUT, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 130
 """Exit codes besides 0."""
@@ -262,6 +262,8 @@ def solve(
         chosen = Isolated(chosen, limit)
     with _progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress)
+    if result.status == "infeasible":
+        result = _explained(result, problem, options.segments)
 
     unwritten: InputError | None = None
     if output is not None and result.schedule is not None:
@@ -281,6 +283,15 @@ def solve(
         raise unwritten
     if result.schedule is None:
         raise typer.Exit(NOTHING_FOUND)
+
+
+def _explained(result: Result, instance: Instance, segments: SegmentChoice | None) -> Result:
+    """The result with what contradicts what, where that is more than it says already."""
+    from scope_opt.explain import conflict
+
+    with _progress(f"{instance.name}, looking for the reason") as on_progress:
+        found = conflict(instance, segments, on_progress)
+    return result.model_copy(update={"explanation": (*result.explanation, *found)})
 
 
 @app.command()
@@ -353,6 +364,51 @@ def _runs(
             if result.stop_reason == "interrupted":
                 _complain("interrupted: the remaining runs are left out")
                 return
+
+
+@app.command()
+def export(
+    instance: InstanceFile,
+    formulation: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="compact-milp, interval-milp or cp-sat.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            *("--output", "-o"),
+            metavar="FILE",
+            help="The ending says the format: .mps or .lp (MILPs), .pb (OR-tools).",
+            show_default=False,
+        ),
+    ],
+    segments: SegmentsOption = None,
+    encoding: Encoding = None,
+    force: Force = False,
+) -> None:
+    """Write the mathematical program of an instance, for any solver that reads it.
+
+    Times are in the units that the program's first lines or name say; nothing is solved.
+
+    \b
+    Examples:
+      scope-opt export alexnet-16.json --formulation interval-milp -o alexnet.mps
+      scope-opt export tiny-skip.json --formulation cp-sat --segments single -o skip.pb
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.files import refuse_existing, write_bytes
+    from scope_opt.inputs import load_instance, segment_choice
+    from scope_opt.solver import SolveOptions, load_solver, write_program
+
+    refuse_existing(output, force=force)
+    problem = load_instance(instance)
+    options = SolveOptions(segments=segment_choice(segments), encoding=encoding)
+    solver = load_solver(formulation)
+    with _progress(f"{problem.name}, {formulation}") as on_progress:
+        program = write_program(problem, solver, options, output.suffix, on_progress)
+    write_bytes(output, program, force=force)
+    _complain(f"program written to {output}")
 
 
 @app.command()

@@ -156,10 +156,15 @@ def write_text(path: Path, text: str, *, force: bool = False) -> None:
     InputError
         If the file exists and ``force`` is not set, or it cannot be written.
     """
-    refuse_existing(path, force=force)
     data = text.encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)  # no time stamp: equal content, equal bytes
+    write_bytes(path, data, force=force)
+
+
+def write_bytes(path: Path, data: bytes, *, force: bool = False) -> None:
+    """As `write_text`, for content that is no text."""
+    refuse_existing(path, force=force)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

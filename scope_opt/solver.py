@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from scope_opt import preflight
 from scope_opt.cost import build_tables
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError, write_text
@@ -308,8 +309,12 @@ def solve(
         rel_gap=options.rel_gap,
         minimizes=instance.minimizes,
     )
-    with interruptible(monitor):
-        chosen.run(instance, tables, options, monitor)
+    obstacles = preflight.reasons(instance, tables)
+    if obstacles:
+        monitor.prove_infeasible(obstacles)
+    else:
+        with interruptible(monitor):
+            chosen.run(instance, tables, options, monitor)
     solved = time.perf_counter()
 
     schedule = evaluation = None
@@ -327,6 +332,34 @@ def solve(
         total=time.perf_counter() - began,
     )
     return _result(instance, chosen.name, options, monitor, schedule, evaluation, times)
+
+
+def write_program(
+    instance: Instance,
+    solver: Solver,
+    options: SolveOptions,
+    suffix: str,
+    on_progress: Callable[[Monitor], None] | None = None,
+) -> bytes:
+    """Mathematical program of an instance, as the file of the format that ``suffix`` names.
+
+    Solvers that have programs have a method ``export`` with the parameters of ``run`` and the
+    suffix, which returns the content or raises `InputError` for a format it does not know.
+
+    Raises
+    ------
+    InputError
+        If the solver has no program, or refuses the instance, an option or the format.
+    """
+    if not hasattr(solver, "export"):
+        able = [name for name in solver_names() if hasattr(load_solver(name), "export")]
+        problem = f"solver {solver.name!r} has no program; formulations: {', '.join(able)}"
+        raise InputError("--formulation", [problem])
+    _refuse_unsupported(instance, solver, options)
+    check_segments(options.segments, len(instance.layer_names))
+    monitor = Monitor(on_progress=on_progress, minimizes=instance.minimizes)
+    content: bytes = solver.export(instance, build_tables(instance), options, monitor, suffix)
+    return content
 
 
 def check_segments(segments: SegmentChoice | None, layers: int) -> None:

@@ -229,29 +229,12 @@ class ExactSolver:
         )
         proof.run()
         if monitor.objective is None:
-            reasons = _unplaceable(instance, tables)
-            reasons += self.scheme().obstacles(instance, tables, choice)
+            reasons = self.scheme().obstacles(instance, tables, choice)
             active = ", ".join(sorted(instance.constraints.active()))
             monitor.prove_infeasible(
                 reasons or [f"weight capacity and side constraints ({active}) leave no schedule"]
             )
         return proof.bound()
-
-
-def _unplaceable(instance: Instance, tables: LatencyTables) -> list[str]:
-    """Layers whose weights fit none of the regions that the side constraints allow."""
-    limits = instance.constraints
-    multiple = limits.region_multiple or 1
-    largest = min(limits.max_region or tables.chiplets, tables.chiplets) // multiple * multiple
-    if tables.stream or largest == tables.chiplets:
-        return []
-    needed = -(-tables.weight_bytes // tables.weight_buffer_bytes)
-    return [
-        f"the weights of layer {layer} ({instance.layer_names[layer]}), "
-        f"{int(tables.weight_bytes[layer])} bytes, need {int(needed[layer])} chiplets, the side "
-        f"constraints allow regions of at most {largest}; allow larger regions or overflow 'stream'"
-        for layer in np.flatnonzero(needed > largest).tolist()
-    ]
 
 
 def _wanted(choice: SegmentChoice) -> tuple[SegmentChoice, int | None, tuple[int, ...] | None]:
