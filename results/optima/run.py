@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
-from datetime import UTC, datetime
+import sys
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -24,13 +21,16 @@ from scope_opt import __version__
 from scope_opt.cost import build_tables
 from scope_opt.files import write_text
 from scope_opt.instance import Instance
-from scope_opt.result import Result, Status, versions
+from scope_opt.result import Result, Status
 from scope_opt.search.restricted import attribute
 from scope_opt.solver import SolveOptions, solve
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-RECORDS = HERE / "records.jsonl"
+sys.path.insert(0, str(HERE.parent))
+
+from provenance import ROOT, note_run, runs  # noqa: E402  # shared by the studies
+
+RECORDS, MANIFEST = HERE / "records.jsonl", HERE / "manifest.json"
 HEURISTICS = ("sequential", "pipeline", "segmented", "scope")
 EXACT = ("exact-sequential", "exact-pipeline", "exact-segmented", "exact")
 ANNEAL = "anneal"
@@ -70,7 +70,7 @@ def load() -> dict[tuple[str, str], Record]:
 def run() -> None:
     """Solve every instance with every solver that has no record yet."""
     known = load()
-    _note_run()
+    note_run(MANIFEST, "python results/optima/run.py")
     warm = Instance.load(ROOT / "instances" / "paper" / "alexnet-16.json")
     for solver in (*HEURISTICS, ANNEAL, *EXACT):  # compiled code is loaded before anything is timed
         solve(warm, solver)
@@ -97,21 +97,6 @@ def run() -> None:
                     stream.write(json.dumps(record) + "\n")
 
 
-def _note_run() -> None:
-    """Add this run to the manifest: every record comes from one of the runs it lists."""
-    path = HERE / "manifest.json"
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    run_ = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "scope_opt")),
-        "versions": versions(),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
-    }
-    manifest = {"command": "python results/optima/run.py", "runs": [*runs, run_]}
-    write_text(path, json.dumps(manifest, indent=2) + "\n", force=True)
-
-
 def _attribution(
     instance: Instance, results: dict[str, Result], known: dict[tuple[str, str], Record]
 ) -> dict[str, int] | None:
@@ -131,8 +116,8 @@ def report(records: dict[tuple[str, str], Record]) -> str:
     names = [f"{network}-{chiplets}" for network in NETWORKS for chiplets in CHIPLETS]
     solvers = (*HEURISTICS, ANNEAL, *EXACT)
     names = [name for name in names if all((name, solver) in records for solver in solvers)]
-    runs = json.loads((HERE / "manifest.json").read_text())["runs"]
-    last = runs[-1]
+    started = runs(MANIFEST)
+    last = started[-1]
     proved = [name for name in names if records[name, "exact"]["status"] == "optimal"]
     seconds = sum(records[name, "exact"]["times_s"]["total"] for name in names)
     gaps = sorted(_excess(records, name, "scope") for name in proved)
@@ -149,7 +134,7 @@ def report(records: dict[tuple[str, str], Record]) -> str:
         "result with its schedule, `manifest.json` the versions and the machine.",
         "",
         f"Machine: {last['machine']['cpu']}, {last['machine']['cores']} cores, one used; commits "
-        f"{', '.join(each['commit'][:12] for each in runs)}, {last['started'][:10]}.",
+        f"{', '.join(each['commit'][:12] for each in started)}, {last['started'][:10]}.",
         "",
         f"- Proved optimal: {len(proved)} of {len(names)} instances, {seconds:.0f} s together.",
         f"- `scope` is {100 * median(gaps):.1f} % above the optimum in the median, "
@@ -240,20 +225,6 @@ def _ms(record: Record) -> str:
 
 def _segments(record: Record) -> str:
     return "-" if record["schedule"] is None else str(len(record["schedule"]["segments"]))
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""Where a study's records come from: every run of it is noted in its manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from scope_opt.files import write_text
+from scope_opt.result import versions
+
+ROOT = Path(__file__).parent.parent
+
+
+def note_run(manifest: Path, command: str) -> None:
+    """Add a run to the manifest: start, commit, versions and machine."""
+    run = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(
+            _git("status", "--porcelain", "--", "scope_opt", "formulations")
+        ),
+        "versions": versions(),
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+    }
+    content = {"runs": [*runs(manifest), run]}
+    write_text(manifest, json.dumps(content, indent=2) + "\n", force=True)
+
+
+def runs(manifest: Path) -> list[dict[str, Any]]:
+    """Runs noted so far, oldest first."""
+    if not manifest.exists():
+        return []
+    found: list[dict[str, Any]] = json.loads(manifest.read_text())["runs"]
+    return found
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
