@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,19 +16,25 @@ import typer
 from typer.core import TyperGroup
 
 from scope_opt import __version__
+from scope_opt.terminal import (
+    complain,
+    print_json,
+    print_result,
+    print_schedule,
+    print_text,
+    print_view,
+    progress,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from rich.console import Console, RenderableType
-
-    from scope_opt.evaluate import Evaluation
     from scope_opt.files import Document
     from scope_opt.instance import Instance
     from scope_opt.result import Result
-    from scope_opt.schedule import InstanceReference, Schedule
+    from scope_opt.schedule import InstanceReference
     from scope_opt.show import Run
-    from scope_opt.solver import Monitor, SegmentChoice, SolveOptions, Solver
+    from scope_opt.solver import SegmentChoice, SolveOptions, Solver
 
 NOTHING_FOUND, BAD_INPUT, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 130
 """Exit codes besides 0."""
@@ -40,9 +44,6 @@ NETWORK_NAMES = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
 )
 """As in `scope_opt.zoo`, which is too heavy to import for a help page."""
-
-PLAIN_PROGRESS_S = 5.0
-"""Seconds between progress lines where stderr is no terminal."""
 
 
 class _Commands(TyperGroup):
@@ -54,13 +55,13 @@ class _Commands(TyperGroup):
             sys.stdout.flush()  # a closed pipe must show here, not when the interpreter ends
             return result
         except KeyboardInterrupt:
-            _complain("interrupted")
+            complain("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             code = _exit_code(error)
             if code is None:
                 raise
-            _complain(f"error: {error}")
+            complain(f"error: {error}")
             raise typer.Exit(code) from None
 
 
@@ -79,12 +80,6 @@ def _exit_code(error: Exception) -> int | None:
         if isinstance(error, SolverDisagreement):
             return NOTHING_FOUND
     return None
-
-
-def _complain(message: str) -> None:
-    """A message on stderr, without characters of the input that could steer the terminal."""
-    lines = ("".join(c if c.isprintable() else "?" for c in line) for line in message.split("\n"))
-    typer.echo("\n".join(lines), err=True)
 
 
 app = typer.Typer(
@@ -260,7 +255,7 @@ def solve(
     if isolate or memory_limit is not None:
         limit = None if memory_limit is None else int(memory_limit * 2**30)
         chosen = Isolated(chosen, limit)
-    with _progress(f"{problem.name}, {solver}") as on_progress:
+    with progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress)
     if result.status == "infeasible":
         result = _explained(result, problem, options.segments)
@@ -269,16 +264,16 @@ def solve(
     if output is not None and result.schedule is not None:
         try:
             result.schedule.save(output, force=force)
-            _complain(f"schedule written to {output}")
+            complain(f"schedule written to {output}")
         except InputError as error:  # what was found is printed before this counts
             unwritten = error
     if result.stop_reason == "interrupted":
         kept = "this is the best schedule so far" if result.schedule else "no schedule found yet"
-        _complain(f"interrupted: {kept}")
+        complain(f"interrupted: {kept}")
     if as_json:
-        _print_text(result.to_json())
+        print_text(result.to_json())
     else:
-        _print_result(result, problem)
+        print_result(result, problem)
     if unwritten is not None:
         raise unwritten
     if result.schedule is None:
@@ -289,7 +284,7 @@ def _explained(result: Result, instance: Instance, segments: SegmentChoice | Non
     """The result with what contradicts what, where that is more than it says already."""
     from scope_opt.explain import conflict
 
-    with _progress(f"{instance.name}, looking for the reason") as on_progress:
+    with progress(f"{instance.name}, looking for the reason") as on_progress:
         found = conflict(instance, segments, on_progress)
     return result.model_copy(update={"explanation": (*result.explanation, *found)})
 
@@ -331,14 +326,14 @@ def compare(
 
     if as_json:
         results = [run.result for run in runs if run.result is not None]
-        _print_json([json.loads(result.to_json()) for result in results])
+        print_json([json.loads(result.to_json()) for result in results])
         for run in runs:
             if run.result is None:
-                _complain(f"{run.instance.name}, {run.solver}: {run.failure}")
+                complain(f"{run.instance.name}, {run.solver}: {run.failure}")
     else:
         from scope_opt.show import comparison_view
 
-        _print(lambda console: comparison_view(console, runs))
+        print_view(lambda console: comparison_view(console, runs))
     solved = {run.instance.digest for run in runs if not run.explanation}
     if any(problem.digest not in solved for problem in problems):
         raise typer.Exit(NOTHING_FOUND)
@@ -355,14 +350,14 @@ def _runs(
     for problem in problems:
         for name, solver in solvers.items():
             try:
-                with _progress(f"{problem.name}, {name}") as on_progress:
+                with progress(f"{problem.name}, {name}") as on_progress:
                     result = solve(problem, solver, options, on_progress)
             except (InputError, SolverDisagreement) as error:
                 yield Run(problem, name, None, str(error))
                 continue
             yield Run(problem, name, result)
             if result.stop_reason == "interrupted":
-                _complain("interrupted: the remaining runs are left out")
+                complain("interrupted: the remaining runs are left out")
                 return
 
 
@@ -405,10 +400,10 @@ def export(
     problem = load_instance(instance)
     options = SolveOptions(segments=segment_choice(segments), encoding=encoding)
     solver = load_solver(formulation)
-    with _progress(f"{problem.name}, {formulation}") as on_progress:
+    with progress(f"{problem.name}, {formulation}") as on_progress:
         program = write_program(problem, solver, options, output.suffix, on_progress)
     write_bytes(output, program, force=force)
-    _complain(f"program written to {output}")
+    complain(f"program written to {output}")
 
 
 @app.command()
@@ -436,14 +431,14 @@ def evaluate(
     _warn_mismatch(schedule, found.instance, problem)
     evaluation = check(problem, found)
     if as_json:
-        _print_json(evaluation.to_json_dict())
+        print_json(evaluation.to_json_dict())
     else:
         from scope_opt.picture import evaluation_view, violation_view
 
         if evaluation.feasible:
-            _print(lambda console: evaluation_view(console, problem, found, evaluation))
+            print_view(lambda console: evaluation_view(console, problem, found, evaluation))
         else:
-            _print(lambda _: violation_view(evaluation))
+            print_view(lambda _: violation_view(evaluation))
     if not evaluation.feasible:
         raise typer.Exit(NOTHING_FOUND)
 
@@ -478,14 +473,14 @@ def distribution(
 
     problem = load_instance(instance)
     schedules = [load_schedule(str(path)) for path in rank or ()]
-    with _progress(f"{problem.name}, distribution") as on_progress:
+    with progress(f"{problem.name}, distribution") as on_progress:
         monitor = Monitor(on_progress=on_progress)
         found = count(problem, build_tables(problem), idle, monitor, schedules)
     if as_json:
-        _print_json(found.to_json_dict())
+        print_json(found.to_json_dict())
     else:
         names = [str(path) for path in rank or ()]
-        _print(lambda _: distribution_view(problem, found, names))
+        print_view(lambda _: distribution_view(problem, found, names))
     if not found.valid:
         raise typer.Exit(NOTHING_FOUND)
 
@@ -524,7 +519,7 @@ def show(
             raise InputError(instance, [wrong])
         from scope_opt.show import instance_view
 
-        _print(lambda _: instance_view(document))
+        print_view(lambda _: instance_view(document))
         return
     assert isinstance(document, Schedule | Result)
     found: Instance | None
@@ -534,15 +529,15 @@ def show(
     else:
         found = known_instance(document.instance)
     if isinstance(document, Result):
-        _print_result(document, found)
+        print_result(document, found)
     else:
         from scope_opt.show import title
 
         description = found.description if found is not None else ""
-        _print(lambda _: title(document.instance.name, description))
-        _print_schedule(document, found, None if found is None else check(found, document))
+        print_view(lambda _: title(document.instance.name, description))
+        print_schedule(document, found, None if found is None else check(found, document))
     if found is None:
-        _complain("name the INSTANCE as second argument to see loads, times and the mesh")
+        complain("name the INSTANCE as second argument to see loads, times and the mesh")
 
 
 @app.command()
@@ -580,10 +575,10 @@ def generate(
         refuse_existing(output, force=force)
     instance = paper_instance(network, chiplets, samples, overflow.value, rows, cols)
     if output is None:
-        _print_text(instance.to_json())
+        print_text(instance.to_json())
     else:
         instance.save(output, force=force)
-        _complain(f"{instance.name} written to {output}")
+        complain(f"{instance.name} written to {output}")
 
 
 @app.command()
@@ -593,9 +588,9 @@ def solvers(as_json: Json = False) -> None:
 
     described = describe_solvers()
     if as_json:
-        _print_json(described)
+        print_json(described)
     else:
-        _print(lambda console: solver_view(console, described))
+        print_view(lambda console: solver_view(console, described))
 
 
 @app.command()
@@ -619,7 +614,7 @@ def schema(
         DocumentKind.SCHEDULE: Schedule,
         DocumentKind.RESULT: Result,
     }
-    _print_json(kinds[document].model_json_schema(by_alias=True))
+    print_json(kinds[document].model_json_schema(by_alias=True))
 
 
 @app.command()
@@ -650,95 +645,7 @@ def doctor() -> None:
 
 def _warn_mismatch(source: str, reference: InstanceReference, instance: Instance) -> None:
     if reference.digest != instance.digest:
-        _complain(
+        complain(
             f"warning: {source}: made for {reference.name} ({reference.digest[:12]}), not for this "
             f"{instance.name} ({instance.digest[:12]})"
         )
-
-
-def _print_text(text: str) -> None:
-    typer.echo(text.encode(), nl=False)  # documents are UTF-8, whatever the terminal is
-
-
-def _print_json(content: Any) -> None:
-    _print_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _print(view: Callable[[Console], RenderableType]) -> None:
-    from scope_opt.show import make_console
-
-    console = make_console()
-    with console.capture() as captured:
-        console.print(view(console))
-    lines = captured.get().split("\n")
-    sys.stdout.write("\n".join(line.rstrip() for line in lines))
-    sys.stdout.flush()
-
-
-def _print_result(result: Result, instance: Instance | None) -> None:
-    from scope_opt.evaluate import evaluate
-    from scope_opt.show import result_view
-
-    evaluation = None
-    if instance is not None and result.schedule is not None:
-        evaluation = evaluate(instance, result.schedule)
-    if result.schedule is not None:
-        _print_schedule(result.schedule, instance, evaluation)
-    _print(lambda _: result_view(result, instance, evaluation))  # last: pictures can be long
-
-
-def _print_schedule(
-    schedule: Schedule, instance: Instance | None, evaluation: Evaluation | None
-) -> None:
-    from scope_opt.picture import schedule_view, violation_view
-
-    _print(lambda console: schedule_view(console, schedule, instance, evaluation))
-    if evaluation is not None and not evaluation.feasible:
-        _print(lambda _: violation_view(evaluation))
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[Monitor], None]]:
-    """What a solver reports, on stderr: a live line on a terminal, else a line now and then."""
-    if not sys.stderr.isatty():
-        yield _PlainProgress(label)
-        return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    from scope_opt.show import make_console
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=make_console(stderr=True), transient=True) as display:
-        task = display.add_task(label, total=1.0)
-
-        def on_progress(monitor: Monitor) -> None:
-            display.update(task, completed=monitor.done, description=f"{label}: {_state(monitor)}")
-
-        yield on_progress
-
-
-class _PlainProgress:
-    """A line on stderr every few seconds."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._next = time.monotonic() + PLAIN_PROGRESS_S
-
-    def __call__(self, monitor: Monitor) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + PLAIN_PROGRESS_S
-            elapsed = f"{monitor.elapsed_s:.0f} s"
-            _complain(f"{self._label}: {elapsed}, {monitor.done:.0%}, {_state(monitor)}")
-
-
-def _state(monitor: Monitor) -> str:
-    from scope_opt.units import picoseconds
-
-    if monitor.interrupted:
-        return "stopping"
-    return f"{monitor.stage}, best {picoseconds(monitor.objective)}".removeprefix(", ")

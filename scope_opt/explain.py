@@ -40,15 +40,15 @@ def conflict(
     Parameters
     ----------
     instance : Instance
-        Known to be infeasible for these segments.
+        Without a schedule for these segments, as some solver found.
     segments : SegmentChoice, optional
         As in `SolveOptions`.
 
     Returns
     -------
     list of str
-        Empty if a simple reason is known (`scope_opt.preflight`), if there is nothing to relax, or
-        if Ctrl-C ended the search for it.
+        Empty if a simple reason is known (`scope_opt.preflight`), if it is not the instance but
+        the scheme of a solver that leaves no schedule, or if Ctrl-C ended the search.
     """
     if preflight.reasons(instance, build_tables(instance)):
         return []
@@ -57,6 +57,8 @@ def conflict(
     demands += ["overflow"] if instance.overflow == "forbid" else []
     needed, doubtful = list(demands), False
     try:
+        if _feasible(instance, segments, demands, on_progress) is not False:
+            return []
         for demand in demands:
             rest = [other for other in needed if other != demand]
             found = _feasible(instance, segments, rest, on_progress)
@@ -64,8 +66,6 @@ def conflict(
                 needed = rest
             doubtful = doubtful or found is None
     except _Interrupted:
-        return []
-    if not needed:
         return []
     texts = ", ".join(_text(instance, segments, demand) for demand in needed)
     if len(needed) == 1:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMANDS = ("solve", "compare", "evaluate", "show", "generate", "solvers", "schema", "doctor")
+INSTANCES = Path(__file__).parents[1] / "instances"
 SCOPE_OPT = (sys.executable, "-m", "scope_opt")
 
 
@@ -248,6 +249,54 @@ def test_infeasible_exits_1_and_explains(folder: Path, tmp_path: Path) -> None:
     outcome = run("solve", folder / "instance.json", "--solver", "pipeline", "--json")
     assert outcome.exit_code == 1
     assert json.loads(outcome.stdout)["schedule"] is None
+
+
+def test_infeasible_names_the_conflict(tmp_path: Path) -> None:
+    document = json.loads((INSTANCES / "tiny" / "tiny-skip.json").read_text())
+    document["constraints"] = {"latency_bound_s": 8e-5, "power_budget_w": 1.4, "max_clusters": 4}
+    file = tmp_path / "greedy.json"
+    file.write_text(json.dumps(document))
+    outcome = run("solve", file, "--solver", "cp-sat", "--json")
+    assert outcome.exit_code == 1
+    explanation = json.loads(outcome.stdout)["explanation"]
+    assert "together, these leave no schedule" in explanation[-1]
+    assert "max_clusters" not in explanation[-1]
+
+
+def test_energy_is_reported_where_it_is_minimized() -> None:
+    file = INSTANCES / "tiny" / "tiny-energy.json"
+    outcome = run("solve", file, "--solver", "cp-sat", "--json")
+    result = json.loads(outcome.stdout)
+    assert result["status"] == "optimal"
+    assert result["objective_fj"] == result["bound_fj"] == 123228533216
+    assert result["objective_ps"] is None
+    outcome = run("solve", file, "--solver", "cp-sat")
+    assert "lower bound" in outcome.stdout
+    assert "takes less energy" in outcome.stdout
+    outcome = run("solve", file)
+    assert outcome.exit_code == 2
+    assert "cp-sat" in outcome.stderr  # a solver that honours the constraints
+
+
+def test_gap_limit_and_isolation(folder: Path) -> None:
+    arguments = ("--rel-gap", 0.5, "--isolate", "--memory-limit", 4, "--json")
+    outcome = run("solve", folder / "instance.json", "--segments", 8, *arguments)
+    result = json.loads(outcome.stdout)
+    assert result["stop_reason"] in ("gap_limit", "completed")
+    assert result["gap"] <= 0.5
+    assert result["options"]["rel_gap"] == 0.5
+
+
+def test_solver_log(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "cp-sat.log"
+    arguments = ("--solver", "cp-sat", "--segments", "single", "--log", log, "--threads", 2)
+    outcome = run("solve", INSTANCES / "tiny" / "tiny-skip.json", *arguments)
+    assert outcome.exit_code == 0
+    assert "CpSolverResponse" in log.read_text()
+    assert "CpSolverResponse" not in outcome.stdout
+    outcome = run("solve", INSTANCES / "tiny" / "tiny-skip.json", *arguments)
+    assert outcome.exit_code == 2
+    assert "exists already" in outcome.stderr
 
 
 def test_unknown_solver_exits_3(folder: Path) -> None:

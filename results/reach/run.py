@@ -133,9 +133,10 @@ def report(records: dict[Case, Record]) -> str:
         "",
         "## Time to proof, or gap",
         "",
-        "Seconds to the proof of optimality; else the gap between incumbent and bound after 60 s and, where it was run, after 600 s. *warm*: begun with the schedule of the "
-        "paper's search. `-` not run, *refused* too large for the solver to try, *no schedule* "
-        "none found (its bound is in the second table), *memory* and *error* as they say.",
+        "Seconds to the proof of optimality; else the gap between incumbent and bound after 60 s "
+        "and, where it was run, after 600 s. *warm*: begun with the schedule of the paper's "
+        "search. `-` not run, *refused* too large to try, *no schedule* none found (its bound is "
+        "in the second table), *memory* and *error* as they say.",
         "",
         "| instance | " + " | ".join(f"{s} | {s} warm" for s in SOLVERS) + " |",
         "|---|" + "---:|" * (2 * len(SOLVERS)),
