@@ -160,33 +160,55 @@ class Caps:
     """Largest beats in ps of segments that can belong to a schedule worth finding.
 
     A segment matters only if, with the bounds of the layers before and after it, its latency stays
-    within ``most_ps``, the latency of a known schedule (None if none is known).
+    within ``most_ps``, the latency of a known schedule (None if none is known). ``beats`` are
+    further lower bounds on beats, by number of clusters (`formulations.floors`).
     """
 
-    def __init__(self, tables: LatencyTables, space: Space, most_ps: int | None) -> None:
+    def __init__(
+        self, tables: LatencyTables, space: Space, most_ps: int | None, beats: Ints | None = None
+    ) -> None:
+        self._samples, self._beat_floors = tables.samples, beats
         lower = segment_bounds(tables)
+        floors = (lower - tables.load_ps) // tables.samples
+        if beats is not None:
+            times = tables.samples - 1 + np.arange(beats.shape[2])
+            known = np.maximum(np.where(beats < LIMIT, beats, 0), floors[..., None]) * times
+            known += tables.load_ps[..., None]
+            lower = np.maximum(lower, np.where(beats < LIMIT, known, LIMIT).min(axis=2))
+            floors = np.maximum(floors, beats.min(axis=2))
         lower[~space.segments] = LIMIT
         lower = np.triu(lower)
         before, rest = best_cut(lower), best_rest(lower)
         self.bound_ps = int(before[-1])
         """Lower bound on every schedule; `LIMIT` if the bound alone leaves none."""
         possible = (lower < LIMIT) & space.segments
-        self._samples = tables.samples
-        self.floors = np.where(possible, (lower - tables.load_ps) // tables.samples, 0)
+        self.floors = np.where(possible, floors, 0)
         """(L, L) lower bounds on the beat"""
         around = before[:-1, None] + rest[None, 1:] + tables.load_ps
         self._room = np.where(
             possible & (around < LIMIT), (LIMIT if most_ps is None else most_ps) - around, -1
         )
         self._any = np.where(possible & (around < LIMIT), LIMIT, -1) if most_ps is None else None
-        self._several = self._beats(2)
+        # Without further bounds, two clusters leave room for the longest beat.
+        several = range(2, (2 if beats is None else max(2, space.most)) + 1)
+        self._several = np.maximum.reduce([self._beats(n) for n in several])
         self._one = self._beats(1)
+
+    def floor(self, first: int, last: int, clusters: int) -> int:
+        """Lower bound on the beat of a segment with so many clusters."""
+        if self._beat_floors is None:
+            return int(self.floors[first, last])
+        return max(int(self.floors[first, last]), int(self._beat_floors[first, last, clusters]))
 
     def _beats(self, clusters: int) -> Ints:
         if self._any is not None:
-            return self._any
-        beats: Ints = np.where(self._room < 0, -1, self._room // (self._samples + clusters - 1))
-        beats[beats < self.floors] = -1
+            beats: Ints = self._any.copy()
+        else:
+            beats = np.where(self._room < 0, -1, self._room // (self._samples + clusters - 1))
+            beats[beats < self.floors] = -1
+        known = self._beat_floors
+        if known is not None and clusters < known.shape[2]:
+            beats[(beats < known[..., clusters]) | (known[..., clusters] == LIMIT)] = -1
         return beats
 
     def segment(self, first: int, last: int, clusters: int) -> int:
