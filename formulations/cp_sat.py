@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -73,6 +75,30 @@ class CpSatSolver:
         except Stopped:
             return
 
+    def export(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+        suffix: str,
+    ) -> bytes:
+        """The exact program as CP-SAT's own protocol buffer; see `scope_opt.solver.write_program`.
+
+        Its objective is the latency in ps, or the energy in fJ where that is minimized. It has the schedules that are no slower than the best one with one cluster per segment.
+        """
+        import_cp_sat()
+        if suffix != ".pb":
+            problem = f"found {suffix!r}; solver 'cp-sat' writes .pb, the MILPs .mps and .lp"
+            raise InputError("--output", [problem])
+        request = make_request(self.name, instance, tables, options, monitor)
+        model = Search(request).exact_model()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.pb"
+            if not model.export_to_file(str(path)):
+                raise InputError("--output", ["OR-tools cannot write the program"])
+            return path.read_bytes()
+
 
 class Search:
     """The programs for one instance, from coarse to exact, and what they tell the monitor."""
@@ -89,6 +115,22 @@ class Search:
             self._least_energy()
         else:
             self._least_latency()
+
+    def exact_model(self) -> Any:
+        """The exact program, of the schedules up to the first one found."""
+        self._begin()
+        ceiling = self._space.latency_ps
+        if not self._request.energy_minimized:
+            ceiling = self._monitor.objective
+        built = self._build(ceiling, exact=True)
+        if built is None:
+            raise InputError("instance", ["there is no schedule, so there is no program"])
+        program = built[1]
+        # What is minimized differs from the latency or energy by a factor and a constant.
+        objective, constant = program.model.proto.objective, program.bound(0)
+        objective.scaling_factor = program.bound(1) - constant
+        objective.offset = constant / objective.scaling_factor
+        return program.model
 
     def _least_latency(self) -> None:
         """Each program asks for schedules up to a ceiling.
@@ -254,7 +296,8 @@ class Search:
                     f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
                     "'exact', fewer segments or a smaller max_region"
                 )
-                raise InputError("instance", [problem])
+                self._monitor.give_up([problem])
+                raise Stopped
         columns = self._within_energy(columns) if space.couples_segments else columns
         before = None
         while before is None or len(columns) < before * FEWER:
