@@ -313,9 +313,7 @@ def test_progress_is_passed_on() -> None:
         monitor.report("first half", 0.5)
         monitor.improve(OBJECTIVE, ONE_CLUSTER)
 
-    solve(
-        tiny(), scripted(act), on_progress=lambda m: seen.append((m.stage, m.done, m.objective))
-    )
+    solve(tiny(), scripted(act), on_progress=lambda m: seen.append((m.stage, m.done, m.objective)))
     assert seen == [("first half", 0.5, None), ("first half", 0.5, OBJECTIVE)]
 
 

@@ -1,0 +1,232 @@
+"""Whole networks, segment by segment.
+
+Latency is a sum over segments, so where nothing else couples them a solver only has to know single
+segments: the best cut of the layers follows by a shortest path, once over lower bounds and once
+over the best schedules known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scope_opt.bounds import segment_bounds
+from scope_opt.evaluate import evaluate
+from scope_opt.files import InputError
+from scope_opt.schedule import InstanceReference, Schedule, make_segment
+from scope_opt.tables import ISP, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from formulations.columns import ColumnMaker, Space
+    from formulations.request import Request
+    from scope_opt.schedule import Segment
+
+    Ints = NDArray[np.int64]
+    Prove = Callable[[int, int, int | None], None]
+
+STEPS = 2
+"""A segment is first asked for this part of what the whole gap would allow it,"""
+LOW = 16
+"""and for no more than this part of the bound above its own."""
+CLOSE = 200
+"""Gaps below this part of the objective are closed in one go."""
+
+
+class Known(NamedTuple):
+    """A schedule of one segment, with its exact latency."""
+
+    latency_ps: int
+    segment: Segment
+
+
+def single_only(space: Space) -> bool:
+    """Whether the whole network as one segment is the only choice."""
+    return space.segment_count == 1 or int(space.segments.sum()) == int(space.segments[0, -1])
+
+
+class Cuts:
+    """What is known of every segment, and what follows for the whole network.
+
+    Parameters
+    ----------
+    name : str
+        The solver's name, for messages.
+    request : Request
+
+    Raises
+    ------
+    InputError
+        If segments share more than the sum of their latencies.
+    """
+
+    def __init__(self, name: str, request: Request) -> None:
+        space, tables = request.space, request.tables
+        if space.couples_segments and not single_only(space):
+            problem = (
+                f"solver {name!r} takes segments one by one, but an energy budget or a latency "
+                "bound is shared by all of them; use one segment (--segments single) or solver "
+                "'cp-sat'"
+            )
+            raise InputError("segments", [problem])
+        self._request, self._space, self._tables = request, space, tables
+        lower = segment_bounds(tables)
+        # The bound counts one cluster; every further one takes another beat.
+        beats = (lower - tables.load_ps) // tables.samples
+        lower = np.where(lower < LIMIT, lower + (space.fewest - 1) * beats, LIMIT)
+        lower[~space.segments] = LIMIT
+        self.lower: Ints = lower
+        """(L, L) proved lower bounds; `LIMIT` where there is no schedule"""
+        self.known: dict[tuple[int, int], Known] = {}
+        """Best schedules, by first and last layer."""
+        self._publish()
+        for segment in request.monitor.segments or ():
+            self.found(segment)
+
+    def begin(self, maker: ColumnMaker) -> None:
+        """Learn the segments of one cluster; offer the best schedule made of them."""
+        space, tables = self._space, self._tables
+        if space.fewest > 1:
+            return
+        for (first, last), column in maker.segments_of_one().items():
+            beat = max(column.time_ps, int(tables.segment_dram_ps[first, last]))
+            moved = int(space.traffic_bytes[first, last]) + column.refetched_bytes
+            if space.traffic_limit_bytes is not None and moved > space.traffic_limit_bytes:
+                continue
+            if space.budget_fj is not None and column.energy_fj > space.budget_fj:
+                continue
+            if space.power_fj_per_ps is not None:
+                beat = max(beat, int(-(-column.energy_fj // space.power_fj_per_ps)))
+            latency = int(tables.load_ps[first, last]) + tables.samples * beat
+            part = (last - first + 1, column.size, column.partitions)
+            self.known[first, last] = Known(latency, make_segment(first, [part]))
+        self._offer()
+
+    def found(self, segment: Segment) -> int | None:
+        """Report a schedule of a segment.
+
+        Returns
+        -------
+        int or None
+            Its exact latency in ps; None if it breaks a rule.
+        """
+        latency = self._latency(segment)
+        pair = (segment.first_layer, segment.last_layer)
+        if latency is not None and latency < self.latency(*pair):
+            self.known[pair] = Known(latency, segment)
+            self._offer()
+        return latency
+
+    def refute(self, first: int, last: int, below_ps: int) -> None:
+        """Report that no schedule of the segment takes less than that; `LIMIT`: it has none."""
+        if below_ps > self.lower[first, last]:
+            self.lower[first, last] = min(below_ps, LIMIT)
+            self._publish()
+
+    def latency(self, first: int, last: int) -> int:
+        """Latency of the segment's best known schedule, `LIMIT` if none is known."""
+        best = self.known.get((first, last))
+        return LIMIT if best is None else best.latency_ps
+
+    def settled(self, first: int, last: int, ceiling_ps: int | None) -> bool:
+        """Whether the best is known, or that there is none up to the ceiling."""
+        lower = int(self.lower[first, last])
+        beyond = LIMIT if ceiling_ps is None else ceiling_ps + 1
+        return lower >= min(self.latency(first, last), beyond)
+
+    def run(self, prove: Prove) -> None:
+        """Have segments proved until the best cut is; tell the monitor if there is none.
+
+        Parameters
+        ----------
+        prove : callable
+            Called with a segment's first and last layer and a ceiling in ps, or None for no
+            ceiling. Reports to `found` and `refute` until the segment is `settled`: no schedule of
+            it is as short as the ceiling, or the best one known is proved to be best. It may
+            return before that only if the monitor is stopping.
+        """
+        monitor = self._request.monitor
+        while not monitor.stopping:
+            total, path = self._shortest(self.lower)
+            if total >= LIMIT:
+                self._request.prove_infeasible()
+                return
+            best = monitor.objective
+            if best is not None and total >= best:
+                return
+            unsettled = [ends for ends in path if self.lower[ends] < self.latency(*ends)]
+            first, last = max(
+                unsettled, key=lambda ends: self.latency(*ends) - int(self.lower[ends])
+            )
+            prove(first, last, self._ceiling(first, last, total, best, alone=len(path) == 1))
+
+    def _ceiling(
+        self, first: int, last: int, total: int, best: int | None, *, alone: bool
+    ) -> int | None:
+        """How short the segment has to be to matter, or less, since others may get in between."""
+        if best is None:
+            return None
+        lower = int(self.lower[first, last])
+        gap = best - 1 - total
+        if not alone and gap > best // CLOSE:
+            gap = min(gap // STEPS, total // LOW)
+        return lower + gap
+
+    def _latency(self, segment: Segment) -> int | None:
+        """By the evaluator, among other segments that need not be allowed."""
+        layers = self._tables.layers
+        first, last = segment.first_layer, segment.last_layer
+        before = [make_segment(0, [(first, 1, [ISP] * first)])] if first else []
+        count = layers - 1 - last
+        after = [make_segment(last + 1, [(count, 1, [ISP] * count)])] if count else []
+        instance = self._request.instance
+        reference = InstanceReference.to(instance)
+        schedule = Schedule(instance=reference, segments=(*before, segment, *after))
+        evaluation = evaluate(instance, schedule, self._tables)
+        place = f"segment {len(before)}"
+        mine = {place, "schedule"} if len(schedule.segments) == 1 else {place}
+        if any(violation.where.split(",")[0] in mine for violation in evaluation.violations):
+            return None
+        return evaluation.segments[len(before)].latency_ps
+
+    def _offer(self) -> None:
+        costs = np.full_like(self.lower, LIMIT)
+        for ends, known in self.known.items():
+            if self._space.segments[ends]:
+                costs[ends] = known.latency_ps
+        total, path = self._shortest(costs)
+        objective = self._request.monitor.objective
+        if total < LIMIT and (objective is None or total < objective):
+            self._request.offer([self.known[ends].segment for ends in path])
+
+    def _publish(self) -> None:
+        total, _ = self._shortest(self.lower)
+        self._request.raise_bound(total)
+
+    def _shortest(self, costs: Ints) -> tuple[int, list[tuple[int, int]]]:
+        """Cheapest cut of the layers, as ends of segments; `LIMIT` and none if there is no cut."""
+        layers, count = self._tables.layers, self._space.segment_count
+        rows = 1 if count is None else count + 1
+        best = np.full((rows, layers + 1), LIMIT, dtype=np.int64)
+        best[0, 0] = 0
+        origin = np.zeros((rows, layers + 1), dtype=np.int64)
+        for end in range(layers):
+            # One row: any number of segments; else row n is reached from row n - 1.
+            before = best[:, : end + 1] if count is None else best[:-1, : end + 1]
+            totals = before + costs[: end + 1, end]
+            target = slice(None) if count is None else slice(1, None)
+            origin[target, end + 1] = totals.argmin(axis=1)
+            best[target, end + 1] = np.minimum(totals.min(axis=1), LIMIT)
+        total, end, row = int(best[-1, -1]), layers, rows - 1
+        if total >= LIMIT:
+            return LIMIT, []
+        path = []
+        while end > 0:
+            first = int(origin[row, end])
+            path.append((first, end - 1))
+            end, row = first, max(0, row - 1)
+        return total, path[::-1]

@@ -1,0 +1,128 @@
+"""Interval formulation: clusters are intervals of layers, chosen by integer programs in HiGHS.
+
+Two encodings. ``thresholds`` asks, segment by segment, which beats are possible, in programs that
+contain no times (`formulations.interval_thresholds`). ``beats`` is one program of the whole network
+with the beats as variables (`formulations.interval_beats`); it also serves where segments are
+coupled by an energy budget or a bound on the latency, and is what is exported.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from formulations.columns import Caps, ColumnMaker, Stopped
+from formulations.cuts import Cuts, single_only
+from formulations.highs import Highs, import_highs, import_pyomo
+from formulations.interval_beats import BeatsProgram, solve_beats
+from formulations.interval_thresholds import Thresholds, Undecided, minimize_energy
+from formulations.request import CONSTRAINTS, Request, make_request
+from scope_opt.files import InputError
+
+if TYPE_CHECKING:
+    from scope_opt.instance import Instance
+    from scope_opt.solver import Monitor, SolveOptions
+    from scope_opt.tables import LatencyTables
+
+ENCODINGS = ("thresholds", "beats")
+"""The first is the default."""
+FORMATS = (".mps", ".lp")
+UNDECIDED = (
+    "schedules differ by less than HiGHS can tell apart; the bound is as far as it can be trusted"
+)
+
+
+class IntervalMilpSolver:
+    """Mixed-integer programs over cluster columns."""
+
+    name = "interval-milp"
+    summary = "mixed-integer programs (HiGHS) over segments and clusters as intervals of layers"
+    exact = True
+    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"seed", "warm_start", "threads", "encoding", "log"}
+    )
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search; see `scope_opt.solver.Solver`."""
+        import_pyomo()
+        import_highs()
+        encoding = _encoding(options)
+        request = make_request(self.name, instance, tables, options, monitor)
+        space = request.space
+        try:
+            if encoding == "beats" or (space.couples_segments and not single_only(space)):
+                decided = solve_beats(request, _beats_program(request))
+            elif request.energy_minimized:
+                decided = minimize_energy(request)
+            else:
+                decided = _segment_by_segment(self.name, request)
+        except Stopped:
+            return
+        if not decided:
+            monitor.give_up([UNDECIDED])
+
+    def export(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+        suffix: str,
+    ) -> bytes:
+        """The program of encoding ``beats`` as a file; see `scope_opt.solver.write_program`."""
+        if suffix not in FORMATS:
+            raise InputError("--out", [f"found {suffix!r}; allowed are {', '.join(FORMATS)}"])
+        _encoding(options)
+        request = make_request(self.name, instance, tables, options, monitor)
+        highs = Highs(_beats_program(request).model, monitor)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"program{suffix}"
+            highs.write(path)
+            return path.read_bytes()
+
+
+def _encoding(options: SolveOptions) -> str:
+    encoding = options.encoding or ENCODINGS[0]
+    if encoding not in ENCODINGS:
+        raise InputError("encoding", [f"found {encoding!r}; allowed are {', '.join(ENCODINGS)}"])
+    return encoding
+
+
+def _segment_by_segment(name: str, request: Request) -> bool:
+    """Prove the best cut by thresholds; False if HiGHS' tolerances do not allow that."""
+    cuts = Cuts(name, request)
+    # One cluster on all chiplets each: good enough to begin with, and quick.
+    largest = replace(request.space, sizes=request.space.sizes[-1:])
+    cuts.begin(ColumnMaker(request.tables, largest, lambda: request.monitor.stopping))
+    try:
+        cuts.run(Thresholds(request, cuts).prove)
+    except Undecided:
+        return False
+    return True
+
+
+def _beats_program(request: Request) -> BeatsProgram:
+    """The program that contains all schedules at least as good as the best one known."""
+    space, tables, monitor = request.space, request.tables, request.monitor
+    if not request.energy_minimized:
+        request.raise_bound(Caps(tables, space, None).bound_ps)
+    if not space.couples_segments:
+        largest = replace(space, sizes=space.sizes[-1:])
+        maker = ColumnMaker(tables, largest, lambda: monitor.stopping)
+        Cuts(IntervalMilpSolver.name, request).begin(maker)
+    caps = Caps(tables, space, space.latency_ps or monitor.objective)
+    maker = ColumnMaker(tables, space, lambda: monitor.stopping)
+    monitor.report("columns", 0.0)
+    with monitor.timed("build"):
+        columns = list(maker.columns(caps))
+        receive = [maker.receive_ps(column) for column in columns]
+        return BeatsProgram(request, columns, receive, caps)
