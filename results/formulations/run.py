@@ -1,0 +1,133 @@
+"""Sizes and linear relaxations of the mixed-integer formulations, one segment.
+
+    python results/formulations/run.py
+
+Every program admits schedules up to a tenth above the optimum, as after a good warm start. Its
+relaxation drops integrality; its value is compared with the optimum that `exact` proves.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from provenance import ROOT, note_run, runs  # noqa: E402  # shared by the studies
+
+from formulations.columns import Caps, ColumnMaker  # noqa: E402
+from formulations.compact_rounds import TOLERANCE, Rounds  # noqa: E402
+from formulations.encodings import ENCODINGS  # noqa: E402
+from formulations.highs import Highs, import_pyomo  # noqa: E402
+from formulations.interval_beats import BeatsProgram  # noqa: E402
+from formulations.request import Request, make_request  # noqa: E402
+from scope_opt.bounds import latency_bound  # noqa: E402
+from scope_opt.cost import build_tables  # noqa: E402
+from scope_opt.files import write_text  # noqa: E402
+from scope_opt.instance import Instance  # noqa: E402
+from scope_opt.solver import Monitor, SolveOptions, solve  # noqa: E402
+
+MANIFEST = HERE / "manifest.json"
+NAMES = ("alexnet-64", "resnet18-16", "darknet19-32", "resnet18-64", "resnet50-64")
+ROOM = 1.1
+"""Ceiling over optimum."""
+
+
+class Row(NamedTuple):
+    """A program and its relaxation."""
+
+    formulation: str
+    variables: int
+    constraints: int
+    nonzeros: int
+    relaxed: float
+    """Value of the relaxation over the optimum."""
+    seconds: float
+    """To build, translate and solve it."""
+
+
+def main() -> None:
+    """Run the study and write README.md."""
+    note_run(MANIFEST, "python results/formulations/run.py")
+    lines: list[str] = []
+    for name in NAMES:
+        instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
+        best = solve(instance, "exact", SolveOptions(segments="single")).objective_ps
+        assert best is not None
+        simple = latency_bound(build_tables(instance)) / best
+        lines.append(f"| {name} | simple bound | - | - | - | {simple:.4f} | - |")
+        for row in rows(instance, best):
+            sizes = f"{row.variables} | {row.constraints} | {row.nonzeros}"
+            ending = f"{row.relaxed:.4f} | {row.seconds:.1f} |"
+            lines.append(f"| {name} | {row.formulation} | {sizes} | {ending}")
+            print(lines[-1], flush=True)
+    write_text(HERE / "README.md", page(lines), force=True)
+
+
+def rows(instance: Instance, best_ps: int) -> list[Row]:
+    """Every formulation of one instance."""
+    ceiling = int(ROOM * best_ps)
+    names = ["interval-milp, beats"]
+    names += [f"compact-milp, {encoding}" for encoding in (*ENCODINGS, "coarse tables")]
+    return [relaxation(instance, name, best_ps, ceiling) for name in names]
+
+
+def relaxation(instance: Instance, formulation: str, best_ps: int, ceiling_ps: int) -> Row:
+    """Build a program, drop integrality, solve."""
+    began, monitor = time.perf_counter(), Monitor()
+    solver, _, encoding = formulation.partition(", ")
+    options = SolveOptions(segments="single", encoding=encoding if encoding in ENCODINGS else None)
+    request = make_request(solver, instance, build_tables(instance), options, monitor)
+    program: Any
+    if encoding == "beats":
+        program = beats(request, ceiling_ps)
+    else:
+        tolerance = 0.0 if encoding in ENCODINGS else TOLERANCE
+        ends = [(0, request.tables.layers - 1)]
+        program = Rounds(request, ends, [ceiling_ps], tolerance).program()
+    import_pyomo().TransformationFactory("core.relax_integer_vars").apply_to(program.model)
+    outcome = Highs(program.model, monitor).solve(monitor)
+    assert outcome.objective is not None
+    assert monitor.model is not None
+    bound = program.bound(outcome.objective)
+    seconds = time.perf_counter() - began
+    return Row(formulation, *monitor.model.model_dump().values(), bound / best_ps, seconds)
+
+
+def beats(request: Request, ceiling_ps: int) -> BeatsProgram:
+    """The interval program with beats as variables."""
+    caps = Caps(request.tables, request.space, ceiling_ps)
+    maker = ColumnMaker(request.tables, request.space)
+    columns = list(maker.columns(caps))
+    return BeatsProgram(request, columns, [maker.receive_ps(c) for c in columns], caps)
+
+
+def page(lines: list[str]) -> str:
+    """The study's page."""
+    last = runs(MANIFEST)[-1]
+    return "\n".join(
+        [
+            "# Sizes and relaxations of the mixed-integer formulations",
+            "",
+            "One segment, schedules up to 1.1 times the optimum. *Relaxation*: value of the linear "
+            "relaxation over the optimum that `exact` proves; 1 would be a proof. *Coarse tables*: "
+            f"piecewise linear from below, relative error {TOLERANCE}. Seconds to build, translate "
+            "and solve the relaxation, one thread. The encoding `thresholds` of interval-milp has "
+            "no single program. Reproduce with `python results/formulations/run.py`.",
+            "",
+            f"Machine: {last['machine']['cpu']}, {last['machine']['cores']} cores; commit "
+            f"{last['commit'][:12]}, {last['started'][:10]}.",
+            "",
+            "| instance | formulation | variables | constraints | non-zeros | relaxation | s |",
+            "|---|---|---:|---:|---:|---:|---:|",
+            *lines,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
