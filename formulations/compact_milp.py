@@ -8,28 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from formulations.columns import ColumnMaker, Stopped
+from formulations.columns import ColumnMaker
 from formulations.compact_rounds import SLACK, Rounds, Status
 from formulations.compact_tables import NoSchedule, one_layer_choices
 from formulations.cuts import Cuts
 from formulations.encodings import check_encoding
 from formulations.highs import Highs, import_highs
 from formulations.request import CONSTRAINTS, make_request
+from formulations.space import Stopped
 from scope_opt.bounds import segment_bounds
 from scope_opt.files import InputError
 from scope_opt.schedule import make_segment
-from scope_opt.solver import Monitor
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from formulations.columns import Space
     from formulations.request import Request
+    from formulations.space import Space
     from scope_opt.instance import Instance
     from scope_opt.schedule import Segment
-    from scope_opt.solver import SolveOptions
+    from scope_opt.solver import Monitor, SolveOptions
     from scope_opt.tables import LatencyTables
 
 
@@ -80,7 +79,7 @@ class CompactMilpSolver:
         except NoSchedule as error:
             problem = "there is no schedule, so there is no program"
             raise InputError("instance", [problem]) from error
-        return Highs(program.model, monitor).content(suffix)
+        return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
 
 
 def _given(name: str, space: Space) -> list[tuple[int, int]]:

@@ -11,11 +11,11 @@ from enum import Enum, auto
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
-from formulations.columns import Stopped
 from formulations.compact_segment import OneLayer, SegmentModel, Units
 from formulations.compact_tables import layer_tables, most_beats_ps, worst_energy_fj
 from formulations.encodings import ENCODINGS
 from formulations.highs import REL_GAP, Highs, import_pyomo
+from formulations.space import Stopped
 from scope_opt.schedule import make_segment
 from scope_opt.tables import PARTITIONS
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from formulations.columns import Space
     from formulations.compact_tables import LayerTables
     from formulations.request import Request
+    from formulations.space import Space
     from scope_opt.schedule import Segment
     from scope_opt.tables import LatencyTables
 
@@ -112,7 +112,12 @@ class Program:
             self.model.budget = pyo.Constraint(expr=energy <= space.budget_fj / self.units.fj)
         if space.latency_ps is not None:
             self.model.deadline = pyo.Constraint(expr=latency <= space.latency_ps / self.units.ps)
+        self.scale, self.constant = self.units.ps, 0
+        """Latency in ps, or energy in fJ, is ``scale`` times the objective plus ``constant``."""
         by_energy = space.latency_ps is not None
+        if by_energy and tables.energy is not None:
+            self.scale = tables.samples * self.units.fj
+            self.constant = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
         self.model.objective = pyo.Objective(expr=energy if by_energy else latency)
 
     def bound(self, value: float) -> int:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns import Space
     from formulations.compact_tables import LayerTables
+    from formulations.space import Space
     from scope_opt.schedule import Segment
     from scope_opt.tables import LatencyTables
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns import Space
     from formulations.piecewise import Piecewise
+    from formulations.space import Space
     from scope_opt.tables import LatencyTables
 
     Ints = NDArray[np.int64]

@@ -22,7 +22,7 @@ from scope_opt.tables import PARTITIONS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from formulations.columns import Caps, Space
+    from formulations.space import Caps, Space
     from scope_opt.schedule import Segment
     from scope_opt.tables import LatencyTables
 

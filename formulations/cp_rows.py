@@ -10,7 +10,7 @@ from scope_opt.tables import LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from formulations.columns import Space
+    from formulations.space import Space
     from scope_opt.schedule import Segment
 
 ROW_LIMIT = 2**30

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from formulations.columns import Caps, ColumnMaker, Stopped
+from formulations.columns import ColumnMaker
 from formulations.cp_elements import ElementProgram
 from formulations.cp_program import Program
 from formulations.cp_rows import import_cp_sat
 from formulations.floors import beat_floors
 from formulations.request import CONSTRAINTS, Request, make_request
+from formulations.space import Caps, Stopped
 from scope_opt.files import InputError
 from scope_opt.schedule import make_segment
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
-    from formulations.columns import Column
     from formulations.cp_rows import Encoding
+    from formulations.space import Column
     from scope_opt.instance import Instance
     from scope_opt.solver import Monitor, SolveOptions
     from scope_opt.tables import LatencyTables
@@ -85,7 +86,8 @@ class CpSatSolver:
     ) -> bytes:
         """The exact program as CP-SAT's own protocol buffer; see `scope_opt.solver.write_program`.
 
-        Its objective is the latency in ps, or the energy in fJ where that is minimized. It has the schedules that are no slower than the best one with one cluster per segment.
+        Its objective is the latency in ps, or the energy in fJ where that is minimized. It has the
+        schedules that are no slower than the best one with one cluster per segment.
         """
         import_cp_sat()
         if suffix != ".pb":

@@ -10,7 +10,7 @@ from scope_opt.tables import LIMIT, WSP
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from formulations.columns import Space
+    from formulations.space import Space
     from scope_opt.tables import LatencyTables
 
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns import ColumnMaker, Space
+    from formulations.columns import ColumnMaker
     from formulations.request import Request
+    from formulations.space import Space
     from scope_opt.schedule import Segment
 
     Ints = NDArray[np.int64]
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 STEPS = 2
 """A segment is first asked for this part of what the whole gap would allow it,"""
-LOW = 16
+LOW = 8
 """and for no more than this part of the bound above its own."""
 CLOSE = 200
 """Gaps below this part of the objective are closed in one go."""

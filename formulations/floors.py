@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns import Column, Space
+    from formulations.space import Column, Space
 
     Ints = NDArray[np.int64]
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import queue
 import re
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from scope_opt.files import InputError
 from scope_opt.solver import SolverUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -54,6 +56,10 @@ def import_highs() -> Any:
             f"({error})"
         ) from error
     return highspy
+
+
+FORMATS = (".mps", ".lp")
+"""Files that programs can be written as."""
 
 
 class Outcome(NamedTuple):
@@ -140,22 +146,36 @@ class Highs:
         column = self._index.get(id(variable))
         return 0.0 if column is None else float(values[column])
 
-    def write(self, path: Path) -> None:
-        """Write the program as MPS or LP, by the file's suffix.
+    def content(self, suffix: str, scale: float = 1.0, constant: float = 0.0) -> bytes:
+        """The program as the file of the format that ``suffix`` names, .mps or .lp.
 
-        Names are Pyomo's with every run of other characters than letters and digits replaced by
-        an underscore, numbered where that makes two equal.
+        The objective is multiplied by ``scale``, then ``constant`` is added. Names are Pyomo's with
+        every run of other characters than letters and digits replaced by an underscore, numbered
+        where that makes two equal.
+
+        Raises
+        ------
+        InputError
+            For another format, or a program that obviously has no solution.
         """
+        if suffix not in FORMATS:
+            problem = f"found {suffix!r}; MILPs are written as {' or '.join(FORMATS)}"
+            raise InputError("--output", [problem])
         if self._refuted:
-            raise ValueError("the program has a row without variables that cannot hold")
+            raise InputError("instance", ["there is no schedule, so there is no program"])
         highs = self._engine(None)
         used: set[str] = set()
         for column, variable in enumerate(self.columns):
             highs.passColName(column, _short(variable.name, used))
+            highs.changeColCost(column, scale * float(self._lp.col_cost_[column]))
+        highs.changeObjectiveOffset(scale * self._lp.offset_ + constant)
         for row in range(self._lp.num_row_):
             highs.passRowName(row, f"r{row}")
-        if highs.writeModel(str(path)) == self._highspy.HighsStatus.kError:
-            raise OSError(f"HiGHS cannot write {path}")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"program{suffix}"
+            if highs.writeModel(str(path)) == self._highspy.HighsStatus.kError:
+                raise OSError("HiGHS cannot write the program")
+            return path.read_bytes()
 
     def solve(
         self,

@@ -18,8 +18,8 @@ from scope_opt.tables import LIMIT, PARTITIONS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from formulations.columns import Caps, Column
     from formulations.request import Request
+    from formulations.space import Caps, Column
     from scope_opt.evaluate import SegmentReport
     from scope_opt.schedule import Segment
 
@@ -100,7 +100,9 @@ class BeatsProgram:
             power = float(self._space.power_fj_per_ps)
             times = [max(t, c.energy_fj / power) for t, c in zip(times, columns, strict=True)]
         slowest = max(times, default=0.0)
-        slowest = max(slowest, float(self._tables.segment_dram_ps.max()))
+        sending = max((column.sending_ps or 0 for column in columns), default=0)
+        sending += max(self._receive, default=0)
+        slowest = max(slowest, float(sending), float(self._tables.segment_dram_ps.max()))
         if power is not None:
             most_fj = sum(
                 max((columns[k].energy_fj for k in at), default=0) for at in self.starting
@@ -317,12 +319,13 @@ class BeatsProgram:
         # What the tolerances on integers and rows of the slowest segment can amount to, in units.
         rows = len(self._layers) + 2
         self._slack = 2 * TOLERANCE * self._slowest * (tables.samples + rows)
-        self._scale, self._constant = self.unit_ps, constant_ps
+        self.scale, self.constant = self.unit_ps, constant_ps
+        """Latency in ps, or energy in fJ, is ``scale`` times the objective plus ``constant``."""
         if bound_ps is not None and energy is not None:
             self._add(terms, None, (bound_ps - constant_ps) / self.unit_ps)
             loading = energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
-            self._scale = tables.samples * self.unit_fj
-            self._constant = tables.samples * sum(self._base_fj) + loading
+            self.scale = tables.samples * self.unit_fj
+            self.constant = tables.samples * sum(self._base_fj) + loading
             terms = [(v, 1) for v in self.energy]
             self._slack = 2 * TOLERANCE * rows * (1 + max(self._spent, default=0) / self.unit_fj)
         self.model.objective = self._pyo.Objective(expr=_linear(terms))
@@ -342,7 +345,7 @@ class BeatsProgram:
     def bound(self, objective: float) -> int:
         """Lower bound in ps or fJ that follows from one that HiGHS claims."""
         lowered = objective - self._slack - 1e-9 * abs(objective)
-        return int(np.ceil(lowered * self._scale)) + self._constant
+        return int(np.ceil(lowered * self.scale)) + self.constant
 
     def exclude(self, used: Sequence[int]) -> None:
         """Make a set of columns no solution any more."""

@@ -1,24 +1,23 @@
 """Interval formulation: clusters are intervals of layers, chosen by integer programs in HiGHS.
 
 Two encodings. ``thresholds`` asks, segment by segment, which beats are possible, in programs that
-contain no times (`formulations.interval_thresholds`). ``beats`` is one program of the whole network
+contain no times (`formulations.interval_staircase`). ``beats`` is one program of the whole network
 with the beats as variables (`formulations.interval_beats`); it also serves where segments are
 coupled by an energy budget or a bound on the latency, and is what is exported.
 """
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from formulations.columns import Caps, ColumnMaker, Stopped
+from formulations.columns import ColumnMaker
 from formulations.cuts import Cuts, single_only
 from formulations.highs import Highs, import_highs, import_pyomo
 from formulations.interval_beats import BeatsProgram, solve_beats
-from formulations.interval_thresholds import Thresholds, Undecided, minimize_energy
+from formulations.interval_energy import EnergySearch
+from formulations.interval_staircase import Staircases, Undecided
 from formulations.request import CONSTRAINTS, Request, make_request
+from formulations.space import Caps, Stopped
 from scope_opt.files import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 ENCODINGS = ("thresholds", "beats")
 """The first is the default."""
-FORMATS = (".mps", ".lp")
 UNDECIDED = (
     "schedules differ by less than HiGHS can tell apart; the bound is as far as it can be trusted"
 )
@@ -61,8 +59,8 @@ class IntervalMilpSolver:
         try:
             if encoding == "beats" or (space.couples_segments and not single_only(space)):
                 decided = solve_beats(request, _beats_program(request))
-            elif request.energy_minimized:
-                decided = minimize_energy(request)
+            elif space.latency_ps is not None:
+                decided = EnergySearch(request, space.latency_ps).run()
             else:
                 decided = _segment_by_segment(self.name, request)
         except Stopped:
@@ -78,16 +76,14 @@ class IntervalMilpSolver:
         monitor: Monitor,
         suffix: str,
     ) -> bytes:
-        """The program of encoding ``beats`` as a file; see `scope_opt.solver.write_program`."""
-        if suffix not in FORMATS:
-            raise InputError("--out", [f"found {suffix!r}; allowed are {', '.join(FORMATS)}"])
+        """The program of encoding ``beats``; see `scope_opt.solver.write_program`.
+
+        It has the schedules that are no slower than the best one with one cluster per segment.
+        """
         _encoding(options)
         request = make_request(self.name, instance, tables, options, monitor)
-        highs = Highs(_beats_program(request).model, monitor)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"program{suffix}"
-            highs.write(path)
-            return path.read_bytes()
+        program = _beats_program(request)
+        return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
 
 
 def _encoding(options: SolveOptions) -> str:
@@ -100,11 +96,9 @@ def _encoding(options: SolveOptions) -> str:
 def _segment_by_segment(name: str, request: Request) -> bool:
     """Prove the best cut by thresholds; False if HiGHS' tolerances do not allow that."""
     cuts = Cuts(name, request)
-    # One cluster on all chiplets each: good enough to begin with, and quick.
-    largest = replace(request.space, sizes=request.space.sizes[-1:])
-    cuts.begin(ColumnMaker(request.tables, largest, lambda: request.monitor.stopping))
+    cuts.begin(ColumnMaker(request.tables, request.space, lambda: request.monitor.stopping))
     try:
-        cuts.run(Thresholds(request, cuts).prove)
+        cuts.run(Staircases(request, cuts).prove)
     except Undecided:
         return False
     return True
@@ -115,12 +109,11 @@ def _beats_program(request: Request) -> BeatsProgram:
     space, tables, monitor = request.space, request.tables, request.monitor
     if not request.energy_minimized:
         request.raise_bound(Caps(tables, space, None).bound_ps)
-    if not space.couples_segments:
-        largest = replace(space, sizes=space.sizes[-1:])
-        maker = ColumnMaker(tables, largest, lambda: monitor.stopping)
-        Cuts(IntervalMilpSolver.name, request).begin(maker)
-    caps = Caps(tables, space, space.latency_ps or monitor.objective)
     maker = ColumnMaker(tables, space, lambda: monitor.stopping)
+    if not space.couples_segments:
+        Cuts(IntervalMilpSolver.name, request).begin(maker)
+    ceiling = monitor.objective if space.latency_ps is None else space.latency_ps
+    caps = Caps(tables, space, ceiling)
     monitor.report("columns", 0.0)
     with monitor.timed("build"):
         columns = list(maker.columns(caps))

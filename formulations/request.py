@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from formulations.columns import Space, make_space
+from formulations.space import Space, make_space
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.schedule import InstanceReference, Schedule

@@ -314,22 +314,6 @@ def test_log_and_sizes(tmp_path: Path) -> None:
     assert result.model.nonzeros > result.model.variables
 
 
-@pytest.mark.parametrize("suffix", ["mps", "lp"])
-def test_export(tmp_path: Path, suffix: str) -> None:
-    """The file has the optimum, in units; unlike those of rounds it has exact tables."""
-    document = json.loads(next(p for p in TINY if p.stem == "tiny-tables").read_text())
-    instance, path = read(document), tmp_path / f"program.{suffix}"
-    options = SolveOptions(segments="single")
-    CompactMilpSolver().export(instance, build_tables(instance), options, path)
-    highs = highspy.Highs()
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("mip_rel_gap", 0.0)
-    highs.readModel(str(path))
-    highs.run()
-    found = highs.getInfo().objective_function_value
-    assert found == pytest.approx(solve(instance, "exact", options).objective_ps)
-
-
 def test_unknown_encodings_are_refused() -> None:
     with pytest.raises(InputError, match="incremental"):
         run(json.loads(TINY[0].read_text()), encoding="sos2")

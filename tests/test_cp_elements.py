@@ -24,9 +24,9 @@ cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
-from formulations.columns import Caps, make_space  # noqa: E402
 from formulations.cp_elements import ElementProgram  # noqa: E402
 from formulations.cp_sat import CpSatSolver  # noqa: E402
+from formulations.space import Caps, make_space  # noqa: E402
 
 if TYPE_CHECKING:
     from scope_opt.solver import SegmentChoice

@@ -28,13 +28,14 @@ cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
-from formulations.columns import Caps, ColumnMaker, make_space  # noqa: E402
+from formulations.columns import ColumnMaker  # noqa: E402
 from formulations.cp_program import Program  # noqa: E402
 from formulations.cp_sat import CpSatSolver  # noqa: E402
 from formulations.floors import beat_floors  # noqa: E402
+from formulations.space import Caps, make_space  # noqa: E402
 
 if TYPE_CHECKING:
-    from formulations.columns import Column
+    from formulations.space import Column
     from scope_opt.solver import SegmentChoice
 
 Json = dict[str, Any]

@@ -1,0 +1,222 @@
+"""What a schedule may look like, and the clusters it can consist of.
+
+A `Space` holds side constraints and the choice of segments, `Caps` how long a cluster may take in a
+schedule worth finding, a `Column` a cluster with what surrounds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scope_opt.bounds import best_cut, best_rest, segment_bounds, segment_traffic_bytes
+from scope_opt.tables import ISP, LIMIT, WSP
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scope_opt.instance import Instance
+    from scope_opt.tables import LatencyTables
+
+    Ints = NDArray[np.int64]
+
+
+class Stopped(Exception):
+    """The caller asked to stop."""
+
+
+class Column(NamedTuple):
+    """Layers ``first..last`` as a cluster of ``size`` chiplets in certain surroundings."""
+
+    first: int
+    last: int
+    size: int
+    partition: int | None
+    """Of the first layer; None where nothing depends on it (``opens``)."""
+    opens: bool
+    """Whether it is the first cluster of its segment."""
+    closes: bool
+    """Whether it is the last cluster of its segment."""
+    starts: tuple[int, int]
+    """Range of first layers that the segment may have."""
+    ends: tuple[int, int]
+    """Range of last layers that the segment may have."""
+    time_ps: int
+    """Least time for one sample; exact unless ``sending_ps`` is given."""
+    sending_ps: int | None
+    """Time without what the next cluster's receiving adds; None if that cannot matter."""
+    energy_fj: int
+    """Energy of one sample, receiving from the cluster before included; 0 if it does not matter."""
+    refetched_bytes: int
+    """Weights fetched again for every sample."""
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What schedules may look like: side constraints and the choice of segments."""
+
+    segments: NDArray[np.bool_]
+    """(L, L): which runs of layers may be a segment"""
+    segment_count: int | None
+    clusters: NDArray[np.bool_]
+    """(L, L): which runs of layers may be a cluster"""
+    fewest: int
+    most: int
+    """Clusters per segment."""
+    sizes: tuple[int, ...]
+    """Region sizes."""
+    partitions: tuple[tuple[int, ...], ...]
+    """Per layer."""
+    budget_fj: int | None
+    """Largest energy of one sample, weight loading left out; negative if that exceeds it alone."""
+    latency_ps: int | None
+    """Largest latency; energy is minimized if there is one."""
+    power_fj_per_ps: Fraction | None
+    """Largest power of a segment's steady state."""
+    traffic_bytes: NDArray[np.int64]
+    """(L, L): what a segment reads and writes in DRAM for one sample, refetched weights left out"""
+    traffic_limit_bytes: int | None
+    """Largest DRAM traffic of a segment for one sample, refetched weights included."""
+
+    @property
+    def energy_matters(self) -> bool:
+        """Whether the least energy that goes with a time is needed, not only the least time."""
+        limits = (self.budget_fj, self.latency_ps, self.power_fj_per_ps)
+        return any(limit is not None for limit in limits)
+
+    @property
+    def couples_segments(self) -> bool:
+        """Whether segments share more than the sum of their latencies."""
+        return self.budget_fj is not None or self.latency_ps is not None
+
+
+def make_space(
+    instance: Instance, tables: LatencyTables, starts: tuple[int, ...] | None, count: int | None
+) -> Space:
+    """Space of an instance; ``starts`` are the first layers of its segments, if given."""
+    wanted, layers = instance.constraints, tables.layers
+    segments = np.triu(np.ones((layers, layers), dtype=np.bool_))
+    if starts is not None:
+        segments[:] = False
+        for first, following in zip(starts, (*starts[1:], layers), strict=True):
+            segments[first, following - 1] = True
+    clusters = np.triu(np.ones((layers, layers), dtype=np.bool_))
+    for layer in wanted.forbidden_merges or ():
+        clusters[: layer + 1, layer + 1 :] = False
+    for layer in wanted.required_merges or ():
+        clusters[:, layer] = False
+        clusters[layer + 1, :] = False
+        segments[:, layer] = False
+        segments[layer + 1, :] = False
+    multiple = wanted.region_multiple or 1
+    largest = min(wanted.max_region or tables.chiplets, tables.chiplets)
+    fixed = {entry.layer: entry.partition for entry in wanted.fixed_partitions or ()}
+    indices = {"ISP": (ISP,), "WSP": (WSP,)}
+    budget = None
+    if wanted.energy_budget_j is not None and tables.energy is not None:
+        # The budget is the decimal number as written, not the float nearest to it.
+        total = Fraction(str(wanted.energy_budget_j)) * 10**15
+        loading = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
+        budget = (total - loading) // tables.samples
+    bound_s, power_w = wanted.latency_bound_s, wanted.power_budget_w
+    traffic = segment_traffic_bytes(tables)
+    if wanted.dram_bytes_per_beat is not None:
+        segments &= traffic <= wanted.dram_bytes_per_beat
+    return Space(
+        segments=segments,
+        segment_count=count,
+        clusters=clusters,
+        fewest=wanted.min_clusters or 1,
+        most=min(wanted.max_clusters or layers, layers, tables.chiplets // multiple),
+        sizes=tuple(range(multiple, largest + 1, multiple)),
+        partitions=tuple(
+            indices[fixed[layer]] if layer in fixed else (ISP, WSP) for layer in range(layers)
+        ),
+        budget_fj=budget,
+        latency_ps=None if bound_s is None else int(Fraction(str(bound_s)) * 10**12),
+        # 1 W is 1000 fJ per ps.
+        power_fj_per_ps=None if power_w is None else 1000 * Fraction(str(power_w)),
+        traffic_bytes=traffic,
+        traffic_limit_bytes=wanted.dram_bytes_per_beat,
+    )
+
+
+class Caps:
+    """Largest beats in ps of segments that can belong to a schedule worth finding.
+
+    A segment matters only if, with the bounds of the layers before and after it, its latency stays
+    within ``most_ps``, the latency of a known schedule (None if none is known). ``beats`` are
+    further lower bounds on beats, by number of clusters (`formulations.floors`).
+    """
+
+    def __init__(
+        self, tables: LatencyTables, space: Space, most_ps: int | None, beats: Ints | None = None
+    ) -> None:
+        self._samples, self._beat_floors = tables.samples, beats
+        lower = segment_bounds(tables)
+        floors = (lower - tables.load_ps) // tables.samples
+        if beats is not None:
+            times = tables.samples - 1 + np.arange(beats.shape[2])
+            known = np.maximum(np.where(beats < LIMIT, beats, 0), floors[..., None]) * times
+            known += tables.load_ps[..., None]
+            lower = np.maximum(lower, np.where(beats < LIMIT, known, LIMIT).min(axis=2))
+            floors = np.maximum(floors, beats.min(axis=2))
+        lower[~space.segments] = LIMIT
+        lower = np.triu(lower)
+        before, rest = best_cut(lower), best_rest(lower)
+        self.bound_ps = int(before[-1])
+        """Lower bound on every schedule; `LIMIT` if the bound alone leaves none."""
+        possible = (lower < LIMIT) & space.segments
+        self.floors = np.where(possible, floors, 0)
+        """(L, L) lower bounds on the beat"""
+        around = before[:-1, None] + rest[None, 1:] + tables.load_ps
+        self._room = np.where(
+            possible & (around < LIMIT), (LIMIT if most_ps is None else most_ps) - around, -1
+        )
+        self._any = np.where(possible & (around < LIMIT), LIMIT, -1) if most_ps is None else None
+        # Without further bounds, two clusters leave room for the longest beat.
+        several = range(2, (2 if beats is None else max(2, space.most)) + 1)
+        self.several: Ints = np.maximum.reduce([self._beats(n) for n in several])
+        """(L, L) largest times of one of several clusters of a segment; -1 if there is none"""
+        self.one: Ints = self._beats(1)
+        """The same for the only cluster."""
+        self._known: dict[tuple[tuple[int, int], tuple[int, int]], int] = {}
+
+    def floor(self, first: int, last: int, clusters: int) -> int:
+        """Lower bound on the beat of a segment with so many clusters."""
+        if self._beat_floors is None:
+            return int(self.floors[first, last])
+        return max(int(self.floors[first, last]), int(self._beat_floors[first, last, clusters]))
+
+    def _beats(self, clusters: int) -> Ints:
+        if self._any is not None:
+            beats: Ints = self._any.copy()
+        else:
+            beats = np.where(self._room < 0, -1, self._room // (self._samples + clusters - 1))
+            beats[beats < self.floors] = -1
+        known = self._beat_floors
+        if known is not None and clusters < known.shape[2]:
+            beats[(beats < known[..., clusters]) | (known[..., clusters] == LIMIT)] = -1
+        return beats
+
+    def segment(self, first: int, last: int, clusters: int) -> int:
+        """Largest beat of a segment with so many clusters; -1 if it cannot matter."""
+        return int(self._beats(clusters)[first, last])
+
+    def all_segments(self, clusters: int) -> Ints:
+        """The same for every segment, shape ``(L, L)``."""
+        return self._beats(clusters)
+
+    def cluster(self, starts: tuple[int, int], ends: tuple[int, int], *, alone: bool) -> int:
+        """Largest time of a cluster of a segment within those ranges; -1 if there is none."""
+        if alone:
+            return int(self.one[starts[0], ends[0]])
+        top = self._known.get((starts, ends))
+        if top is None:
+            part = self.several[starts[0] : starts[1] + 1, ends[0] : ends[1] + 1]
+            top = self._known[starts, ends] = int(part.max(initial=-1))
+        return top

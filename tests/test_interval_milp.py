@@ -1,0 +1,344 @@
+"""The interval programs: equal to exhaustive search, with bounds that can be trusted."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import oracle
+import pytest
+import strategies
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from scope_opt.bounds import latency_bound
+from scope_opt.cost import build_tables
+from scope_opt.evaluate import evaluate
+from scope_opt.files import InputError
+from scope_opt.generate import paper_instance
+from scope_opt.instance import Instance
+from scope_opt.result import Result, Status, StopReason
+from scope_opt.schedule import Schedule
+from scope_opt.solver import Monitor, SolveOptions, SolverUnavailable, solve, write_program
+
+pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
+pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
+
+from formulations.columns import ColumnMaker
+from formulations.highs import Highs
+from formulations.interval_beats import BeatsProgram
+from formulations.interval_milp import IntervalMilpSolver
+from formulations.interval_thresholds import (
+    ColumnTable,
+    Network,
+    SegmentColumns,
+    ThresholdProgram,
+)
+from formulations.request import Request, make_request
+from formulations.space import Caps
+
+if TYPE_CHECKING:
+    from scope_opt.solver import SegmentChoice
+
+Json = dict[str, Any]
+
+TINY = sorted((Path(__file__).parents[1] / "instances" / "tiny").glob("*.json"))
+
+SMALL = strategies.table_instances(max_layers=4, max_chiplets=4)
+SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
+SIDE = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
+SIDE |= strategies.physical_instances(
+    max_layers=3, max_chiplets=4, constraints=True, couplings=True
+)
+MEDIUM = strategies.table_instances(max_layers=6, max_chiplets=6)
+MEDIUM |= strategies.physical_instances(max_layers=6, max_chiplets=6)
+
+COUPLINGS = {"energy_budget_j", "latency_bound_s", "power_budget_w", "dram_bytes_per_beat"}
+"""Side constraints that the exact solver does not honor."""
+CLOSE = 1e-4
+"""Relative gap that floats may leave in programs whose variables are times or energies."""
+
+
+def share(parts: int) -> int:
+    """That part of the profile's examples, for tests that do much per example."""
+    return max(1, settings().max_examples // parts)
+
+
+def read(document: Json) -> Instance:
+    return Instance.from_json(json.dumps(document), "test")
+
+
+def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
+    chosen = SolveOptions(segments=segments, **options)
+    return solve(read(document), IntervalMilpSolver(), chosen)
+
+
+def agree(document: Json, result: Result, best: tuple[Json, int] | None, exactly: bool) -> None:
+    """The result is that of exhaustive search, up to what floats cannot tell if not exactly."""
+    assert result.stop_reason is StopReason.COMPLETED
+    if best is None:
+        assert result.status is Status.INFEASIBLE
+        assert result.explanation
+        return
+    energy = "latency_bound_s" in document.get("constraints", {})
+    objective = result.objective_fj if energy else result.objective_ps
+    bound = result.bound_fj if energy else result.bound_ps
+    assert objective is not None
+    assert bound is not None
+    assert bound <= best[1] <= objective
+    assert result.schedule is not None
+    assert not oracle.violations(document, json.loads(result.schedule.to_json()))
+    if exactly:
+        assert result.status is Status.OPTIMAL
+        assert objective == bound
+    else:
+        assert objective - bound <= max(1, CLOSE * objective)
+
+
+# --- Agreement -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=share(2))
+@given(document=SMALL, choice=st.sampled_from(["free", "single"]))
+def test_thresholds_equal_exhaustive_search(document: Json, choice: str) -> None:
+    result = run(document, "single" if choice == "single" else None)
+    agree(document, result, oracle.best(document, choice), exactly=True)
+
+
+@settings(max_examples=share(2))
+@given(document=SMALL, choice=st.sampled_from(["free", "single"]))
+def test_beats_equal_exhaustive_search(document: Json, choice: str) -> None:
+    result = run(document, "single" if choice == "single" else None, encoding="beats")
+    agree(document, result, oracle.best(document, choice), exactly=False)
+
+
+@settings(max_examples=share(2))
+@given(document=SIDE, choice=st.sampled_from(["free", "single"]))
+def test_equals_exhaustive_search_under_side_constraints(document: Json, choice: str) -> None:
+    constraints = document["constraints"]
+    assume(choice == "free" or "fixed_segments" not in constraints)
+    coupled = {"energy_budget_j", "latency_bound_s"} & set(constraints)
+    result = run(document, "single" if choice == "single" else None)
+    exactly = choice == "single" or not coupled
+    agree(document, result, oracle.best(document, choice), exactly)
+
+
+@settings(max_examples=share(4))
+@given(document=SIDE)
+def test_beats_under_side_constraints(document: Json) -> None:
+    agree(document, run(document, encoding="beats"), oracle.best(document), exactly=False)
+
+
+@settings(max_examples=share(4))
+@given(document=MEDIUM, data=st.data())
+def test_equals_the_exact_solver(document: Json, data: st.DataObject) -> None:
+    layers = len(read(document).layer_names)
+    choice: SegmentChoice = data.draw(st.sampled_from(["single", "dp", "number", "starts"]))
+    if choice == "number":
+        choice = data.draw(st.integers(1, layers))
+    elif choice == "starts":
+        inner = data.draw(st.sets(st.integers(1, layers - 1))) if layers > 1 else set()
+        choice = (0, *sorted(inner))
+    result = run(document, choice)
+    exact = solve(read(document), "exact", SolveOptions(segments=choice))
+    assert result.status is exact.status
+    assert result.objective_ps == exact.objective_ps
+
+
+@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+def test_shipped_tiny_instances(path: Path) -> None:
+    document = json.loads(path.read_text())
+    result = run(document)
+    if set(document.get("constraints", {})) & COUPLINGS:
+        agree(document, result, oracle.best(document), exactly=False)
+    else:
+        exact = solve(read(document), "exact")
+        assert result.status is exact.status is Status.OPTIMAL
+        assert result.objective_ps == exact.objective_ps
+
+
+def test_paper_instance() -> None:
+    instance = paper_instance("alexnet", 16)
+    for segments in (None, (0, 3, 5, 6, 7)):
+        options = SolveOptions(segments=segments)
+        result = solve(instance, IntervalMilpSolver(), options)
+        exact = solve(instance, "exact", options)
+        assert result.status is exact.status is Status.OPTIMAL
+        assert result.objective_ps == exact.objective_ps
+
+
+def test_paper_instance_as_one_segment() -> None:
+    instance = paper_instance("resnet18", 16)
+    options = SolveOptions(segments="single")
+    result = solve(instance, IntervalMilpSolver(), options)
+    exact = solve(instance, "exact", options)
+    assert result.status is exact.status is Status.OPTIMAL
+    assert result.objective_ps == exact.objective_ps
+
+
+# --- Programs ------------------------------------------------------------------------------------
+
+
+def ask(document: Json) -> Request:
+    instance = read(document)
+    tables = build_tables(instance)
+    monitor = Monitor(minimizes=instance.minimizes)
+    return make_request("interval-milp", instance, tables, SolveOptions(), monitor)
+
+
+def only(document: Json, schedule: Json) -> Json:
+    """The instance whose only schedules are that one and those with other region sizes."""
+    clusters = [c for segment in schedule["segments"] for c in segment["clusters"]]
+    merged = {layer for c in clusters for layer in range(c["first_layer"], c["last_layer"])}
+    layers = clusters[-1]["last_layer"] + 1
+    partitions = itertools.chain.from_iterable(c["partitions"] for c in clusters)
+    return {
+        **document,
+        "constraints": {
+            "fixed_segments": [s["clusters"][0]["first_layer"] for s in schedule["segments"]],
+            "required_merges": sorted(merged),
+            "forbidden_merges": [x for x in range(layers - 1) if x not in merged],
+            "fixed_partitions": [
+                {"layer": layer, "partition": p} for layer, p in enumerate(partitions)
+            ],
+        },
+    }
+
+
+def schedule_of(request: Request, drawn: Json) -> Schedule:
+    reference = {"name": request.instance.name, "digest": request.instance.digest}
+    return Schedule.from_json(json.dumps({**drawn, "instance": reference}), "test")
+
+
+@settings(max_examples=share(2))
+@given(document=MEDIUM, data=st.data())
+def test_beats_program_has_the_evaluators_objective(document: Json, data: st.DataObject) -> None:
+    """Fixed to a schedule it has its latency and accepts it as a start, or has no solution."""
+    drawn = data.draw(strategies.schedules(document))
+    request = ask(only(document, drawn))
+    schedule = schedule_of(request, drawn)
+    evaluation = evaluate(request.instance, schedule)
+    caps = Caps(request.tables, request.space, None)
+    maker = ColumnMaker(request.tables, request.space)
+    columns = list(maker.columns(caps))
+    program = BeatsProgram(request, columns, [maker.receive_ps(c) for c in columns], caps)
+    for cluster in schedule.clusters:
+        program.size[cluster.first_layer].fix(cluster.chiplets)
+    outcome = Highs(program.model, request.monitor).solve(request.monitor)
+    if not evaluation.feasible:
+        assert outcome.status == "infeasible"
+        return
+    assert outcome.status == "optimal"
+    assert outcome.bound is not None
+    assert evaluation.objective_ps is not None
+    bound = program.bound(outcome.bound)
+    assert bound <= evaluation.objective_ps <= bound + max(1, CLOSE * bound)
+    for cluster in schedule.clusters:
+        program.size[cluster.first_layer].unfix()
+    start = program.start(schedule.segments, evaluation.segments)
+    assert start is not None
+    free = Highs(program.model, request.monitor).solve(request.monitor, start=start)
+    assert free.start_accepted
+
+
+@settings(max_examples=share(2))
+@given(document=MEDIUM, data=st.data())
+def test_schedules_pass_their_own_threshold_and_no_lower_one(
+    document: Json, data: st.DataObject
+) -> None:
+    drawn = data.draw(strategies.schedules(document))
+    request = ask(only(document, drawn))
+    schedule = schedule_of(request, drawn)
+    evaluation = evaluate(request.instance, schedule)
+    assume(evaluation.feasible)
+    table = ColumnTable(request, None)
+    # Other region sizes are none of this schedule.
+    sizes = {c.first_layer: c.chiplets for c in schedule.clusters}
+    mine = [k for k, column in enumerate(table.columns) if column.size == sizes[column.first]]
+    table.columns = [table.columns[k] for k in mine]
+    table.numbers = table.numbers[:, mine]
+    for segment, report in zip(schedule.segments, evaluation.segments, strict=True):
+        ends, count = (report.first_layer, report.last_layer), len(segment.clusters)
+        columns = SegmentColumns(table, *ends)
+        chiplets = request.tables.chiplets
+        for below in (0, 1):
+            beat = report.beat_ps - below
+            if beat < report.dram_beat_ps:
+                continue
+            network = Network(columns, ends, beat, chiplets, count, [])
+            program = ThresholdProgram(columns, network, chiplets, (count, count), [])
+            outcome = Highs(program.model, request.monitor).solve(request.monitor)
+            assert (outcome.status == "optimal") == (not below)
+
+
+# --- Behavior ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["thresholds", "beats"])
+def test_warm_start(encoding: str) -> None:
+    instance = paper_instance("alexnet", 16)
+    best = solve(instance, "exact")
+    options = SolveOptions(warm_start=best.schedule, encoding=encoding)
+    result = solve(instance, IntervalMilpSolver(), options)
+    assert result.warm_start == "accepted"
+    assert result.objective_ps == best.objective_ps
+    assert result.trajectory[0].objective_ps == best.objective_ps
+
+
+@pytest.mark.parametrize("encoding", ["thresholds", "beats"])
+def test_time_limit_leaves_a_valid_bound(encoding: str) -> None:
+    instance = paper_instance("resnet18", 16)
+    options = SolveOptions(time_limit_s=3.0, encoding=encoding)
+    result = solve(instance, IntervalMilpSolver(), options)
+    assert result.stop_reason is StopReason.TIME_LIMIT
+    assert result.objective_ps is not None
+    assert result.bound_ps is not None
+    assert latency_bound(build_tables(instance)) <= result.bound_ps <= result.objective_ps
+    bounds = [p.bound_ps for p in result.trajectory if p.bound_ps is not None]
+    assert bounds == sorted(bounds)
+    exact = solve(instance, "exact")
+    assert exact.objective_ps is not None
+    assert result.bound_ps <= exact.objective_ps
+
+
+def test_interruption_keeps_the_best_schedule() -> None:
+    def stop(monitor: Monitor) -> None:
+        monitor.interrupted |= monitor.stage.startswith("layers")
+
+    result = solve(paper_instance("resnet18", 16), IntervalMilpSolver(), on_progress=stop)
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.status is Status.FEASIBLE
+    assert result.times_s.total < 60
+
+
+def test_program_sizes_and_times_are_recorded() -> None:
+    result = run(json.loads(TINY[0].read_text()))
+    assert result.model is not None
+    assert result.model.variables > 0
+    assert result.times_s.build is not None
+    assert result.times_s.translate is not None
+
+
+def test_same_seed_same_run(tmp_path: Path) -> None:
+    document = json.loads(TINY[0].read_text())
+    results = [run(document, seed=7, log=tmp_path / "log", threads=2) for _ in range(2)]
+    assert results[0].schedule == results[1].schedule
+    assert (tmp_path / "log").read_text().count("HiGHS") >= 2
+
+
+def test_unknown_encodings_and_formats_are_refused() -> None:
+    document = json.loads(TINY[0].read_text())
+    with pytest.raises(InputError, match="allowed are thresholds, beats"):
+        run(document, encoding="sideways")
+    with pytest.raises(InputError, match=r"allowed are \.mps, \.lp"):
+        write_program(read(document), IntervalMilpSolver(), SolveOptions(), ".pb")
+
+
+@pytest.mark.parametrize("library", ["pyomo.environ", "highspy"])
+def test_missing_library(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SolverUnavailable, match="pip install"):
+        run(json.loads(TINY[0].read_text()))
