@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 STEPS = 2
 """A segment is first asked for this part of what the whole gap would allow it,"""
-LOW = 8
+LOW = 16
 """and for no more than this part of the bound above its own."""
 CLOSE = 200
 """Gaps below this part of the objective are closed in one go."""

@@ -164,22 +164,26 @@ class Network:
         joined = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
         keys = np.stack([leaves[joined], arrives[joined], *(v[joined] for v in values)])
         kept = joined[_cheapest(keys, c.size[joined])]
-        for weight in range(WEIGHTS + 1):
-            # No path within both limits weighs more than this.
-            weights = weight * clusters * c.size[kept] + (WEIGHTS - weight) * chiplets
-            least = self._least(leaves[kept], arrives[kept], weights)
-            kept = kept[least <= WEIGHTS * clusters * chiplets]
+        kept = kept[
+            self._short_enough(leaves[kept], arrives[kept], c.size[kept], chiplets, clusters)
+        ]
         self.kept, self.leaves, self.arrives = kept, leaves[kept], arrives[kept]
 
-    def _least(self, leaves: Ints, arrives: Ints, weights: Ints) -> Ints:
-        """Least weight of a path through each column."""
+    def _short_enough(
+        self, leaves: Ints, arrives: Ints, size: Ints, chiplets: int, clusters: int
+    ) -> NDArray[np.bool_]:
+        """Whether a path through a column keeps to both limits, weighed against each other."""
+        share = np.arange(WEIGHTS + 1)[:, None]
+        lengths = share * clusters * size + (WEIGHTS - share) * chiplets
         steps = np.array(self.steps, dtype=np.int64).reshape(-1, 2)
         tails, heads = np.append(leaves, steps[:, 0]), np.append(arrives, steps[:, 1])
-        lengths = np.append(weights, np.zeros(len(steps), dtype=np.int64))
-        to = _distances(tails, heads, lengths, self.goal + 1)
-        back = self.goal - tails, self.goal - heads
-        rest = _distances(back[1], back[0], lengths, self.goal + 1)[::-1]
-        return to[leaves] + weights + rest[arrives]
+        free = np.zeros((len(lengths), len(steps)), dtype=np.int64)
+        arcs = np.hstack([lengths, free])
+        before = _distances(tails, heads, arcs, self.goal)
+        after = _distances(self.goal - heads, self.goal - tails, arcs, self.goal)[:, ::-1]
+        through = before[:, leaves] + lengths + after[:, arrives]
+        fits: NDArray[np.bool_] = (through <= WEIGHTS * clusters * chiplets).all(axis=0)
+        return fits
 
 
 class ThresholdProgram:
@@ -269,16 +273,21 @@ def _distinct(values: Ints) -> Ints:
     return ordered[np.diff(ordered, prepend=-LIMIT) > 0]
 
 
-def _distances(tails: Ints, heads: Ints, lengths: Ints, nodes: int) -> Ints:
-    """Shortest paths from node 0 where all arcs lead to higher numbers; at most `LIMIT`."""
-    least = np.full(nodes, LIMIT, dtype=np.int64)
-    least[0] = 0
-    order = np.argsort(tails, kind="stable")
-    bounds = np.searchsorted(tails[order], np.arange(nodes + 1))
-    for node in range(nodes):
-        arcs = order[bounds[node] : bounds[node + 1]]
-        if len(arcs) and least[node] < LIMIT:
-            np.minimum.at(least, heads[arcs], least[node] + lengths[arcs])
+def _distances(tails: Ints, heads: Ints, lengths: Ints, goal: int) -> Ints:
+    """Shortest paths from node 0 to all others up to ``goal``, at most `LIMIT`.
+
+    Arcs lead to higher numbers. ``lengths`` and the result have a row per kind of length.
+    """
+    order = np.argsort(heads, kind="stable")
+    tails, lengths = tails[order], lengths[:, order]
+    bounds = np.searchsorted(heads[order], np.arange(goal + 2)).tolist()
+    least = np.full((len(lengths), goal + 1), LIMIT, dtype=np.int64)
+    least[:, 0] = 0
+    for node in range(1, goal + 1):
+        begin, end = bounds[node : node + 2]
+        if begin < end:
+            totals = least[:, tails[begin:end]] + lengths[:, begin:end]
+            least[:, node] = np.minimum(totals.min(axis=1), LIMIT)
     return least
 
 

@@ -288,9 +288,11 @@ def test_warm_start(encoding: str) -> None:
     assert result.trajectory[0].objective_ps == best.objective_ps
 
 
-@pytest.mark.parametrize("encoding", ["thresholds", "beats"])
-def test_time_limit_leaves_a_valid_bound(encoding: str) -> None:
-    instance = paper_instance("resnet18", 16)
+@pytest.mark.parametrize(
+    ("encoding", "network", "chiplets"), [("thresholds", "resnet50", 64), ("beats", "resnet18", 16)]
+)
+def test_time_limit_leaves_a_valid_bound(encoding: str, network: str, chiplets: int) -> None:
+    instance = paper_instance(network, chiplets)
     options = SolveOptions(time_limit_s=3.0, encoding=encoding)
     result = solve(instance, IntervalMilpSolver(), options)
     assert result.stop_reason is StopReason.TIME_LIMIT
