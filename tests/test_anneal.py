@@ -95,7 +95,8 @@ def test_schedules_are_valid_and_no_better_than_the_best(
     result = run(document, seed=seed, iterations=iterations)
     best = oracle.best(document)
     if result.schedule is None:
-        assert result.status == Status.UNKNOWN
+        # Only simple reasons prove anything here.
+        assert result.status == Status.UNKNOWN or (best is None and result.explanation)
         return
     assert best is not None
     assert oracle.violations(document, plain(result)) == []

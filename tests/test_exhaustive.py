@@ -139,10 +139,10 @@ def test_explains_that_the_weights_do_not_fit() -> None:
 
 
 def test_explains_that_the_constraints_exclude_everything() -> None:
-    document = layers_of({"constraints": {"min_clusters": 2, "required_merges": [0]}}, 2, 4)
+    document = layers_of({"constraints": {"max_clusters": 1, "forbidden_merges": [0]}}, 2, 4)
     result = run(read(document))
     assert result.status is Status.INFEASIBLE
-    assert "min_clusters, required_merges" in result.explanation[0]
+    assert "forbidden_merges, max_clusters" in result.explanation[0]
 
 
 @pytest.mark.parametrize("segments", ["dp", "balanced", 2, (0, 1)])
