@@ -7,13 +7,12 @@ README.md in this folder lists the constraint families under the names of the me
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from formulations.column_paths import SegmentColumn, find_columns, to_segments
 from formulations.cp_rows import ROW_LIMIT, PowerRow, Rows, import_cp_sat
-from scope_opt.schedule import make_segment
-from scope_opt.tables import PARTITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
     from formulations.space import Caps, Column, Space
     from scope_opt.schedule import Segment
     from scope_opt.tables import LatencyTables
-
-
-class SegmentColumn(NamedTuple):
-    """Layers ``first..last`` as a segment of so many clusters."""
-
-    first: int
-    last: int
-    clusters: int
 
 
 class Program:
@@ -379,55 +370,12 @@ class Program:
 
     def schedule(self, value: Callable[[Any], int]) -> tuple[Segment, ...]:
         """Segments made of the columns that a solution uses."""
-        used = [column for column, x in zip(self.columns, self.x, strict=True) if value(x)]
-        segments: list[Segment] = []
-        parts: list[tuple[int, int, Sequence[int]]] = []
-        first = 0
-        for column in sorted(used, key=lambda c: c.first):
-            first = column.first if column.opens else first
-            parts.append((column.last - column.first + 1, column.size, column.partitions))
-            if column.closes:
-                segments.append(make_segment(first, parts))
-                parts = []
-        return tuple(segments)
-
-    def find(self, segments: Sequence[Segment]) -> list[int] | None:
-        """Columns of a schedule in layer order; None if they are not there.
-
-        Where a schedule's own partitions are no column because others beat them, those are taken.
-        """
-        chosen: list[int] = []
-        for segment in segments:
-            for cluster in segment.clusters:
-                opens = cluster is segment.clusters[0]
-                closes = cluster is segment.clusters[-1]
-                head = None if opens else PARTITIONS.index(cluster.partitions[0])
-                fitting = [
-                    k
-                    for k in self.starting[cluster.first_layer]
-                    if (c := self.columns[k]).last == cluster.last_layer
-                    and (c.size, c.partition) == (cluster.chiplets, head)
-                    and (c.opens, c.closes) == (opens, closes)
-                    and c.starts[0] <= segment.first_layer <= c.starts[1]
-                    and c.ends[0] <= segment.last_layer <= c.ends[1]
-                ]
-                if not fitting:
-                    return None
-                partitions = tuple(map(PARTITIONS.index, cluster.partitions))
-                chosen.append(
-                    min(
-                        fitting,
-                        key=lambda k: (
-                            self.columns[k].partitions != partitions,
-                            self.columns[k].time_ps,
-                        ),
-                    )
-                )
-        return chosen
+        used = (column for column, x in zip(self.columns, self.x, strict=True) if value(x))
+        return to_segments(used)
 
     def hint(self, segments: Sequence[Segment]) -> bool:
         """Hint every variable from a schedule; False if the program does not contain it."""
-        chosen = self.find(segments)
+        chosen = find_columns(self.columns, self.starting, segments)
         keys = [SegmentColumn(s.first_layer, s.last_layer, len(s.clusters)) for s in segments]
         if chosen is None or any(key not in self.segments for key in keys):
             return False

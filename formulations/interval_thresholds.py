@@ -87,14 +87,16 @@ class SegmentColumns:
     """Those of the columns that a segment can have, by the data that its programs need."""
 
     def __init__(self, table: ColumnTable, first: int, last: int) -> None:
-        numbers = table.numbers
+        # Columns are sorted by their first layer.
+        begin, end = np.searchsorted(table.numbers[0], [first, last + 1])
+        numbers = table.numbers[:, begin:end]
         opens, closes, start_low, start_high, end_low, end_high = numbers[8:]
         inside = (numbers[0] >= first) & (numbers[1] <= last)
         inside &= (opens == (numbers[0] == first)) & (closes == (numbers[1] == last))
         inside &= (start_low <= first) & (first <= start_high)
         inside &= (end_low <= last) & (last <= end_high)
         index = np.flatnonzero(inside)
-        self._table, self._index = table, index
+        self._table, self._index = table, begin + index
         self.first, self.last, self.size, self.time_ps = numbers[:4, index]
         self.sending_ps, self.receive_ps, self.energy_fj, self.refetched_bytes = numbers[4:8, index]
         self.unlimited = table.ceiling_ps is None
@@ -182,7 +184,7 @@ class Network:
         before = _distances(tails, heads, arcs, self.goal)
         after = _distances(self.goal - heads, self.goal - tails, arcs, self.goal)[:, ::-1]
         through = before[:, leaves] + lengths + after[:, arrives]
-        fits: NDArray[np.bool_] = (through <= WEIGHTS * clusters * chiplets).all(axis=0)
+        fits: NDArray[np.bool_] = np.all(through <= WEIGHTS * clusters * chiplets, axis=0)
         return fits
 
 
