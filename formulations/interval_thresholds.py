@@ -15,6 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from formulations.column_kernels import (
+    END,
+    ENTRIES,
+    FIRST,
+    HEAD,
+    LAST,
+    OPENS,
+    REFETCHED,
+    SENDING,
+    SIZE,
+    TIME,
+)
 from formulations.columns import ColumnMaker
 from formulations.highs import Highs, import_pyomo
 from formulations.space import Caps
@@ -67,20 +79,46 @@ class ColumnTable:
     """
 
     def __init__(self, request: Request, ceiling_ps: int | None) -> None:
-        maker = ColumnMaker(request.tables, request.space, lambda: request.monitor.stopping)
-        self.caps = Caps(request.tables, request.space, ceiling_ps)
+        tables, stopping = request.tables, lambda: request.monitor.stopping
+        self._maker = ColumnMaker(tables, request.space, stopping)
+        self.caps = Caps(tables, request.space, ceiling_ps)
         self.ceiling_ps = ceiling_ps
-        self.columns: list[Column] = list(maker.columns(self.caps))
+        # As numbers where that is possible: objects are made for the few columns that are used.
+        self._columns: list[Column] = []
+        self._rows = np.zeros((0, ENTRIES), dtype=np.int64)
+        if request.space.energy_matters:
+            self._columns = list(self._maker.columns(self.caps))
+            self.numbers = self._from_objects()
+        else:
+            self._rows = np.concatenate([self._rows, *self._maker.rows(self.caps)])
+            self.numbers = self._from_rows(tables.receive_ps)
+        """(14, n), ordered by first layer: see `SegmentColumns`"""
+
+    def column(self, index: int) -> Column:
+        """One of the columns."""
+        if self._columns:
+            return self._columns[index]
+        return next(self._maker.objects(self._rows[index : index + 1]))
+
+    def _from_objects(self) -> Ints:
         numbers = [
             (
                 *(c.first, c.last, c.size, c.time_ps),
                 -LIMIT if c.sending_ps is None else c.sending_ps,
-                0 if c.opens else maker.receive_ps(c),
+                self._maker.receive_ps(c),
                 *(c.energy_fj, c.refetched_bytes, c.opens, c.closes, *c.starts, *c.ends),
             )
-            for c in self.columns
+            for c in self._columns
         ]
-        self.numbers = np.array(numbers, dtype=np.int64).reshape(len(numbers), 14).T
+        return np.array(numbers, dtype=np.int64).reshape(len(numbers), 14).T
+
+    def _from_rows(self, receive_ps: Ints) -> Ints:
+        rows = self._rows.T
+        first, head, sending = rows[FIRST], rows[HEAD], rows[SENDING]
+        received = np.where(head < 0, 0, receive_ps[first - 1, head, rows[SIZE]])
+        known = (first, rows[LAST], rows[SIZE], rows[TIME], np.where(sending < 0, -LIMIT, sending))
+        rest = (received, np.zeros_like(first), rows[REFETCHED], *rows[OPENS : END + 2])
+        return np.stack([*known, *rest])
 
 
 class SegmentColumns:
@@ -108,7 +146,7 @@ class SegmentColumns:
 
     def segment(self, used: Sequence[int]) -> Segment:
         """The segment that consists of these columns."""
-        ordered = sorted(self._table.columns[self._index[k]] for k in used)
+        ordered = sorted(self._table.column(int(self._index[k])) for k in used)
         parts = [(c.last - c.first + 1, c.size, c.partitions) for c in ordered]
         return make_segment(ordered[0].first, parts)
 
