@@ -118,7 +118,7 @@ def _wanted(
         )
         raise InputError("segments", [problem])
     if fixed is not None:
-        if choice not in (None, "dp", fixed):
+        if choice not in (None, "dp", fixed) and not (choice == "single" and fixed == (0,)):
             raise InputError("segments", [f"contradicts fixed_segments = {list(fixed)}"])
         return None, fixed
     if choice == "single":
