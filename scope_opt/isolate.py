@@ -95,31 +95,33 @@ class Isolated:
         child.start()
         theirs.close()  # so that the child's end shows as the end of what can be read
         try:
-            self._watch(child, ours, monitor)
+            if self._watch(child, ours, monitor):
+                child.join(self._grace_s)  # to tidy up after itself
         finally:
             if child.is_alive():
                 child.kill()
             child.join()
 
-    def _watch(self, child: SpawnProcess, pipe: Connection, monitor: Monitor) -> None:
+    def _watch(self, child: SpawnProcess, pipe: Connection, monitor: Monitor) -> bool:
+        """Pass on what the child reports; True once it is done, False if it has to be ended."""
         asked_at: float | None = None
         while True:
             try:
                 # More than one message may wait; each is read before the child is judged.
                 while pipe.poll(POLL_S):
                     if _receive(pipe.recv(), monitor):
-                        return
+                        return True
             except EOFError:
                 child.join()
                 if monitor.stopping:
-                    return
+                    return False
                 code = child.exitcode or 0
                 monitor.fail(StopReason.ERROR, [f"the solver's process {_ending(code)}"])
-                return
+                return False
             if self._memory_limit is not None and _resident(child) > self._memory_limit:
                 limit = f"{self._memory_limit / 2**30:.3g} GiB"
                 monitor.fail(StopReason.MEMORY_LIMIT, [f"the solver used more than {limit}"])
-                return
+                return False
             if not monitor.stopping:
                 continue
             if asked_at is None:
@@ -127,7 +129,7 @@ class Isolated:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid or 0, signal.SIGINT)
             elif time.perf_counter() - asked_at > self._grace_s:
-                return  # the caller ends it; the monitor knows why it stops
+                return False  # the caller ends it; the monitor knows why it stops
 
 
 def _receive(message: object, monitor: Monitor) -> bool:
