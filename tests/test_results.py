@@ -53,3 +53,24 @@ def test_optima(name: str) -> None:
     for scheme in ("sequential", "pipeline", "segmented"):
         best, found = (by_solver[f"{kind}{scheme}"]["objective_ps"] for kind in ("exact-", ""))
         assert found is None or best <= found
+
+
+def test_reach() -> None:
+    """Nothing that a formulation claimed contradicts the evaluator or the proved optimum."""
+    lines = (ROOT / "results" / "reach" / "records.jsonl").read_text().splitlines()
+    for record in map(json.loads, lines):
+        name = record["instance"]["name"]
+        if record.pop("refused") is not None:
+            continue
+        for key in ("warm", "limit_s"):
+            record.pop(key)
+        result = Result.from_json(json.dumps(record), name)
+        instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
+        assert result.instance.digest == instance.digest
+        optimum = records()[name]["exact"]["objective_ps"]
+        assert result.bound_ps is None or result.bound_ps <= optimum
+        if result.schedule is not None:
+            evaluation = evaluate(instance, result.schedule)
+            assert evaluation.violations == ()
+            assert evaluation.objective_ps == result.objective_ps
+            assert result.objective_ps >= optimum
