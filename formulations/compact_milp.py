@@ -12,9 +12,9 @@ from formulations.columns import ColumnMaker
 from formulations.compact_rounds import SLACK, Rounds, Status
 from formulations.compact_tables import NoSchedule, one_layer_choices
 from formulations.cuts import Cuts
-from formulations.encodings import check_encoding
+from formulations.encodings import ENCODINGS
 from formulations.highs import Highs, import_highs
-from formulations.request import CONSTRAINTS, make_request
+from formulations.request import CONSTRAINTS, check_encoding, make_request
 from formulations.space import Stopped
 from scope_opt.bounds import segment_bounds
 from scope_opt.files import InputError
@@ -52,7 +52,7 @@ class CompactMilpSolver:
     ) -> None:
         """Search; see `scope_opt.solver.Solver`."""
         import_highs()
-        check_encoding(options.encoding)
+        check_encoding(options.encoding, ENCODINGS)
         request = make_request(self.name, instance, tables, options, monitor)
         try:
             if request.space.couples_segments:
@@ -71,7 +71,7 @@ class CompactMilpSolver:
         suffix: str,
     ) -> bytes:
         """The program of given segments with exact tables; see `scope_opt.solver.write_program`."""
-        check_encoding(options.encoding)
+        check_encoding(options.encoding, ENCODINGS)
         request = make_request(self.name, instance, tables, options, monitor)
         segments = _given(self.name, request.space)
         try:

@@ -12,10 +12,10 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
 from formulations.compact_segment import OneLayer, SegmentModel, Units
-from formulations.compact_tables import layer_tables, most_beats_ps, worst_energy_fj
+from formulations.compact_tables import layer_tables, most_beats_ps
 from formulations.encodings import ENCODINGS
 from formulations.highs import REL_GAP, Highs, import_pyomo
-from formulations.space import Stopped
+from formulations.space import Stopped, worst_energy_fj
 from scope_opt.schedule import make_segment
 from scope_opt.tables import PARTITIONS
 
@@ -117,7 +117,7 @@ class Program:
         by_energy = space.latency_ps is not None
         if by_energy and tables.energy is not None:
             self.scale = tables.samples * self.units.fj
-            self.constant = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
+            self.constant = tables.loading_fj
         self.model.objective = pyo.Objective(expr=energy if by_energy else latency)
 
     def bound(self, value: float) -> int:

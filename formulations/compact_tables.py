@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from formulations.piecewise import Kind, approximate, refine
+from formulations.space import worst_energy_fj
 from scope_opt.bounds import layer_floors
 from scope_opt.tables import WSP
 
@@ -174,20 +175,6 @@ def worst_beat_ps(tables: LatencyTables, space: Space, first: int, last: int) ->
     if space.power_fj_per_ps is not None:
         worst = max(worst, ceil(worst_energy_fj(tables, first, last) / space.power_fj_per_ps))
     return worst
-
-
-def worst_energy_fj(tables: LatencyTables, first: int, last: int) -> int:
-    """An energy of one sample that no schedule of the segment exceeds; 0 without energies."""
-    e = tables.energy
-    if e is None:
-        return 0
-    part = slice(first, last + 1)
-    arrays = (e.mac_fj, e.sram_fj, e.gather_fj, e.within_fj, e.send_fj, e.receive_fj)
-    total = sum(int(a[part].reshape(last - first + 1, -1).max(axis=1).sum()) for a in arrays)
-    moved = int(e.input_bytes[part].sum() + e.output_bytes[part].sum())
-    moved += int(tables.weight_bytes[part].sum()) + 2 * int(e.edge_bytes.sum())
-    total += int(e.edge_send_fj.max(axis=1).sum()) if len(e.edge_send_fj) else 0
-    return total + moved * e.dram_fj_per_byte
 
 
 class Choice(NamedTuple):

@@ -296,7 +296,7 @@ class ElementProgram:
             self.model.add(sum(self._spent) <= space.budget_fj)
         self.objective, self._scale, self._constant = latency, self._unit, load
         if space.latency_ps is not None and tables.energy is not None:
-            self._constant = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
+            self._constant = tables.loading_fj
             self._scale, self.objective = tables.samples, sum(self._spent)
         self.model.minimize(self.objective)
 

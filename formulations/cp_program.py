@@ -91,8 +91,7 @@ class Program:
         self._base_fj = [0] * self._layers
         """Energy that a layer takes whatever its partition and region; not counted in units."""
         if self.space.energy_matters and energy is not None:
-            least = energy.mac_fj + energy.sram_fj[:, :, 1:].min(axis=(1, 2))
-            self._base_fj = least.tolist()
+            self._base_fj = energy.floor_fj.tolist()
         most_fj = sum(
             max((columns[k].energy_fj for k in self.starting[layer]), default=0) for layer in layers
         )
@@ -356,7 +355,7 @@ class Program:
         if self.space.latency_ps is None or tables.energy is None:
             self.objective, self._scale, self._constant = latency, self.unit_ps, constant_ps
         else:
-            loading = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
+            loading = tables.loading_fj
             self._constant = tables.samples * sum(self._base_fj) + loading
             self._scale = tables.samples * self.unit_fj
             self.objective = self._rows.sum(self.energy)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from formulations.column_paths import to_segments
 from formulations.columns import ColumnMaker
 from formulations.cp_elements import ElementProgram
 from formulations.cp_program import Program
 from formulations.cp_rows import import_cp_sat
+from formulations.cuts import shortest_cut
 from formulations.floors import beat_floors
 from formulations.request import CONSTRAINTS, Request, make_request
 from formulations.space import Caps, Stopped
 from scope_opt.files import InputError
-from scope_opt.schedule import make_segment
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -192,41 +193,18 @@ class Search:
 
     def _begin(self) -> None:
         """Best schedule in which every segment is one cluster, to begin with."""
-        space, layers = self._space, self._tables.layers
+        space = self._space
         if space.fewest > 1:
             return
         alone = self._maker.segments_of_one()
         load, samples = self._tables.load_ps, self._tables.samples
-        cost = {
-            pair: int(load[pair])
-            + samples * max(column.time_ps, int(self._tables.segment_dram_ps[pair]))
-            for pair, column in alone.items()
-        }
-        # Per number of segments so far (always 0 if any number will do) and layers so far.
-        best: dict[tuple[int, int], tuple[int, tuple[Column, ...]]] = {(0, 0): (0, ())}
-        for end in range(layers):
-            for first in range(end + 1):
-                if (first, end) not in cost:
-                    continue
-                for row in range(end + 1):
-                    before = best.get((row, first))
-                    if before is None:
-                        continue
-                    to = (row + 1 if space.segment_count is not None else row, end + 1)
-                    total = before[0] + cost[first, end]
-                    if to not in best or total < best[to][0]:
-                        best[to] = (total, (*before[1], alone[first, end]))
-        found = best.get((space.segment_count or 0, layers))
-        if found is not None:
-            self._request.offer(
-                [
-                    make_segment(
-                        column.first,
-                        [(column.last - column.first + 1, column.size, column.partitions)],
-                    )
-                    for column in found[1]
-                ]
-            )
+        costs = np.full_like(load, LIMIT)
+        for ends, column in alone.items():
+            beat = max(column.time_ps, int(self._tables.segment_dram_ps[ends]))
+            costs[ends] = int(load[ends]) + samples * beat
+        _, path = shortest_cut(costs, space.segment_count)
+        if path:
+            self._request.offer(to_segments(alone[ends] for ends in path))
 
     # --- One program -----------------------------------------------------------------------------
 
@@ -325,7 +303,7 @@ class Search:
         tables, energy, budget = self._tables, self._tables.energy, self._space.budget_fj
         if energy is None:
             return columns
-        loading = energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
+        loading = tables.loading_fj
         before, rest = [0] + [LIMIT] * tables.layers, [LIMIT] * tables.layers + [0]
         for c in sorted(columns, key=lambda column: column.first):
             before[c.last + 1] = min(before[c.last + 1], before[c.first] + c.energy_fj)

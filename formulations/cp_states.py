@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
+from formulations.space import worst_energy_fj
 from scope_opt.tables import LIMIT, WSP
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class LayerStates:
         self.edges = list(
             enumerate(zip(tables.edge_from.tolist(), tables.edge_to.tolist(), strict=True))
         )
-        self.largest_fj = self._largest_fj()
+        self.largest_fj = (
+            0 if self._energy is None else worst_energy_fj(tables, 0, tables.layers - 1)
+        )
         """Bound on the energy of a sample."""
         self.largest_beat_ps = self._largest_beat_ps()
         """Bound on every beat."""
@@ -161,14 +164,3 @@ class LayerStates:
         if self._space.power_fj_per_ps is not None:
             total = max(total, int(self.largest_fj / self._space.power_fj_per_ps) + 1)
         return min(total, LIMIT // (2 * tables.samples + 2 * tables.layers))
-
-    def _largest_fj(self) -> int:
-        e = self._energy
-        if e is None:
-            return 0
-        parts = [e.mac_fj, e.sram_fj, e.gather_fj, e.within_fj, e.send_fj, e.receive_fj]
-        parts += [e.edge_send_fj]
-        total = sum(int(p.reshape(len(p), -1).max(axis=1).sum()) for p in parts if p.size)
-        moved = [*e.input_bytes, *e.output_bytes, *e.edge_bytes, *e.edge_bytes]
-        moved += list(self._tables.weight_bytes)
-        return total + sum(map(int, moved)) * e.dram_fj_per_byte

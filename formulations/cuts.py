@@ -50,6 +50,39 @@ def single_only(space: Space) -> bool:
     return space.segment_count == 1 or int(space.segments.sum()) == int(space.segments[0, -1])
 
 
+def shortest_cut(costs: Ints, count: int | None) -> tuple[int, list[tuple[int, int]]]:
+    """Cheapest cut of the layers, as ends of segments; `LIMIT` and none if there is no cut.
+
+    Parameters
+    ----------
+    costs : array of int64, shape (L, L)
+        Of segments by first and last layer; `LIMIT` for none.
+    count : int, optional
+        Number of segments, if that is given.
+    """
+    layers = len(costs)
+    rows = 1 if count is None else count + 1
+    best = np.full((rows, layers + 1), LIMIT, dtype=np.int64)
+    best[0, 0] = 0
+    origin = np.zeros((rows, layers + 1), dtype=np.int64)
+    for end in range(layers):
+        # One row: any number of segments; else row n is reached from row n - 1.
+        before = best[:, : end + 1] if count is None else best[:-1, : end + 1]
+        totals = before + costs[: end + 1, end]
+        target = slice(None) if count is None else slice(1, None)
+        origin[target, end + 1] = totals.argmin(axis=1)
+        best[target, end + 1] = np.minimum(totals.min(axis=1), LIMIT)
+    total, end, row = int(best[-1, -1]), layers, rows - 1
+    if total >= LIMIT:
+        return LIMIT, []
+    path = []
+    while end > 0:
+        first = int(origin[row, end])
+        path.append((first, end - 1))
+        end, row = first, max(0, row - 1)
+    return total, path[::-1]
+
+
 class Cuts:
     """What is known of every segment, and what follows for the whole network.
 
@@ -152,7 +185,7 @@ class Cuts:
         """
         monitor = self._request.monitor
         while not monitor.stopping:
-            total, path = self._shortest(self.lower)
+            total, path = shortest_cut(self.lower, self._space.segment_count)
             if total >= LIMIT:
                 self._request.prove_infeasible()
                 return
@@ -199,35 +232,11 @@ class Cuts:
         for ends, known in self.known.items():
             if self._space.segments[ends]:
                 costs[ends] = known.latency_ps
-        total, path = self._shortest(costs)
+        total, path = shortest_cut(costs, self._space.segment_count)
         objective = self._request.monitor.objective
         if total < LIMIT and (objective is None or total < objective):
             self._request.offer([self.known[ends].segment for ends in path])
 
     def _publish(self) -> None:
-        total, _ = self._shortest(self.lower)
+        total, _ = shortest_cut(self.lower, self._space.segment_count)
         self._request.raise_bound(total)
-
-    def _shortest(self, costs: Ints) -> tuple[int, list[tuple[int, int]]]:
-        """Cheapest cut of the layers, as ends of segments; `LIMIT` and none if there is no cut."""
-        layers, count = self._tables.layers, self._space.segment_count
-        rows = 1 if count is None else count + 1
-        best = np.full((rows, layers + 1), LIMIT, dtype=np.int64)
-        best[0, 0] = 0
-        origin = np.zeros((rows, layers + 1), dtype=np.int64)
-        for end in range(layers):
-            # One row: any number of segments; else row n is reached from row n - 1.
-            before = best[:, : end + 1] if count is None else best[:-1, : end + 1]
-            totals = before + costs[: end + 1, end]
-            target = slice(None) if count is None else slice(1, None)
-            origin[target, end + 1] = totals.argmin(axis=1)
-            best[target, end + 1] = np.minimum(totals.min(axis=1), LIMIT)
-        total, end, row = int(best[-1, -1]), layers, rows - 1
-        if total >= LIMIT:
-            return LIMIT, []
-        path = []
-        while end > 0:
-            first = int(origin[row, end])
-            path.append((first, end - 1))
-            end, row = first, max(0, row - 1)
-        return total, path[::-1]

@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from formulations.highs import import_pyomo
-from scope_opt.files import InputError
+from formulations.request import check_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -288,14 +288,8 @@ def encode(name: str, block: Any, argument: Any, breakpoints: Sequence[int]) -> 
     InputError
         If there is no such encoding.
     """
-    check_encoding(name)
+    check_encoding(name, ENCODINGS)
     return ENCODINGS[name](block, argument, breakpoints)
-
-
-def check_encoding(name: str | None) -> None:
-    """Raise `InputError` if there is no such encoding; None stands for the default."""
-    if name is not None and name not in ENCODINGS:
-        raise InputError("encoding", [f"found {name!r}; allowed are {', '.join(ENCODINGS)}"])
 
 
 def _gray(number: int) -> int:

@@ -82,8 +82,7 @@ class BeatsProgram:
         self._base_fj = [0] * self._tables.layers
         """Energy that a layer takes whatever its partition and region."""
         if self._space.energy_matters and energy is not None:
-            least = energy.mac_fj + energy.sram_fj[:, :, 1:].min(axis=(1, 2))
-            self._base_fj = least.tolist()
+            self._base_fj = energy.floor_fj.tolist()
         self._spent = [c.energy_fj - sum(self._base_fj[c.first : c.last + 1]) for c in columns]
         self.unit_fj = _unit(max(self._spent, default=0))
         times = [float(column.time_ps) for column in columns]
@@ -315,7 +314,7 @@ class BeatsProgram:
         """Latency in ps, or energy in fJ, is ``scale`` times the objective plus ``constant``."""
         if bound_ps is not None and energy is not None:
             self._add(terms, None, (bound_ps - constant_ps) / self.unit_ps)
-            loading = energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
+            loading = tables.loading_fj
             self.scale = tables.samples * self.unit_fj
             self.constant = tables.samples * sum(self._base_fj) + loading
             terms = [(v, 1) for v in self.energy]

@@ -54,14 +54,14 @@ class EnergySearch:
         with request.monitor.timed("build"):
             table = ColumnTable(request, latency_ps)
             self._columns = SegmentColumns(table, *self._ends)
-        base = energy.mac_fj + energy.sram_fj[:, :, 1:].min(axis=(1, 2))
+        base = energy.floor_fj
         sums = np.concatenate([[0], np.cumsum(base)])
         self._base_fj = int(sums[-1])
         """What every schedule spends on a sample"""
         columns = self._columns
         self._spent = columns.energy_fj - (sums[columns.last + 1] - sums[columns.first])
         self._unit = max(1.0, float(self._spent.max(initial=0)) / COEFFICIENT)
-        self._loading_fj = energy.dram_fj_per_byte * sum(map(int, self._tables.weight_bytes))
+        self._loading_fj = self._tables.loading_fj
         self._room_ps = latency_ps - int(self._tables.load_ps[self._ends])
 
     def run(self) -> bool:

@@ -16,9 +16,8 @@ from formulations.highs import Highs, import_highs, import_pyomo
 from formulations.interval_beats import BeatsProgram, solve_beats
 from formulations.interval_energy import EnergySearch
 from formulations.interval_staircase import Staircases, Undecided
-from formulations.request import CONSTRAINTS, Request, make_request
+from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
-from scope_opt.files import InputError
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
@@ -53,11 +52,11 @@ class IntervalMilpSolver:
         """Search; see `scope_opt.solver.Solver`."""
         import_pyomo()
         import_highs()
-        encoding = _encoding(options)
+        check_encoding(options.encoding, ENCODINGS)
         request = make_request(self.name, instance, tables, options, monitor)
         space = request.space
         try:
-            if encoding == "beats" or (space.couples_segments and not single_only(space)):
+            if options.encoding == "beats" or (space.couples_segments and not single_only(space)):
                 decided = solve_beats(request, _beats_program(request))
             elif space.latency_ps is not None:
                 decided = EnergySearch(request, space.latency_ps).run()
@@ -80,17 +79,10 @@ class IntervalMilpSolver:
 
         It has the schedules that are no slower than the best one with one cluster per segment.
         """
-        _encoding(options)
+        check_encoding(options.encoding, ENCODINGS)
         request = make_request(self.name, instance, tables, options, monitor)
         program = _beats_program(request)
         return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
-
-
-def _encoding(options: SolveOptions) -> str:
-    encoding = options.encoding or ENCODINGS[0]
-    if encoding not in ENCODINGS:
-        raise InputError("encoding", [f"found {encoding!r}; allowed are {', '.join(ENCODINGS)}"])
-    return encoding
 
 
 def _segment_by_segment(name: str, request: Request) -> bool:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from formulations.space import Space, make_space
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
+from scope_opt.instance import NEEDS_ENERGY, SHAPE
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from scope_opt.evaluate import Evaluation
     from scope_opt.instance import Instance
@@ -23,13 +24,7 @@ if TYPE_CHECKING:
     from scope_opt.solver import Monitor, SegmentChoice, SolveOptions
     from scope_opt.tables import LatencyTables
 
-CONSTRAINTS = frozenset(
-    {
-        *("min_clusters", "max_clusters", "forbidden_merges", "required_merges"),
-        *("fixed_partitions", "region_multiple", "max_region", "fixed_segments"),
-        *("energy_budget_j", "latency_bound_s", "power_budget_w", "dram_bytes_per_beat"),
-    }
-)
+CONSTRAINTS = SHAPE | NEEDS_ENERGY
 """Side constraints that every formulation honours: all there are."""
 
 
@@ -104,6 +99,12 @@ def make_request(
             violations = request.offer(options.warm_start.segments).violations
             monitor.warm_start(not violations, "; ".join(map(str, violations)))
     return request
+
+
+def check_encoding(name: str | None, allowed: Collection[str]) -> None:
+    """Raise `InputError` if there is no such encoding; None stands for the default."""
+    if name is not None and name not in allowed:
+        raise InputError("encoding", [f"found {name!r}; allowed are {', '.join(allowed)}"])
 
 
 def _wanted(

@@ -120,8 +120,7 @@ def make_space(
     if wanted.energy_budget_j is not None and tables.energy is not None:
         # The budget is the decimal number as written, not the float nearest to it.
         total = Fraction(str(wanted.energy_budget_j)) * 10**15
-        loading = tables.energy.dram_fj_per_byte * sum(map(int, tables.weight_bytes))
-        budget = (total - loading) // tables.samples
+        budget = (total - tables.loading_fj) // tables.samples
     bound_s, power_w = wanted.latency_bound_s, wanted.power_budget_w
     traffic = segment_traffic_bytes(tables)
     if wanted.dram_bytes_per_beat is not None:
@@ -220,3 +219,17 @@ class Caps:
             part = self.several[starts[0] : starts[1] + 1, ends[0] : ends[1] + 1]
             top = self._known[starts, ends] = int(part.max(initial=-1))
         return top
+
+
+def worst_energy_fj(tables: LatencyTables, first: int, last: int) -> int:
+    """An energy of one sample that no schedule of the segment exceeds; 0 without energies."""
+    e = tables.energy
+    if e is None:
+        return 0
+    part = slice(first, last + 1)
+    arrays = (e.mac_fj, e.sram_fj, e.gather_fj, e.within_fj, e.send_fj, e.receive_fj)
+    total = sum(int(a[part].reshape(last - first + 1, -1).max(axis=1).sum()) for a in arrays)
+    moved = int(e.input_bytes[part].sum() + e.output_bytes[part].sum())
+    moved += int(tables.weight_bytes[part].sum()) + 2 * int(e.edge_bytes.sum())
+    total += int(e.edge_send_fj.max(axis=1).sum()) if len(e.edge_send_fj) else 0
+    return total + moved * e.dram_fj_per_byte

@@ -19,6 +19,16 @@ NEEDS_ENERGY = frozenset(
 """Constraints that only instances with a network and a package can have."""
 
 
+SHAPE = frozenset(
+    {
+        *("min_clusters", "max_clusters", "forbidden_merges", "required_merges"),
+        *("fixed_partitions", "region_multiple", "max_region", "fixed_segments"),
+    }
+)
+"""Constraints on the shape of a schedule alone. Solvers say which of these names they honor, so a
+new constraint is honored by none before it is added here or to their own."""
+
+
 class FixedPartition(Document):
     """Layer ``layer`` must use ``partition``."""
 

@@ -136,10 +136,9 @@ def _totals(instance: Instance, tables: LatencyTables) -> Iterator[str]:
     if limits.energy_budget_j is None or energy is None:
         return
     budget_fj = Fraction(str(limits.energy_budget_j)) * 10**15
-    loading = energy.dram_fj_per_byte * int(tables.weight_bytes.sum())
+    loading = tables.loading_fj
     ends = energy.dram_fj_per_byte * int(energy.input_bytes[0] + energy.output_bytes[-1])
-    sram = energy.sram_fj[:, :, 1:].min(axis=(1, 2)).sum()
-    least = loading + tables.samples * (int(energy.mac_fj.sum() + sram) + ends)
+    least = loading + tables.samples * (int(energy.floor_fj.sum()) + ends)
     if loading > budget_fj:
         yield (
             f"loading the weights alone takes {loading / 10**15:.6g} J, energy_budget_j is "

@@ -80,6 +80,12 @@ class EnergyTables:
     """(E,) DRAM bytes of a skip edge between segments, written once and read once"""
     dram_fj_per_byte: int
 
+    @property
+    def floor_fj(self) -> NDArray[np.int64]:
+        """What each layer takes at least for MACs and buffers, in any state; shape ``(L,)``."""
+        buffers: NDArray[np.int64] = self.sram_fj[:, :, 1:].min(axis=(1, 2))
+        return self.mac_fj + buffers
+
 
 @dataclass(frozen=True, eq=False)
 class LatencyTables:
@@ -152,6 +158,15 @@ class LatencyTables:
         """Number of chiplets ``C``."""
         return len(self.stream_fs_per_byte) - 1
 
+    @property
+    def loading_fj(self) -> int:
+        """Energy of loading all weights, once per batch; 0 without energies."""
+        return 0 if self.energy is None else self._stored_bytes * self.energy.dram_fj_per_byte
+
+    @property
+    def _stored_bytes(self) -> int:
+        return sum(map(int, self.weight_bytes))
+
     def _refuse_overflow(self) -> None:
         """Bound every total a schedule can reach; raises `InputError` when int64 is too small."""
 
@@ -164,7 +179,7 @@ class LatencyTables:
                     total += sum(int(value) for value in peak)
             return total
 
-        weights = sum(int(value) for value in self.weight_bytes)
+        weights = self._stored_bytes
         stream = self.layers * self.dram_latency_ps
         stream += weights * int(self.stream_fs_per_byte.max(initial=0)) // 1000
         beat = stream + worst(

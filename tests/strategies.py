@@ -9,13 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 import oracle
-from hypothesis import assume
+from hypothesis import assume, settings
 from hypothesis import strategies as st
 
 Json = dict[str, Any]
 Draw = st.DrawFn
 
 MESHES = [(rows, cols) for rows in range(1, 9) for cols in range(1, 9)]
+
+
+def share(parts: int) -> int:
+    """That part of the profile's examples, for tests that do much per example."""
+    return max(1, settings().max_examples // parts)
 
 
 def _maybe(draw: Draw) -> bool:
@@ -441,3 +446,15 @@ def valid_or_not(draw: Draw, instance: Json) -> Json:
         else:
             cluster["partitions"].pop()
     return schedule
+
+
+@st.composite
+def segment_choices(draw: Draw, layers: int) -> str | int | tuple[int, ...]:
+    """A method, a number of segments, or their first layers."""
+    choice: str = draw(st.sampled_from(["single", "dp", "number", "starts"]))
+    if choice == "number":
+        return draw(st.integers(1, layers))
+    if choice == "starts":
+        inner = draw(st.sets(st.integers(1, layers - 1))) if layers > 1 else set()
+        return (0, *sorted(inner))
+    return choice

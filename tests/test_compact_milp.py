@@ -55,11 +55,6 @@ PHYSICAL = strategies.physical_instances(
 )
 
 
-def share(parts: int) -> int:
-    """That part of the profile's examples, for tests that do much per example."""
-    return max(1, settings().max_examples // parts)
-
-
 def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
@@ -113,7 +108,7 @@ def with_given_segments(draw: st.DrawFn, documents: st.SearchStrategy[Json]) -> 
 # --- Agreement -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(
     document=SMALL,
     choice=st.sampled_from(["free", "single"]),
@@ -128,13 +123,13 @@ def test_equals_exhaustive_search(document: Json, choice: str, tolerance: float)
     agree(document, result, oracle.best(document, choice))
 
 
-@settings(max_examples=share(5))
+@settings(max_examples=strategies.share(5))
 @given(document=SIDE)
 def test_side_constraints(document: Json) -> None:
     agree(document, run(document), oracle.best(document))
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(document=with_given_segments(PHYSICAL))
 def test_couplings(document: Json) -> None:
     """Energy, latency, power and traffic limits, and everything else."""
@@ -142,7 +137,7 @@ def test_couplings(document: Json) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(max_examples=share(20))
+@settings(max_examples=strategies.share(20))
 @given(document=SMALL)
 def test_encodings(encoding: str, document: Json) -> None:
     result = run(document, "single", encoding=encoding)
@@ -210,7 +205,7 @@ def _bounded(program: Program) -> list[Any]:
     return [v for v in variables if v.lb is not None and v.ub is not None]
 
 
-@settings(max_examples=share(1))
+@settings(max_examples=strategies.share(1))
 @given(
     document=strategies.table_instances(max_layers=6, max_chiplets=6, constraints=True)
     | strategies.physical_instances(max_layers=6, max_chiplets=6, constraints=True, couplings=True),
@@ -249,7 +244,7 @@ def test_schedules_are_solutions_with_the_evaluators_objective(
             assert value >= expected - open_gap(document, expected)
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=SMALL, data=st.data(), encoding=st.sampled_from(list(ENCODINGS)))
 def test_fixed_decisions_leave_no_better_value(
     document: Json, data: st.DataObject, encoding: str

@@ -37,11 +37,6 @@ ANY = strategies.table_instances(max_layers=6, max_chiplets=6)
 ANY |= strategies.physical_instances(max_layers=6, max_chiplets=6)
 
 
-def share(parts: int) -> int:
-    """That part of the profile's examples, for tests that do much per example."""
-    return max(1, settings().max_examples // parts)
-
-
 def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
@@ -68,7 +63,7 @@ def solved(program: ElementProgram) -> Any:
     return solver, solver.solve(program.model)
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(
     document=strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
     | strategies.physical_instances(
@@ -87,7 +82,7 @@ def test_equals_exhaustive_search(document: Json) -> None:
     assert best[1] in objective(result)
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(
     document=ANY
     | strategies.physical_instances(max_layers=5, max_chiplets=6, constraints=True, couplings=True),
@@ -103,7 +98,7 @@ def test_equals_the_program_over_columns(document: Json, data: st.DataObject) ->
     assert objective(result) == objective(columns)
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(document=ANY, data=st.data())
 def test_schedules_are_solutions_with_the_evaluators_objective(
     document: Json, data: st.DataObject
@@ -130,7 +125,7 @@ def test_schedules_are_solutions_with_the_evaluators_objective(
         assert status == cp_model.INFEASIBLE
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=ANY, unit=st.sampled_from([2, 7, 1000]))
 def test_coarse_programs_are_relaxations(document: Json, unit: int) -> None:
     exact, coarse = program_of(document, (0,)), program_of(document, (0,), unit)
@@ -142,7 +137,7 @@ def test_coarse_programs_are_relaxations(document: Json, unit: int) -> None:
         assert bound <= exact.bound(solver.value(exact.objective))
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=ANY, unit=st.sampled_from([1, 3]))
 def test_solutions_are_schedules_and_good_hints(document: Json, unit: int) -> None:
     program = program_of(document, (0,), unit)

@@ -54,11 +54,6 @@ COUPLED = strategies.physical_instances(max_layers=3, max_chiplets=4, couplings=
 )
 
 
-def share(parts: int) -> int:
-    """That part of the profile's examples, for tests that do much per example."""
-    return max(1, settings().max_examples // parts)
-
-
 def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
@@ -89,32 +84,32 @@ def agree(document: Json, result: Result, best: tuple[Json, int] | None) -> None
 # --- Agreement -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=share(3))
+@settings(max_examples=strategies.share(3))
 @given(document=SMALL, choice=st.sampled_from(["free", "single"]))
 def test_equals_exhaustive_search(document: Json, choice: str) -> None:
     result = run(document, "single" if choice == "single" else None)
     agree(document, result, oracle.best(document, choice))
 
 
-@settings(max_examples=share(3))
+@settings(max_examples=strategies.share(3))
 @given(document=SIDE)
 def test_equals_exhaustive_search_under_side_constraints(document: Json) -> None:
     agree(document, run(document), oracle.best(document))
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=BUDGETED)
 def test_energy_budgets(document: Json) -> None:
     agree(document, run(document), oracle.best(document))
 
 
-@settings(max_examples=share(3))
+@settings(max_examples=strategies.share(3))
 @given(document=COUPLED)
 def test_limits_on_latency_power_and_traffic(document: Json) -> None:
     agree(document, run(document), oracle.best(document))
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(
     document=strategies.physical_instances(
         max_layers=3, max_chiplets=3, constraints=True, couplings=True
@@ -124,7 +119,7 @@ def test_all_side_constraints_together(document: Json) -> None:
     agree(document, run(document), oracle.best(document))
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(
     document=strategies.physical_instances(max_layers=3, max_chiplets=4),
     data=st.data(),
@@ -140,20 +135,14 @@ def test_energy_budgets_trade_latency(document: Json, data: st.DataObject) -> No
     agree(budgeted, run(budgeted), oracle.best(budgeted))
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(
     document=strategies.table_instances(max_layers=6, max_chiplets=6)
     | strategies.physical_instances(max_layers=6, max_chiplets=6),
     data=st.data(),
 )
 def test_equals_the_exact_solver(document: Json, data: st.DataObject) -> None:
-    layers = len(read(document).layer_names)
-    choice: SegmentChoice = data.draw(st.sampled_from(["single", "dp", "number", "starts"]))
-    if choice == "number":
-        choice = data.draw(st.integers(1, layers))
-    elif choice == "starts":
-        inner = data.draw(st.sets(st.integers(1, layers - 1))) if layers > 1 else set()
-        choice = (0, *sorted(inner))
+    choice = data.draw(strategies.segment_choices(len(read(document).layer_names)))
     result = run(document, choice)
     exact = solve(read(document), "exact", SolveOptions(segments=choice))
     assert result.status is exact.status
@@ -211,7 +200,7 @@ def only(document: Json, schedule: Json) -> Json:
     }
 
 
-@settings(max_examples=share(3))
+@settings(max_examples=strategies.share(3))
 @given(
     document=strategies.table_instances(max_layers=6, max_chiplets=6)
     | strategies.physical_instances(max_layers=6, max_chiplets=6),
@@ -240,7 +229,7 @@ def test_schedules_are_solutions_with_the_evaluators_objective(
         assert status == cp_model.INFEASIBLE
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(
     document=strategies.table_instances(max_layers=6, max_chiplets=6)
     | strategies.physical_instances(max_layers=6, max_chiplets=6),
@@ -288,7 +277,7 @@ def test_floors_are_attained_where_only_chiplets_are_short() -> None:
     assert floors[0, 1, 2] == 60
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=SMALL, unit=st.sampled_from([2, 7, 1000]))
 def test_coarse_programs_are_relaxations(document: Json, unit: int) -> None:
     best = oracle.best(document)
@@ -301,7 +290,7 @@ def test_coarse_programs_are_relaxations(document: Json, unit: int) -> None:
     assert program.bound(round(solver.objective_value)) <= best[1]
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=SMALL, unit=st.sampled_from([1, 3, 1000]))
 def test_hints_are_complete_and_feasible(document: Json, unit: int) -> None:
     best = oracle.best(document)

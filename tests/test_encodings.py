@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +21,6 @@ from scope_opt.files import InputError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-def share(parts: int) -> int:
-    return max(1, settings().max_examples // parts)
 
 
 @st.composite
@@ -101,7 +98,7 @@ class Compiled:
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(drawn=functions(count=2))
 def test_exact_at_every_integer(name: str, drawn: tuple[list[int], list[list[int]]]) -> None:
     """Fixing the argument leaves one value for every function of it."""
@@ -116,7 +113,7 @@ def test_exact_at_every_integer(name: str, drawn: tuple[list[int], list[list[int
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(drawn=functions(), data=st.data())
 def test_relaxation_is_the_convex_envelope(
     name: str, drawn: tuple[list[int], list[list[int]]], data: st.DataObject
@@ -135,7 +132,7 @@ def test_relaxation_is_the_convex_envelope(
 
 
 @pytest.mark.parametrize("name", [name for name in ENCODINGS if name != "convex"])
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(drawn=functions(), data=st.data())
 def test_locally_ideal(
     name: str, drawn: tuple[list[int], list[list[int]]], data: st.DataObject

@@ -66,11 +66,6 @@ MEDIUM |= strategies.physical_instances(max_layers=8, max_chiplets=10)
 CHOICES = ("single", "free", "number", "starts")
 
 
-def share(parts: int) -> int:
-    """That part of the profile's examples, for tests that do much per example."""
-    return max(1, settings().max_examples // parts)
-
-
 def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
@@ -198,7 +193,7 @@ def test_equals_exhaustive_search_under_side_constraints(document: Json) -> None
             settled(run(document, 2), least(document, costs, admitted(2)))
 
 
-@settings(max_examples=share(8))
+@settings(max_examples=strategies.share(8))
 @given(
     strategies.table_instances(max_layers=6, max_chiplets=5, constraints=True)
     | strategies.physical_instances(max_layers=6, max_chiplets=5, constraints=True)
@@ -291,7 +286,7 @@ def valid_cluster(judge: oracle.Oracle, cluster: oracle.Cluster, exempt: bool = 
     return (tiled or room >= 0) and max(copies, default=0) <= max(room, 0)
 
 
-@settings(max_examples=share(10))
+@settings(max_examples=strategies.share(10))
 @given(MEDIUM)
 def test_larger_single_segments(document: Json) -> None:
     settled(run(document, "single"), chain_optimum(document))
@@ -331,7 +326,7 @@ CONSTRAINTS = sorted(ExactSolver.constraints)
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
-@settings(max_examples=share(5))
+@settings(max_examples=strategies.share(5))
 @given(
     document=strategies.table_instances(max_layers=4, max_chiplets=4)
     | strategies.physical_instances(max_layers=4, max_chiplets=4),
@@ -398,7 +393,7 @@ def test_segments_that_contradict_fixed_segments_are_refused() -> None:
 HEURISTICS = ("scope", "sequential", "pipeline", "segmented")
 
 
-@settings(max_examples=share(8))
+@settings(max_examples=strategies.share(8))
 @given(MEDIUM)
 def test_never_above_a_heuristic(document: Json) -> None:
     choices: list[tuple[SegmentChoice, tuple[SegmentChoice, ...]]] = [
@@ -434,7 +429,7 @@ def test_paper_instances(network: str, chiplets: int) -> None:
 # --- Segments ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=share(5))
+@settings(max_examples=strategies.share(5))
 @given(MEDIUM)
 def test_balanced_is_the_best_of_the_balanced_cuts(document: Json) -> None:
     tables = build_tables(read(document))
@@ -451,7 +446,7 @@ def test_balanced_is_the_best_of_the_balanced_cuts(document: Json) -> None:
         assert result.bound_ps <= (run(document).objective_ps or 0)
 
 
-@settings(max_examples=share(5))
+@settings(max_examples=strategies.share(5))
 @given(MEDIUM)
 def test_segment_choices_agree(document: Json) -> None:
     free = run(document)
@@ -466,7 +461,7 @@ def test_segment_choices_agree(document: Json) -> None:
 # --- Repeatable ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(MEDIUM, st.sampled_from(["dp", "single", "balanced"]))
 def test_two_runs_are_equal(document: Json, choice: SegmentChoice) -> None:
     one, two = run(document, choice), run(document, choice)
@@ -519,7 +514,7 @@ def test_warm_starts(document: Json, data: st.DataObject) -> None:
     assert impatient.objective <= value
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(SMALL, st.data())
 def test_warm_starts_of_other_segments(document: Json, data: st.DataObject) -> None:
     start = data.draw(strategies.schedules(document))
@@ -585,7 +580,7 @@ def check_anytime(document: Json, choice: SegmentChoice, best: int | None) -> in
     raise AssertionError
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(SIDE, st.data())
 def test_bounds_hold_at_any_time(document: Json, data: st.DataObject) -> None:
     document = within_reach(document)
@@ -634,7 +629,7 @@ def true_beats(document: Json, last: int) -> dict[tuple[int, int], int]:
     return beats
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(SMALL, st.data())
 def test_refuted_beats_are_impossible(document: Json, data: st.DataObject) -> None:
     """After every run, what the prover calls refuted is, and what it finds is real."""
@@ -732,14 +727,14 @@ def never_worse(worse: Json, better: Json) -> None:
 MONOTONE = strategies.table_instances(max_layers=8, max_chiplets=10, monotone=True)
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(MONOTONE)
 def test_more_chiplets_are_never_worse(document: Json) -> None:
     assume(document["tables"]["chiplets"] > 1)
     never_worse(fewer_chiplets(document), document)
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(MEDIUM, st.integers(1, 30))
 def test_more_buffer_is_never_worse(document: Json, more: int) -> None:
     larger = json.loads(json.dumps(document))
@@ -750,7 +745,7 @@ def test_more_buffer_is_never_worse(document: Json, more: int) -> None:
     never_worse(document, larger)
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(strategies.table_instances(max_layers=8, max_chiplets=10))
 def test_more_bandwidth_is_never_worse(document: Json) -> None:
     never_worse(document, faster_nop(document))
@@ -804,7 +799,7 @@ BEFORE = -1
 """A first layer of the segment that no cluster sees."""
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(SMALL, st.data())
 def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
     tables = build_tables(read(document))
@@ -834,7 +829,7 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
                 assert min(times, default=NEVER) > limit
 
 
-@settings(max_examples=share(3))
+@settings(max_examples=strategies.share(3))
 @given(SMALL, st.data())
 def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     tables = build_tables(read(document))

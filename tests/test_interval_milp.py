@@ -62,11 +62,6 @@ CLOSE = 1e-4
 """Relative gap that floats may leave in programs whose variables are times or energies."""
 
 
-def share(parts: int) -> int:
-    """That part of the profile's examples, for tests that do much per example."""
-    return max(1, settings().max_examples // parts)
-
-
 def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
@@ -101,21 +96,21 @@ def agree(document: Json, result: Result, best: tuple[Json, int] | None, exactly
 # --- Agreement -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(document=SMALL, choice=st.sampled_from(["free", "single"]))
 def test_thresholds_equal_exhaustive_search(document: Json, choice: str) -> None:
     result = run(document, "single" if choice == "single" else None)
     agree(document, result, oracle.best(document, choice), exactly=True)
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(document=SMALL, choice=st.sampled_from(["free", "single"]))
 def test_beats_equal_exhaustive_search(document: Json, choice: str) -> None:
     result = run(document, "single" if choice == "single" else None, encoding="beats")
     agree(document, result, oracle.best(document, choice), exactly=False)
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(document=SIDE, choice=st.sampled_from(["free", "single"]))
 def test_equals_exhaustive_search_under_side_constraints(document: Json, choice: str) -> None:
     constraints = document["constraints"]
@@ -126,22 +121,16 @@ def test_equals_exhaustive_search_under_side_constraints(document: Json, choice:
     agree(document, result, oracle.best(document, choice), exactly)
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=SIDE)
 def test_beats_under_side_constraints(document: Json) -> None:
     agree(document, run(document, encoding="beats"), oracle.best(document), exactly=False)
 
 
-@settings(max_examples=share(4))
+@settings(max_examples=strategies.share(4))
 @given(document=MEDIUM, data=st.data())
 def test_equals_the_exact_solver(document: Json, data: st.DataObject) -> None:
-    layers = len(read(document).layer_names)
-    choice: SegmentChoice = data.draw(st.sampled_from(["single", "dp", "number", "starts"]))
-    if choice == "number":
-        choice = data.draw(st.integers(1, layers))
-    elif choice == "starts":
-        inner = data.draw(st.sets(st.integers(1, layers - 1))) if layers > 1 else set()
-        choice = (0, *sorted(inner))
+    choice = data.draw(strategies.segment_choices(len(read(document).layer_names)))
     result = run(document, choice)
     exact = solve(read(document), "exact", SolveOptions(segments=choice))
     assert result.status is exact.status
@@ -213,7 +202,7 @@ def schedule_of(request: Request, drawn: Json) -> Schedule:
     return Schedule.from_json(json.dumps({**drawn, "instance": reference}), "test")
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(document=MEDIUM, data=st.data())
 def test_beats_program_has_the_evaluators_objective(document: Json, data: st.DataObject) -> None:
     """Fixed to a schedule it has its latency and accepts it as a start, or has no solution."""
@@ -244,7 +233,7 @@ def test_beats_program_has_the_evaluators_objective(document: Json, data: st.Dat
     assert free.start_accepted
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(document=MEDIUM, data=st.data())
 def test_schedules_pass_their_own_threshold_and_no_lower_one(
     document: Json, data: st.DataObject

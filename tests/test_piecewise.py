@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,11 +26,6 @@ PAPER = Path(__file__).parents[1] / "instances" / "paper"
 
 KINDS = st.sampled_from(Kind)
 TOLERANCES = st.sampled_from([0, 0.001, 0.01, 0.05, 0.3, 0.8, 1, 3, Fraction(1, 7)])
-
-
-def share(parts: int) -> int:
-    """That part of the profile's examples, for tests that do much per example."""
-    return max(1, settings().max_examples // parts)
 
 
 @st.composite
@@ -163,7 +159,7 @@ def test_tolerance_holds_at_every_allowed_size(drawn: Any, kind: Kind, tolerance
         assert found.error_ps == 0
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(tables(12), KINDS, st.integers(2, 13))
 def test_count_holds(drawn: Any, kind: Kind, count: int) -> None:
     table, sizes = drawn
@@ -237,7 +233,7 @@ def test_two_breakpoints_always_do() -> None:
         assert found.sizes == (1, 6)
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(tables(4, most_ps=6), KINDS, st.integers(2, 3))
 def test_the_next_smaller_tolerance_needs_more(drawn: Any, kind: Kind, count: int) -> None:
     table, sizes = drawn

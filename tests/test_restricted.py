@@ -35,11 +35,6 @@ MEDIUM = strategies.table_instances(max_layers=7, max_chiplets=9)
 MEDIUM |= strategies.physical_instances(max_layers=7, max_chiplets=9)
 
 
-def share(parts: int) -> int:
-    """That part of the profile's examples, for tests that do much per example."""
-    return max(1, settings().max_examples // parts)
-
-
 def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
@@ -107,7 +102,7 @@ def settled(result: Result, best: int | None) -> None:
     assert (result.objective_ps, result.bound_ps, result.gap) == (best, best, 0)
 
 
-@settings(max_examples=share(3))
+@settings(max_examples=strategies.share(3))
 @given(SIDE)
 def test_equal_to_exhaustive_search(document: Json) -> None:
     document = within_reach(document)
@@ -127,7 +122,7 @@ def test_equal_to_exhaustive_search(document: Json) -> None:
             settled(run(document, solver, "single"), best)
 
 
-@settings(max_examples=share(6))
+@settings(max_examples=strategies.share(6))
 @given(MEDIUM)
 def test_never_above_the_baseline_of_the_scheme(document: Json) -> None:
     free = run(document, "exact").objective_ps
@@ -187,7 +182,7 @@ def reference(document: Json, schedule: Json) -> Schedule:
     return Schedule.from_json(json.dumps({**schedule, "instance": name}), "test")
 
 
-@settings(max_examples=share(2))
+@settings(max_examples=strategies.share(2))
 @given(SIDE, st.data())
 def test_attribution(document: Json, data: st.DataObject) -> None:
     document = within_reach(document)
@@ -250,7 +245,7 @@ def test_attribution_of_latency_zero() -> None:
     assert found == Attribution(0, 0, 0, 0, 0, 0)
 
 
-@settings(max_examples=share(3))
+@settings(max_examples=strategies.share(3))
 @given(SIDE, st.data())
 def test_schedules_that_cannot_be_attributed(document: Json, data: st.DataObject) -> None:
     document = within_reach(document)

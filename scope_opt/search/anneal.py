@@ -17,6 +17,7 @@ from numba import njit
 from scope_opt.bounds import latency_bound, layer_floors
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
+from scope_opt.instance import SHAPE
 from scope_opt.schedule import make_segment
 from scope_opt.search.annealing_moves import (
     SEGMENT_MERGE,
@@ -421,18 +422,7 @@ class AnnealSolver:
         "simulated annealing over segments, clusters, regions and partitions together"
     )
     exact: ClassVar[bool] = False
-    constraints: ClassVar[frozenset[str]] = frozenset(
-        {
-            "min_clusters",
-            "max_clusters",
-            "forbidden_merges",
-            "required_merges",
-            "fixed_partitions",
-            "region_multiple",
-            "max_region",
-            "fixed_segments",
-        }
-    )
+    constraints: ClassVar[frozenset[str]] = SHAPE
     options: ClassVar[frozenset[str]] = frozenset({"seed", "iterations", "warm_start"})
 
     def run(

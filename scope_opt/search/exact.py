@@ -14,7 +14,7 @@ import numpy as np
 from scope_opt.bounds import best_rest, segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
-from scope_opt.instance import Constraints
+from scope_opt.instance import SHAPE, Constraints
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.search.prover import Found, Prover, Stopped, make_space
 from scope_opt.search.scope import ScopeSolver, SegmentedSolver, agreed_segments
@@ -102,18 +102,7 @@ class ExactSolver:
     name = "exact"
     summary = "exact recursion over clusters, regions and partitions: proves the optimum"
     exact = True
-    constraints: ClassVar[frozenset[str]] = frozenset(
-        {
-            "min_clusters",
-            "max_clusters",
-            "forbidden_merges",
-            "required_merges",
-            "fixed_partitions",
-            "region_multiple",
-            "max_region",
-            "fixed_segments",
-        }
-    )
+    constraints: ClassVar[frozenset[str]] = SHAPE
     options: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     scheme: ClassVar[type[ScopeSolver]] = ScopeSolver
     """Heuristic search of the same schedules."""

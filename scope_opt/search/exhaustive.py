@@ -20,6 +20,7 @@ from numba import njit
 from scope_opt.bounds import segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
+from scope_opt.instance import SHAPE
 from scope_opt.schedule import Schedule, make_segment
 from scope_opt.search.kernels import (
     COMPUTE,
@@ -470,17 +471,7 @@ class ExhaustiveSolver:
     name = "exhaustive"
     summary = "every schedule of one segment, for small instances: the optimum without any theory"
     exact = True
-    constraints: ClassVar[frozenset[str]] = frozenset(
-        {
-            "min_clusters",
-            "max_clusters",
-            "forbidden_merges",
-            "required_merges",
-            "fixed_partitions",
-            "region_multiple",
-            "max_region",
-        }
-    )
+    constraints: ClassVar[frozenset[str]] = SHAPE - {"fixed_segments"}
     options: ClassVar[frozenset[str]] = frozenset()
 
     def run(
