@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scope_opt.evaluate import Evaluation
     from scope_opt.instance import Instance
     from scope_opt.result import Result
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule import InstanceReference, Schedule
     from scope_opt.solver import Monitor
 
 PLAIN_PROGRESS_S = 5.0
@@ -32,6 +32,15 @@ def complain(message: str) -> None:
     """A message on stderr, without characters of the input that could steer the terminal."""
     lines = ("".join(c if c.isprintable() else "?" for c in line) for line in message.split("\n"))
     typer.echo("\n".join(lines), err=True)
+
+
+def warn_mismatch(source: str, reference: InstanceReference, instance: Instance) -> None:
+    """Say that a document was made for another instance, if it was."""
+    if reference.digest != instance.digest:
+        complain(
+            f"warning: {source}: made for {reference.name} ({reference.digest[:12]}), not for this "
+            f"{instance.name} ({instance.digest[:12]})"
+        )
 
 
 def print_text(text: str) -> None:

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 import scope_opt.solver
 from scope_opt import __version__
-from scope_opt.cli import NETWORK_NAMES, app
+from scope_opt.cli import app
+from scope_opt.commands.documents import NETWORK_NAMES
 from scope_opt.doctor import Check
 from scope_opt.evaluate import evaluate
 from scope_opt.generate import TITLES, instance_named, paper_instance
