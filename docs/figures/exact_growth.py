@@ -3,7 +3,7 @@
     python docs/figures/exact_growth.py            measure, then write exact-growth.csv and .svg
     python docs/figures/exact_growth.py --draw     only draw from exact-growth.csv
 
-Drawing needs matplotlib, which the package itself does not: ``python -m pip install matplotlib``.
+Drawing needs matplotlib, which is among the development packages.
 Times are medians of three runs of the search alone, on tables built before and with everything
 compiled. Processor time is taken, which other programs on the machine disturb less than wall time
 (the search runs on one core); the slopes are what the figure is about.
@@ -82,7 +82,7 @@ def draw(rows: list[Row], path: Path) -> None:
     try:
         import matplotlib
     except ImportError:
-        sys.exit("drawing needs matplotlib: python -m pip install matplotlib")
+        sys.exit("drawing needs matplotlib: pip install -r requirements.lock")
     matplotlib.use("Agg")
     matplotlib.rcParams |= {"svg.hashsalt": "exact-growth", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
