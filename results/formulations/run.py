@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from provenance import ROOT, note_run, runs  # noqa: E402  # shared by the studies
-
 from formulations.columns import ColumnMaker  # noqa: E402
 from formulations.compact_rounds import TOLERANCE, Rounds  # noqa: E402
 from formulations.encodings import ENCODINGS  # noqa: E402
@@ -25,6 +23,7 @@ from formulations.highs import Highs, import_pyomo  # noqa: E402
 from formulations.interval_beats import BeatsProgram  # noqa: E402
 from formulations.request import Request, make_request  # noqa: E402
 from formulations.space import Caps  # noqa: E402
+from provenance import ROOT, note_run, runs  # noqa: E402  # shared by the studies
 from scope_opt.bounds import latency_bound  # noqa: E402
 from scope_opt.cost import build_tables  # noqa: E402
 from scope_opt.files import write_text  # noqa: E402

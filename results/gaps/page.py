@@ -1,0 +1,218 @@
+"""Page of the gap study: every solver on every paper instance, against the best that is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scope_opt.metrics import (
+    gap_bracket,
+    gap_profile,
+    milestones,
+    performance_profiles,
+    primal_dual_integral,
+    primal_integral,
+    shifted_geometric_mean,
+    summary,
+)
+
+import best_known
+from pages import COLORS, Records, new_figure, save_figure, table, text
+from scope_opt.result import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scope_opt.metrics import Reference
+
+    from scope_opt.result import Result
+
+HERE = Path(__file__).parent
+SOLVERS = {
+    "segmented": "optima",
+    "scope": "optima",
+    "anneal": "optima",
+    "anneal 60 s": "reach",
+    "exact": "optima",
+    "interval-milp": "reach",
+    "cp-sat": "reach",
+    "compact-milp": "reach",
+}
+"""Labels and the study that has their records."""
+EXACT = ("exact", "interval-milp", "cp-sat", "compact-milp")
+LIMIT_S = 60.0
+SHIFT_S = 10.0
+
+
+def page() -> list[str]:
+    """Lines of README.md; the registry of best known schedules is written, too."""
+    known = best_known.known()
+    best_known.write(known)
+    studies = {study: Records(study) for study in set(SOLVERS.values())}
+    names = [name for name in known if name in studies["reach"].instances]
+    references = {name: known[name][0] for name in names}
+    results = {
+        solver: [studies[study].result(name, solver) for name in names]
+        for solver, study in SOLVERS.items()
+    }
+    kinds = [references[name].kind for name in names]
+    counts = ", ".join(
+        f"{kinds.count(kind)} {meaning}"
+        for kind, meaning in best_known.CLASSES.items()
+        if kind in kinds
+    )
+    _draw(names, references, results)
+    rows = []
+    for n, name in enumerate(names):
+        what = references[name]
+        cells = [text(None if what.objective is None else what.objective / 1e9, ".3f"), what.kind]
+        cells += [_gap(results[solver][n], what) for solver in SOLVERS]
+        rows.append([name, *cells])
+    return [
+        "# Gap study: every solver on every instance of the paper",
+        "",
+        f"{len(names)} instances, free segments unless the solver has its own method; reference values: "
+        f"{counts}. The registry `instances/best_known.json` and its schedules are written from the same "
+        "records, those of [`optima`](../optima) and [`reach`](../reach). Reproduce with `python "
+        "results/run.py optima reach gaps`.",
+        "",
+        f"`exact` and the heuristics run on one thread to their end, the formulations on two for at most "
+        f"{LIMIT_S:.0f} s; *anneal 60 s* is annealing with the same time. Machine and commits: as the two "
+        "studies say.",
+        "",
+        "![Gap and time profiles](profiles.svg)",
+        "",
+        "Left: share of instances whose schedule is within a gap of the reference. Right: share of "
+        "instances proved optimal within a factor of the fastest proof (Dolan and Moré, 2002).",
+        "",
+        "## Over all instances",
+        "",
+        "Gaps to the reference in per cent; *none*: instances without a schedule, which count in the share "
+        f"at 0. *time*: shifted geometric mean in seconds (shift {SHIFT_S:.0f} s) until the solver ended, "
+        f"unproved runs of the exact methods at their limit of {LIMIT_S:.0f} s. *integral*: mean primal and "
+        f"primal-dual integral over {LIMIT_S:.0f} s, as a share of them (Berthold, 2013; 0 is best, 1 is "
+        "nothing at all). *first*, *best*, *proof*: median seconds until the first and the best schedule and "
+        "the proof, of the instances that have them.",
+        "",
+        *table(
+            [
+                "solver",
+                "median",
+                "p90",
+                "worst",
+                "at 0 %",
+                "none",
+                "proved",
+                "time",
+                "integral",
+                "primal-dual",
+                "first",
+                "best",
+                "proof",
+            ],
+            [_aggregate(solver, results[solver], names, references) for solver in SOLVERS],
+        ),
+        "",
+        "## Instance by instance",
+        "",
+        "Reference latency in ms and its class (`opt` proved by two or more independent methods, `opt1` by "
+        "one, `best` only known); then the gap of each solver in per cent, as a bracket where the optimum is "
+        "not proved. A star marks a proof by the solver itself.",
+        "",
+        *table(["instance", "reference", "class", *SOLVERS], rows),
+    ]
+
+
+def _gap(result: Result | None, what: Reference) -> str:
+    if result is None or result.objective_ps is None:
+        return "-"
+    low, high = gap_bracket(result.objective_ps, what)
+    star = "*" if result.status is Status.OPTIMAL else ""
+    if low == high:
+        return text(None if low is None else 100 * low) + star
+    return f"{text(None if low is None else 100 * low)} to {text(None if high is None else 100 * high)}"
+
+
+def _gaps(
+    results: Sequence[Result | None], names: Sequence[str], references: dict[str, Reference]
+) -> list[float | None]:
+    return [
+        None
+        if result is None or result.objective_ps is None
+        else gap_bracket(result.objective_ps, references[name])[0]
+        for name, result in zip(names, results, strict=True)
+    ]
+
+
+def _seconds(solver: str, results: Sequence[Result | None]) -> list[float | None]:
+    """Until the end of each run; None for an exact method without a proof."""
+    return [
+        None
+        if result is None or (solver in EXACT and result.status is not Status.OPTIMAL)
+        else result.times_s.total
+        for result in results
+    ]
+
+
+def _aggregate(
+    solver: str,
+    results: Sequence[Result | None],
+    names: Sequence[str],
+    references: dict[str, Reference],
+) -> list[str]:
+    spread = summary(_gaps(results, names, references))
+    times = _seconds(solver, results)
+    primal, dual, reached = [], [], []
+    for name, result in zip(names, results, strict=True):
+        best = references[name].objective
+        points = () if result is None else result.trajectory
+        if best is not None:
+            primal.append(primal_integral(points, best, LIMIT_S) / LIMIT_S)
+        dual.append(primal_dual_integral(points, LIMIT_S) / LIMIT_S)
+        reached.append(milestones(points))
+    when = [
+        summary([getattr(each, field) for each in reached]).median
+        for field in ("first_s", "best_s", "proof_s")
+    ]
+    percent = [spread.median, spread.p90, spread.worst, spread.share_at_0]
+    return [
+        solver,
+        *(text(None if value is None else 100 * value) for value in percent),
+        str(spread.missing),
+        str(sum(r is not None and r.status is Status.OPTIMAL for r in results)),
+        text(shifted_geometric_mean(times, SHIFT_S, LIMIT_S)),
+        text(sum(primal) / len(primal), ".3f"),
+        text(sum(dual) / len(dual), ".3f"),
+        *(text(value) for value in when),
+    ]
+
+
+def _draw(
+    names: Sequence[str],
+    references: dict[str, Reference],
+    results: dict[str, list[Result | None]],
+) -> None:
+    figure, (left, right) = new_figure(1, 2, width=10, height=3.8)
+    for n, solver in enumerate(SOLVERS):
+        profile = gap_profile(_gaps(results[solver], names, references))
+        steps = [(max(x, 1e-5), share) for x, share in profile.steps()]
+        xs = [1e-5, *(x for x, _ in steps), 1e2]
+        ys = [profile.share(0.0), *(share for _, share in steps), profile.share(1e9)]
+        style = "-" if n < len(COLORS) else "--"
+        left.step(xs, ys, style, where="post", color=COLORS[n % len(COLORS)], label=solver)
+    times = {solver: _seconds(solver, results[solver]) for solver in EXACT}
+    for solver, profile in performance_profiles(times).items():
+        n = list(SOLVERS).index(solver)
+        xs = [1.0, *(x for x, _ in profile.steps()), 1e4]
+        ys = [profile.share(1.0), *(share for _, share in profile.steps()), profile.share(1e4)]
+        style = "-" if n < len(COLORS) else "--"
+        right.step(xs, ys, style, where="post", color=COLORS[n % len(COLORS)], label=solver)
+    left.set_xlabel("gap to the reference")
+    right.set_xlabel("time to proof over the fastest")
+    for axis in (left, right):
+        axis.set_xscale("log")
+        axis.set_ylim(0, 1.03)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False, fontsize=7.5)
+    left.set_ylabel("share of instances")
+    save_figure(figure, HERE / "profiles.svg")

@@ -1,0 +1,231 @@
+"""Page of the study `optima`: the four schemes, heuristic and optimal, and what the search loses."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from pages import (
+    CHIPLETS,
+    NETWORKS,
+    PAPER_INSTANCES,
+    ROOT,
+    Records,
+    milliseconds,
+    ratio,
+    table,
+    text,
+)
+from scope_opt.cost import build_tables
+from scope_opt.files import write_text
+from scope_opt.instance import Instance
+from scope_opt.result import Status
+from scope_opt.search.restricted import Attribution, attribute
+
+HERE = Path(__file__).parent
+ATTRIBUTIONS = HERE / "attribution.json"
+HEURISTICS = ("sequential", "pipeline", "segmented", "scope")
+EXACT = ("exact-sequential", "exact-pipeline", "exact-segmented", "exact")
+STEPS = ("schedule_ps", "partitions_ps", "regions_ps", "clusters_ps", "segments_ps")
+
+
+def page() -> list[str]:
+    """Lines of README.md."""
+    records = Records("optima")
+    names = [name for name in PAPER_INSTANCES if _complete(records, name)]
+    proved = [name for name in names if _proved(records, name)]
+    gaps = sorted(_gap(records, name, "scope") for name in proved)
+    annealed = sorted(_annealed(records, name)[1] for name in proved)
+    seconds = sum(_seconds(records, name, "exact") for name in names)
+    gains = {name: _gain(records, name, HEURISTICS) for name in names}
+    fair = {name: _gain(records, name, EXACT) for name in names}
+    best, best_fair = max(gains, key=gains.__getitem__), max(fair, key=fair.__getitem__)
+    slowest = max(names, key=lambda name: _seconds(records, name, "scope"))
+    return [
+        "# The paper's networks: four schemes, heuristic and optimal",
+        "",
+        f"{len(names)} instances: eight networks on 16 to 256 chiplets, 64 samples (Fig. 7 of the "
+        "paper). Each scheme is run with the paper's search (balanced segments) and exactly (free "
+        "segments, proved optimal).",
+        "",
+        records.origin(),
+        "",
+        f"- Proved optimal: {len(proved)} of {len(names)} instances, {seconds:.0f} s together.",
+        f"- `scope` is {100 * median(gaps):.1f} % above the optimum in the median, "
+        f"{100 * gaps[int(0.9 * (len(gaps) - 1))]:.1f} % at the 90th percentile, "
+        f"{100 * gaps[-1]:.1f} % at worst; `anneal` (median of its seeds) "
+        f"{100 * median(annealed):.1f} % in the median, {100 * annealed[-1]:.1f} % at worst.",
+        f"- Largest gain of `scope` over the best baseline: {gains[best]:.2f}x ({best}); "
+        f"with every scheme at its optimum: {fair[best_fair]:.2f}x ({best_fair}).",
+        f"- Longest search of `scope`: {_seconds(records, slowest, 'scope'):.1f} s ({slowest}).",
+        "",
+        "![Throughput of the four schemes](throughput.svg)",
+        "",
+        "Throughput over that of the proved optimum of all schemes; bars are the paper's search, "
+        "marks the proved optimum of each scheme.",
+        "",
+        *_throughput(records, names, gains, fair),
+        "",
+        *_losses(records, names),
+    ]
+
+
+def _throughput(
+    records: Records, names: list[str], gains: dict[str, float], fair: dict[str, float]
+) -> list[str]:
+    _draw(records, names)
+    rows = []
+    for name in names:
+        cells = []
+        for heuristic, exact in zip(HEURISTICS, EXACT, strict=True):
+            cells += [text(records.rate(name, label), ".0f") for label in (heuristic, exact)]
+        rows.append([name, *cells, text(gains[name]), text(fair[name])])
+    header = ["instance"]
+    header += [cell for scheme in HEURISTICS[:-1] for cell in (scheme, "opt")]
+    return [
+        "## Throughput, samples per second",
+        "",
+        "`-` where the scheme has no valid schedule. *opt*: proved optimum of the scheme. *gain*: "
+        "`scope` over the best baseline, both as the paper's search finds them; *fair*: the same "
+        "with every scheme at its optimum.",
+        "",
+        *table([*header, "scope", "optimum", "gain", "fair"], rows),
+    ]
+
+
+def _losses(records: Records, names: list[str]) -> list[str]:
+    attributions = _attributions(records, names)
+    rows = []
+    for name in names:
+        split = attributions.get(name)
+        cells = [milliseconds(records.objective(name, x)) for x in ("scope", "segmented", "exact")]
+        cells.append(f"{_seconds(records, name, 'exact'):.2f}")
+        if split is None:
+            cells += ["-"] * 6
+        else:
+            optimum = split.segments_ps
+            steps = [getattr(split, step) for step in STEPS]
+            losses = [before - after for before, after in pairwise(steps)]
+            losses = [split.schedule_ps - optimum, *losses, split.transition_ps - split.clusters_ps]
+            cells += [f"{100 * loss / optimum:.1f}" for loss in losses]
+        least, middle, most = _annealed(records, name)
+        cells.append(f"{100 * middle:.1f} ({100 * least:.1f} to {100 * most:.1f})")
+        cells.append(f"{_seconds(records, name, 'anneal'):.1f}")
+        counts = [str(records.segments(name, x)) for x in ("segmented", "scope", "exact")]
+        rows.append([name, *cells, ", ".join(counts)])
+    header = ["instance", "scope ms", "segmented ms", "optimum ms", "proof s", "gap %"]
+    header += ["partitions", "regions", "clusters", "segments", "transition"]
+    header += ["anneal %", "anneal s", "segments (seg., scope, opt.)"]
+    return [
+        "## Gap of the paper's search, and what loses it",
+        "",
+        "Latency of `scope` above the proved optimum, in per cent of the optimum, split by freeing "
+        "one decision after the other: partitions with everything else as `scope` chose it, then "
+        "regions, clusters and segments. *transition* is what a single switch from WSP to ISP in "
+        "each of `scope`'s segments costs against free partitions, clusters and regions otherwise "
+        "optimal (part of no other column). *anneal*: gap of simulated annealing with its default "
+        "number of moves, median and range of three seeds, and seconds of the first. Last column: "
+        "numbers of segments of segmented pipeline, scope and optimum.",
+        "",
+        *table(header, rows),
+    ]
+
+
+def _attributions(records: Records, names: list[str]) -> dict[str, Attribution]:
+    """Of every instance with a proved optimum; kept in a file, keyed by the two latencies."""
+    known = json.loads(ATTRIBUTIONS.read_text()) if ATTRIBUTIONS.exists() else {}
+    found = {}
+    for name in names:
+        scope, optimum = records.result(name, "scope"), records.objective(name, "exact")
+        if scope is None or scope.schedule is None or optimum is None:
+            continue
+        if not _proved(records, name):
+            continue
+        old = known.get(name)
+        if old is not None and (old["schedule_ps"], old["segments_ps"]) == (
+            scope.objective_ps,
+            optimum,
+        ):
+            found[name] = Attribution(**old)
+            continue
+        instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
+        found[name] = attribute(instance, build_tables(instance), scope.schedule, optimum)
+        print(f"attribution of {name} done", flush=True)
+    content = {name: vars(split) for name, split in found.items()}
+    write_text(ATTRIBUTIONS, json.dumps(content, indent=2) + "\n", force=True)
+    return found
+
+
+def _draw(records: Records, names: list[str]) -> None:
+    from pages import COLORS, new_figure, save_figure
+
+    figure, axes = new_figure(2, 4, width=11, height=5)
+    for axis, (network, title) in zip(axes.flat, NETWORKS.items(), strict=True):
+        here = [c for c in CHIPLETS if f"{network}-{c}" in names]
+        for n, (heuristic, exact) in enumerate(zip(HEURISTICS, EXACT, strict=True)):
+            at = [k + 0.2 * (n - 1.5) for k in range(len(here))]
+            for label, draw in ((heuristic, True), (exact, False)):
+                points = []
+                for x, chiplets in zip(at, here, strict=True):
+                    name = f"{network}-{chiplets}"
+                    share = ratio(records.rate(name, label), records.rate(name, "exact"))
+                    if share is not None:
+                        points.append((x, share))
+                xs, ys = zip(*points, strict=True) if points else ((), ())
+                if draw:
+                    axis.bar(xs, ys, width=0.18, color=COLORS[n], label=heuristic)
+                else:
+                    axis.plot(xs, ys, "_", color="black", markersize=6)
+        axis.set_title(title)
+        axis.set_xticks(range(len(here)), [str(c) for c in here])
+        axis.set_ylim(0, 1.08)
+        axis.grid(axis="y", alpha=0.3)
+    for axis in axes[1]:
+        axis.set_xlabel("chiplets")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("throughput / optimum")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    save_figure(figure, HERE / "throughput.svg")
+
+
+def _complete(records: Records, name: str) -> bool:
+    return all(records.record(name, label) for label in (*HEURISTICS, *EXACT, "anneal"))
+
+
+def _proved(records: Records, name: str) -> bool:
+    result = records.result(name, "exact")
+    return result is not None and result.status is Status.OPTIMAL
+
+
+def _seconds(records: Records, name: str, label: str) -> float:
+    result = records.result(name, label)
+    return 0.0 if result is None else result.times_s.solve
+
+
+def _excess(objective: int | None, optimum: int | None) -> float:
+    assert objective is not None
+    assert optimum is not None
+    return (objective - optimum) / optimum
+
+
+def _gap(records: Records, name: str, label: str) -> float:
+    return _excess(records.objective(name, label), records.objective(name, "exact"))
+
+
+def _annealed(records: Records, name: str) -> tuple[float, float, float]:
+    """Least, median and largest gap over the seeds."""
+    optimum = records.objective(name, "exact")
+    results = [record.result for record in records.seeds(name, "anneal")]
+    gaps = sorted(_excess(r.objective_ps, optimum) for r in results if r is not None)
+    return gaps[0], median(gaps), gaps[-1]
+
+
+def _gain(records: Records, name: str, labels: tuple[str, ...]) -> float:
+    """Best baseline's latency over the merged pipeline's, the last of ``labels``."""
+    *baselines, merged = [records.objective(name, label) for label in labels]
+    gain = ratio(min(value for value in baselines if value is not None), merged)
+    assert gain is not None
+    return gain

@@ -1,0 +1,76 @@
+"""Page of the study `scaling`: one network on more and more chiplets (Fig. 9 of the paper)."""
+
+from __future__ import annotations
+
+from math import log2
+from pathlib import Path
+
+from pages import CHIPLETS, COLORS, MARKERS, Records, new_figure, ratio, save_figure, table, text
+
+HERE = Path(__file__).parent
+NETWORK = "resnet152"
+SCHEMES = ("sequential", "segmented", "scope")
+LABELS = (*SCHEMES, "exact-sequential", "exact-segmented", "exact")
+
+
+def page() -> list[str]:
+    """Lines of README.md."""
+    records = Records("optima")
+    names = {chiplets: f"{NETWORK}-{chiplets}" for chiplets in CHIPLETS}
+    rows, speedups = [], []
+    for chiplets, name in names.items():
+        rates = [records.rate(name, label) for label in LABELS]
+        rows.append([str(chiplets), *(text(rate, ".0f") for rate in rates)])
+        over = [
+            ratio(records.rate(name, label), records.rate(names[16], label)) for label in LABELS
+        ]
+        speedups.append([str(chiplets), *(text(each) for each in over)])
+    first, last = (records.rate(names[chiplets], "exact") for chiplets in (16, 256))
+    assert first is not None
+    assert last is not None
+    _draw(records, names)
+    header = ["chiplets", *LABELS]
+    return [
+        "# ResNet-152 on 16 to 256 chiplets",
+        "",
+        "How throughput grows with the package (Fig. 9 of the paper; the full pipeline is left out "
+        "there as here, as it has no valid schedule on few chiplets). Records: "
+        "[`optima`](../optima). Reproduce with `python results/run.py optima scaling`.",
+        "",
+        "![Throughput over chiplets](throughput.svg)",
+        "",
+        f"Sixteen times the chiplets make the optimum {last / first:.1f} times as fast, an exponent "
+        f"of {log2(last / first) / 4:.2f} (1 would be ideal).",
+        "",
+        "## Samples per second",
+        "",
+        *table(header, rows),
+        "",
+        "## Over the same scheme on 16 chiplets",
+        "",
+        *table(header, speedups),
+    ]
+
+
+def _draw(records: Records, names: dict[int, str]) -> None:
+    figure, axis = new_figure(width=6.5, height=3.8)
+    for n, scheme in enumerate(SCHEMES):
+        exact = "exact" if scheme == "scope" else f"exact-{scheme}"
+        for label, style in ((scheme, "-"), (exact, ":")):
+            rates = [records.rate(name, label) for name in names.values()]
+            axis.plot(
+                list(names), rates, style, color=COLORS[n], marker=MARKERS[n], label=label, ms=4
+            )
+    ideal = records.rate(names[16], "exact")
+    assert ideal is not None
+    axis.plot(
+        list(names), [ideal * c / 16 for c in names], "--", color="gray", lw=0.8, label="ideal"
+    )
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    axis.set_xticks(list(names), [str(chiplets) for chiplets in names])
+    axis.set_xlabel("chiplets")
+    axis.set_ylabel("samples per second")
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8)
+    save_figure(figure, HERE / "throughput.svg")

@@ -1,0 +1,46 @@
+"""Page of the study `sensitivity`: how the gain depends on what the paper leaves open or fixes."""
+
+from __future__ import annotations
+
+from pages import Records, ratio, table, text
+
+LABELS = ("segmented", "scope", "exact-segmented", "exact")
+
+
+def page() -> list[str]:
+    """Lines of README.md."""
+    records = Records("sensitivity")
+    out = [
+        "# Sensitivity of the gain",
+        "",
+        "Throughput in samples per second when one parameter of the model changes: the number of "
+        "samples in a batch, the bandwidth of the network on package per chiplet (100 GB/s in the "
+        "paper), the weight buffers (1 MiB per chiplet) and whether PEs may be split over outputs "
+        "or over channels only. *gain*: `scope` over `segmented`, the paper's search for both; "
+        "*fair*: optimum of the merged over optimum of the segmented pipeline; *search*: optimum "
+        "over `scope`. In brackets the number of segments.",
+        "",
+        records.origin(),
+    ]
+    gains, fair = [], []
+    for name in records.instances:
+        rows = []
+        for variant in records.variants:
+            rates = {label: records.rate(name, label, variant) for label in LABELS}
+            cells = []
+            for label in LABELS:
+                count = records.segments(name, label, variant)
+                cells.append("-" if count is None else f"{rates[label]:.0f} ({count})")
+            pairs = (("scope", "segmented"), ("exact", "exact-segmented"), ("exact", "scope"))
+            quotients = [ratio(rates[above], rates[below]) for above, below in pairs]
+            gains += [quotients[0]] if quotients[0] is not None else []
+            fair += [quotients[1]] if quotients[1] is not None else []
+            rows.append([str(variant), *cells, *(text(each) for each in quotients)])
+        header = ["variant", *LABELS, "gain", "fair", "search"]
+        out += ["", f"## {name}", "", *table(header, rows)]
+    out[4:4] = [
+        f"Over all of these the gain lies between {min(gains):.2f}x and {max(gains):.2f}x with the "
+        f"paper's search, and between {min(fair):.2f}x and {max(fair):.2f}x between proved optima.",
+        "",
+    ]
+    return out
