@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import defaultdict, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from scope_opt.files import InputError
@@ -13,7 +15,7 @@ from scope_opt.job import run_job
 from scope_opt.study import begun_first
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from scope_opt.records import Record, RecordFile
     from scope_opt.schedule import Schedule
@@ -29,10 +31,12 @@ class Backend(Protocol):
 
     @property
     def slots(self) -> int:
-        """Most jobs that it is given at once."""
+        """Jobs that it can run at once, at present."""
 
-    def submit(self, job: Job, start: Schedule | None) -> Future[Record | None]:
-        """Run a job; see `scope_opt.job.run_job`."""
+    def submit(
+        self, job: Job, start: Schedule | None, news: Callable[[Monitor], None]
+    ) -> Future[Record | None]:
+        """Run a job; see `scope_opt.job.run_job`. None stands for a job that was lost, too."""
 
     def close(self) -> None:
         """End the jobs that run and give everything back."""
@@ -57,18 +61,15 @@ class Watcher(Protocol):
 class LocalPool:
     """Threads of this machine, each of which starts and watches one process at a time."""
 
-    def __init__(self, slots: int, watcher: Watcher) -> None:
+    def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._watcher = watcher
         self._cancelled = threading.Event()
         self._threads = ThreadPoolExecutor(slots)
 
-    def submit(self, job: Job, start: Schedule | None) -> Future[Record | None]:
+    def submit(
+        self, job: Job, start: Schedule | None, news: Callable[[Monitor], None]
+    ) -> Future[Record | None]:
         """See `Backend`."""
-
-        def news(monitor: Monitor) -> None:
-            self._watcher.news(job, monitor)
-
         return self._threads.submit(run_job, job, start, self._cancelled.is_set, news)
 
     def close(self) -> None:
@@ -81,7 +82,7 @@ def run_all(jobs: Sequence[Job], records: RecordFile, backend: Backend, watcher:
     """Run the jobs that have no record yet, and record each as it ends.
 
     Whatever interrupts it, Ctrl-C too, jobs that have ended are recorded and those that run are
-    ended without a record.
+    ended without a record. Jobs that the backend loses have none either.
     """
     ready: deque[Job] = deque()
     blocked: dict[str, list[Job]] = defaultdict(list)
@@ -97,8 +98,9 @@ def run_all(jobs: Sequence[Job], records: RecordFile, backend: Backend, watcher:
     running: dict[Future[Record | None], Job] = {}
 
     def record_ended() -> None:
-        for future in [future for future in running if future.done() and not future.cancelled()]:
-            job, record = running.pop(future), future.result()
+        for future in [future for future in running if future.done()]:
+            job = running.pop(future)
+            record = None if future.cancelled() else future.result()
             if record is not None:
                 records.append(record)
                 watcher.ended(job, record)
@@ -108,9 +110,12 @@ def run_all(jobs: Sequence[Job], records: RecordFile, backend: Backend, watcher:
         while ready or running:
             while ready and len(running) < backend.slots:
                 job = ready.popleft()
-                running[backend.submit(job, _start(job, records))] = job
+                running[backend.submit(job, _start(job, records), partial(watcher.news, job))] = job
                 watcher.started(job)
-            wait(running, TICK_S, FIRST_COMPLETED)
+            if running:
+                wait(running, TICK_S, FIRST_COMPLETED)
+            else:
+                time.sleep(TICK_S)  # until there is somebody to give a job to
             record_ended()
             watcher.tick()
     finally:

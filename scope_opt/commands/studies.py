@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scope_opt.commands.arguments import INTERRUPTED, Json
+from scope_opt.commands.arguments import INTERRUPTED, NOTHING_FOUND, Json
 from scope_opt.terminal import complain, print_json, print_view
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from scope_opt.pool import Backend
     from scope_opt.records import Record
     from scope_opt.study import Job
 
@@ -67,11 +68,12 @@ def study(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.commands.study_progress import outcomes, study_progress
     from scope_opt.files import InputError
-    from scope_opt.pool import LocalPool, run_all, slots_for
+    from scope_opt.pool import run_all
     from scope_opt.provenance import note_run
     from scope_opt.records import MANIFEST, RECORDS, RecordFile, load_records, write_table
     from scope_opt.study import jobs_of, select
     from scope_opt.study_file import load_study
+    from scope_opt.units import plural
 
     if as_json and not dry_run:
         raise InputError("--json", ["goes with --dry-run; results are in the study's folder"])
@@ -86,22 +88,52 @@ def study(
             print_view(lambda console: _view(console, chosen, known))
         return
 
-    slots = slots_for(chosen, jobs, oversubscribe=oversubscribe)
     with RecordFile(folder) as records:
         missing = [job for job in chosen if job.key not in records.records]
+        backend = _backend(chosen, cluster, jobs, oversubscribe=oversubscribe)
         if missing:
             note_run(folder / MANIFEST, shlex.join(["scope-opt", *sys.argv[1:]]))
         try:
-            with study_progress(chosen, records.records.values(), slots) as watcher:
-                run_all(chosen, records, LocalPool(slots, watcher), watcher)
+            there = records.records.values()
+            with study_progress(chosen, there, lambda: backend.slots) as watcher:
+                run_all(chosen, records, backend, watcher)
         except KeyboardInterrupt:
             ended = sum(job.key in records.records for job in chosen)
             complain(f"interrupted: {ended} of {len(chosen)} jobs done; the same command goes on")
             raise typer.Exit(INTERRUPTED) from None
         finally:
             write_table(folder)
-        mine = [records.records[job.key] for job in chosen]
-        complain(f"{len(mine)} jobs in {folder}: {outcomes(mine)}; {len(missing)} of them new")
+        mine = [records.records[job.key] for job in chosen if job.key in records.records]
+    complain(f"{folder}: {plural(len(mine), 'job')}, {outcomes(mine)}")
+    lost = len(chosen) - len(mine)
+    if lost:
+        complain(f"{plural(lost, 'job')} lost with the workers; the same command tries again")
+        raise typer.Exit(NOTHING_FOUND)
+
+
+def _backend(
+    chosen: Sequence[Job], cluster: str | None, jobs: int | None, *, oversubscribe: bool
+) -> Backend:
+    """Where the jobs run."""
+    from scope_opt.files import InputError
+    from scope_opt.pool import LocalPool, slots_for
+
+    if cluster is None:
+        return LocalPool(slots_for(chosen, jobs, oversubscribe=oversubscribe))
+    if jobs is not None:
+        raise InputError("--jobs", ["is for this machine; a cluster's workers have threads"])
+    from scope_opt.cluster import DaskCluster
+
+    found = DaskCluster(cluster)
+    try:
+        if not oversubscribe:
+            found.refuse_oversubscription(chosen)
+        if not found.slots:
+            complain("no worker yet; the study begins with the first")
+    except BaseException:
+        found.close()
+        raise
+    return found
 
 
 def _plain(job: Job, record: Record | None) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from scope_opt.terminal import PLAIN_PROGRESS_S, complain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.progress import Progress, TaskID
 
@@ -28,7 +28,7 @@ def outcomes(records: Iterable[Record]) -> str:
 
 @contextmanager
 def study_progress(
-    jobs: Sequence[Job], known: Iterable[Record], slots: int
+    jobs: Sequence[Job], known: Iterable[Record], slots: Callable[[], int]
 ) -> Iterator[PlainWatcher]:
     """A watcher of the jobs, of which some are known already."""
     if not sys.stderr.isatty():
@@ -51,7 +51,9 @@ def study_progress(
 class PlainWatcher:
     """A line when something has ended, but not more often than every few seconds."""
 
-    def __init__(self, jobs: Sequence[Job], known: Iterable[Record], slots: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], known: Iterable[Record], slots: Callable[[], int]
+    ) -> None:
         self._jobs, self._slots = jobs, slots
         self._records = {record.key: record for record in known}
         self._left = {job.key: job for job in jobs if job.key not in self._records}
@@ -92,7 +94,7 @@ class PlainWatcher:
         left_s = _left_s(self._left.values(), mine)
         if self._loading:
             left_s += len(self._left) * sum(self._loading) / len(self._loading)
-        left_s /= self._slots
+        left_s /= max(1, self._slots())
         left = f"; about {_duration(left_s)} left" if self._left and left_s else ""
         return f"{outcomes(mine)}{left}".removeprefix("; ")
 
@@ -101,7 +103,11 @@ class _LiveWatcher(PlainWatcher):
     """A bar for the study and a line for each job that runs."""
 
     def __init__(
-        self, jobs: Sequence[Job], known: Iterable[Record], slots: int, display: Progress
+        self,
+        jobs: Sequence[Job],
+        known: Iterable[Record],
+        slots: Callable[[], int],
+        display: Progress,
     ) -> None:
         super().__init__(jobs, known, slots)
         self._display = display
