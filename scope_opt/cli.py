@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from scope_opt import __version__
-from scope_opt.commands import checking, documents, installation, solving
+from scope_opt.commands import checking, documents, installation, solving, validating
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
 from scope_opt.terminal import complain
 
@@ -97,6 +97,7 @@ for _command in (
     checking.evaluate,
     solving.export,
     checking.distribution,
+    validating.validate_heuristic,
     documents.show,
     documents.generate,
     installation.solvers,
