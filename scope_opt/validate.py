@@ -19,6 +19,7 @@ from scope_opt.solver import (
     SolverDisagreement,
     interruptible,
     load_solver,
+    refuse_unsupported,
     solve,
 )
 from scope_opt.space import log10_space_size, space_size
@@ -97,9 +98,11 @@ def validate(
     """
     options = options or ValidationOptions()
     heuristic = load_solver(solver) if isinstance(solver, str) else solver
+    reference = SolveOptions(time_limit_s=options.time_limit_s)
+    refuse_unsupported(instance, load_solver(EXACT), reference)  # before the heuristic's long run
     runs = _runs(instance, heuristic, options, stage)
     with stage(EXACT) as on_progress:
-        best = solve(instance, EXACT, SolveOptions(time_limit_s=options.time_limit_s), on_progress)
+        best = solve(instance, EXACT, reference, on_progress)
     try:
         known = metrics.reference([*runs, best])
     except ValueError as error:
