@@ -13,7 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from scope_opt import __version__
-from scope_opt.commands import checking, documents, installation, solving, studies
+from scope_opt.commands import (
+    checking,
+    documents,
+    installation,
+    solving,
+    studies,
+    validating,
+)
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
 from scope_opt.terminal import complain
 
@@ -98,6 +105,7 @@ for _command in (
     studies.study,
     solving.export,
     checking.distribution,
+    validating.validate_heuristic,
     documents.show,
     documents.generate,
     installation.solvers,

@@ -28,7 +28,17 @@ from scope_opt.zoo import NETWORKS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS = ("solve", "compare", "evaluate", "show", "generate", "solvers", "schema", "doctor")
+COMMANDS = (
+    "solve",
+    "compare",
+    "evaluate",
+    "validate-heuristic",
+    "show",
+    "generate",
+    "solvers",
+    "schema",
+    "doctor",
+)
 INSTANCES = Path(__file__).parents[1] / "instances"
 SCOPE_OPT = (sys.executable, "-m", "scope_opt")
 

@@ -42,11 +42,15 @@ class DocumentKind(StrEnum):
     INSTANCE = "instance"
     SCHEDULE = "schedule"
     RESULT = "result"
+    VALIDATION = "validation"
 
 
 def show(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Instance, schedule or result, or - for stdin.")
+        str,
+        typer.Argument(
+            metavar="FILE", help="Instance, schedule, result or validation, or - for stdin."
+        ),
     ],
     instance: Annotated[
         str | None,
@@ -69,8 +73,9 @@ def show(
     from scope_opt.instance import Instance
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
+    from scope_opt.validation import Validation
 
-    document = load(file, Instance, Schedule, Result)
+    document = load(file, Instance, Schedule, Result, Validation)
     if isinstance(document, Instance):
         if instance is not None:
             wrong = f"goes with a schedule or a result, but {file} is an instance"
@@ -79,13 +84,18 @@ def show(
 
         print_view(lambda _: instance_view(document))
         return
-    assert isinstance(document, Schedule | Result)
+    assert isinstance(document, Schedule | Result | Validation)
     found: Instance | None
     if instance is not None:
         found = load_instance(instance)
         warn_mismatch(file, document.instance, found)
     else:
         found = known_instance(document.instance)
+    if isinstance(document, Validation):
+        from scope_opt.validation_view import validation_view
+
+        print_view(lambda _: validation_view(document, found))
+        return
     if isinstance(document, Result):
         print_result(document, found)
     else:
@@ -152,10 +162,12 @@ def schema(
     from scope_opt.instance import Instance
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
+    from scope_opt.validation import Validation
 
     kinds: dict[DocumentKind, type[Document]] = {
         DocumentKind.INSTANCE: Instance,
         DocumentKind.SCHEDULE: Schedule,
         DocumentKind.RESULT: Result,
+        DocumentKind.VALIDATION: Validation,
     }
     print_json(kinds[document].model_json_schema(by_alias=True))

@@ -99,8 +99,16 @@ class Attribution:
             ("clusters", self.regions_ps, self.clusters_ps),
             ("segments", self.clusters_ps, self.segments_ps),
         )
-        optimum = max(self.segments_ps, 1)  # tables may hold nothing but zeros
-        return {name: (before - after) / optimum for name, before, after in steps}
+        return {name: (before - after) / self._unit for name, before, after in steps}
+
+    @property
+    def transition_loss(self) -> float:
+        """What the single transition loses in the schedule's segments, relative to the optimum."""
+        return (self.transition_ps - self.clusters_ps) / self._unit
+
+    @property
+    def _unit(self) -> int:
+        return max(self.segments_ps, 1)  # tables may hold nothing but zeros
 
 
 def attribute(

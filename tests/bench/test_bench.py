@@ -8,6 +8,7 @@ import pytest
 
 from scope_opt import cost, package
 from scope_opt.generate import paper_instance
+from scope_opt.search.sampling import sample
 from scope_opt.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
@@ -43,3 +44,13 @@ def test_paper_search(
     )
     assert result.schedule is not None
     benchmark.extra_info["objective_ps"] = result.objective_ps
+
+
+@pytest.mark.parametrize(("network", "chiplets"), [("resnet18", 64), ("resnet152", 256)])
+def test_a_sample_of_10000_schedules(
+    benchmark: BenchmarkFixture, network: str, chiplets: int
+) -> None:
+    instance = paper_instance(network, chiplets, overflow="stream")
+    arguments = (instance, cost.build_tables(instance), 10**10, 10_000)
+    found = benchmark.pedantic(sample, args=arguments, rounds=3, warmup_rounds=1)
+    assert found.drawn == 10_000

@@ -1,0 +1,101 @@
+"""The command that judges solvers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scope_opt.commands.arguments import (
+    NOTHING_FOUND,
+    InstanceFile,
+    Iterations,
+    Json,
+    SegmentsOption,
+)
+from scope_opt.terminal import print_text, print_view, progress
+
+
+def validate_heuristic(
+    instance: InstanceFile,
+    solver: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Any registered solver, one of your own too.",
+            show_default=False,
+        ),
+    ],
+    segments: SegmentsOption = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="First seed of a randomized solver, and of the sample.")
+    ] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs of a randomized solver, with a seed each.")
+    ] = 1,
+    iterations: Iterations = None,
+    solver_time_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="Of each run of the solver."),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="Of the exact solver, and of the attribution; without a proof the gap is a range.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Draw so many schedules for the rank. By default every schedule is counted, or, "
+            "where there are too many, a million drawn.",
+        ),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the bounds on the rank from a sample.")
+    ] = 0.95,
+    as_json: Json = False,
+) -> None:
+    """Say how good a heuristic is: gap to the proved optimum, rank, loss by decision.
+
+    The rank is that of a one-segment schedule among all of them. Ctrl-C ends the step at hand with
+    what it has. docs/heuristics.md explains every number. Exit code 1 if there is no schedule.
+
+    \b
+    Examples:
+      scope-opt validate-heuristic resnet18-64.json --solver scope
+      scope-opt validate-heuristic vgg16-64.json --solver anneal --seeds 5 --iterations 20000
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.files import InputError
+    from scope_opt.inputs import load_instance, segment_choice
+    from scope_opt.solver import SolveOptions
+    from scope_opt.validate import ValidationOptions, validate
+
+    if not 0 < confidence < 1:
+        raise InputError("--confidence", [f"found {confidence}; allowed between 0 and 1"])
+    problem = load_instance(instance)
+    options = ValidationOptions(
+        solver=SolveOptions(
+            segments=segment_choice(segments),
+            time_limit_s=solver_time_limit,
+            seed=seed,
+            iterations=iterations,
+        ),
+        seeds=seeds,
+        time_limit_s=time_limit,
+        draws=samples,
+        confidence=confidence,
+    )
+    found = validate(problem, solver, options, lambda step: progress(f"{problem.name}, {step}"))
+    if as_json:
+        print_text(found.to_json())
+    else:
+        from scope_opt.validation_view import validation_view
+
+        print_view(lambda _: validation_view(found, problem))
+    if found.runs[0].schedule is None:
+        raise typer.Exit(NOTHING_FOUND)

@@ -1,0 +1,318 @@
+"""Validation of a heuristic: gap to the proved optimum, rank, and what each decision loses."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from scope_opt import metrics
+from scope_opt.cost import build_tables
+from scope_opt.files import MAX_INT, InputError
+from scope_opt.search.distribution import distribution, refuse_other_constraints
+from scope_opt.search.prover import Stopped
+from scope_opt.search.restricted import attribute
+from scope_opt.search.sampling import sample, share_at_most
+from scope_opt.solver import (
+    Monitor,
+    SolveOptions,
+    SolverDisagreement,
+    interruptible,
+    load_solver,
+    refuse_unsupported,
+    solve,
+)
+from scope_opt.space import log10_space_size, space_size
+from scope_opt.validation import Gap, KnownOptimum, Losses, Place, Rank, Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from scope_opt.instance import Instance
+    from scope_opt.result import Result
+    from scope_opt.solver import Solver
+    from scope_opt.tables import LatencyTables
+
+    OnProgress = Callable[[Monitor], None] | None
+    Stage = Callable[[str], AbstractContextManager[OnProgress]]
+
+EXACT = "exact"
+DRAWS = 10**6
+"""Schedules drawn where there are too many to enumerate."""
+
+
+class _NotDone(Exception):
+    """Why a part of a validation is missing."""
+
+
+@dataclass(frozen=True)
+class ValidationOptions:
+    """How to validate.
+
+    ``solver``: options of the heuristic; its seed, 0 by default, is the first of ``seeds``.
+    ``time_limit_s`` is that of the exact solver, and of the attribution. ``draws`` is the number of
+    schedules to draw; by default they are enumerated, and only drawn if there are too many. They
+    are drawn with the first seed as well.
+    """
+
+    solver: SolveOptions = field(default_factory=SolveOptions)
+    seeds: int = 1
+    time_limit_s: float | None = None
+    draws: int | None = None
+    confidence: float = 0.95
+
+    @property
+    def seed(self) -> int:
+        """First seed."""
+        return self.solver.seed or 0
+
+
+def validate(
+    instance: Instance,
+    solver: str | Solver,
+    options: ValidationOptions | None = None,
+    stage: Stage = lambda _: nullcontext(None),
+) -> Validation:
+    """Run a heuristic and say how good its schedule is.
+
+    Ctrl-C ends the step at hand with what it has, as in `solve`; twice raises KeyboardInterrupt.
+
+    Parameters
+    ----------
+    instance : Instance
+    solver : str or Solver
+        Registered name, or the solver itself.
+    options : ValidationOptions, optional
+    stage : callable
+        Gives for the name of each step a context with a callback for its progress.
+
+    Raises
+    ------
+    InputError
+        If the heuristic or the exact solver does not honour a side constraint or an option.
+    SolverUnavailable
+        If there is no such solver.
+    SolverDisagreement
+        If a claim of a solver contradicts the evaluator or the other solver.
+    """
+    options = options or ValidationOptions()
+    heuristic = load_solver(solver) if isinstance(solver, str) else solver
+    reference = SolveOptions(time_limit_s=options.time_limit_s)
+    refuse_unsupported(instance, load_solver(EXACT), reference)  # before the heuristic's long run
+    runs = _runs(instance, heuristic, options, stage)
+    with stage(EXACT) as on_progress:
+        best = solve(instance, EXACT, reference, on_progress)
+    try:
+        known = metrics.reference([*runs, best])
+    except ValueError as error:
+        names = f"solvers {heuristic.name!r} and {EXACT!r}"
+        raise SolverDisagreement(f"{names} disagree: {error}") from None
+    tables = build_tables(instance)
+    one_segment = rank = no_rank = losses = no_losses = None
+    try:
+        ranked = _one_segment(instance, heuristic, options, runs[0], stage)
+        one_segment = None if ranked is runs[0] else ranked
+        rank = _rank(instance, tables, ranked, options, stage)
+    except _NotDone as reason:
+        no_rank = str(reason)
+    try:
+        losses = _losses(instance, tables, runs[0], known, options, stage)
+    except _NotDone as reason:
+        no_losses = str(reason)
+    return Validation(
+        instance=best.instance,
+        solver=heuristic.name,
+        runs=tuple(runs),
+        exact=best,
+        optimum=KnownOptimum(
+            objective_ps=known.objective,
+            bound_ps=known.bound,
+            kind=known.kind,
+            methods=known.methods,
+        ),
+        gaps=tuple(_gap(run, known) for run in runs),
+        one_segment=one_segment,
+        rank=rank,
+        no_rank=no_rank,
+        losses=losses,
+        no_losses=no_losses,
+    )
+
+
+def _runs(
+    instance: Instance, heuristic: Solver, options: ValidationOptions, stage: Stage
+) -> list[Result]:
+    """One run for each seed; a single one without a seed if the solver has no use for it."""
+    if "seed" not in heuristic.options:
+        if options.seeds > 1:
+            problem = f"found {options.seeds}; solver {heuristic.name!r} does not use a seed"
+            raise InputError("--seeds", [problem])
+        seeds: list[int | None] = [None]
+    else:
+        seeds = [options.seed + index for index in range(options.seeds)]
+    runs = []
+    for seed in seeds:
+        name = heuristic.name if len(seeds) == 1 else f"{heuristic.name}, seed {seed}"
+        with stage(name) as on_progress:
+            chosen = replace(options.solver, seed=seed)
+            runs.append(solve(instance, heuristic, chosen, on_progress))
+    return runs
+
+
+def _gap(run: Result, known: metrics.Reference) -> Gap | None:
+    if run.objective_ps is None:
+        return None
+    low, high = metrics.gap_bracket(run.objective_ps, known)
+    return Gap(at_least=low, at_most=high)
+
+
+# --- Rank ----------------------------------------------------------------------------------------
+
+
+def _one_segment(
+    instance: Instance,
+    heuristic: Solver,
+    options: ValidationOptions,
+    run: Result,
+    stage: Stage,
+) -> Result:
+    """The run if its schedule has one segment, else another one that has to have one."""
+    if run.schedule is None:
+        raise _NotDone("there is no schedule to rank")
+    if len(run.schedule.segments) == 1:
+        return run
+    name = f"{heuristic.name}, one segment"
+    single = replace(options.solver, seed=run.options.get("seed"), segments="single")
+    try:
+        with stage(name) as on_progress:
+            ranked = solve(instance, heuristic, single, on_progress)
+    except InputError as error:
+        raise _NotDone(f"{name}: {error}") from None
+    if ranked.schedule is None:
+        reason = "; ".join(ranked.explanation) or f"no schedule found ({ranked.stop_reason})"
+        raise _NotDone(f"{name}: {reason}")
+    if len(ranked.schedule.segments) > 1:
+        found = len(ranked.schedule.segments)
+        raise _NotDone(f"{name}: the solver ignores segments 'single' and uses {found}")
+    return ranked
+
+
+def _rank(
+    instance: Instance,
+    tables: LatencyTables,
+    ranked: Result,
+    options: ValidationOptions,
+    stage: Stage,
+) -> Rank:
+    """Exact rank if the schedules can be enumerated and no sample was asked for."""
+    latency_ps = ranked.objective_ps
+    assert latency_ps is not None  # it has a schedule
+    try:
+        refuse_other_constraints(instance)
+    except InputError as error:
+        raise _NotDone(str(error)) from None
+    if options.draws is None:
+        try:
+            with stage("every schedule of one segment") as on_progress:
+                return _enumerated(instance, tables, latency_ps, on_progress)
+        except InputError:
+            pass  # too many
+    with stage("a sample of the schedules of one segment") as on_progress:
+        return _sampled(instance, tables, latency_ps, options, on_progress)
+
+
+def _enumerated(
+    instance: Instance, tables: LatencyTables, latency_ps: int, on_progress: OnProgress
+) -> Rank:
+    monitor = Monitor(on_progress=on_progress)
+    try:
+        with interruptible(monitor):
+            found = distribution(instance, tables, monitor=monitor, rank_of=[latency_ps])
+    except Stopped:
+        raise _NotDone("interrupted before every schedule was enumerated") from None
+    (place,) = found.ranks
+
+    def among(counted: int) -> Place:
+        share = place.better / counted if counted else None
+        return Place(
+            counted=counted,
+            better=place.better,
+            equal=place.equal,
+            better_share=share,
+            better_share_at_most=share,
+        )
+
+    return Rank(
+        method="enumeration",
+        latency_ps=latency_ps,
+        schedules=found.schedules,
+        log10_schedules=log10_space_size(tables.layers, tables.chiplets),
+        seed=None,
+        confidence=None,
+        among_all=among(found.schedules),
+        among_valid=among(found.valid),
+    )
+
+
+def _sampled(
+    instance: Instance,
+    tables: LatencyTables,
+    latency_ps: int,
+    options: ValidationOptions,
+    on_progress: OnProgress,
+) -> Rank:
+    monitor = Monitor(on_progress=on_progress)
+    try:
+        with interruptible(monitor):
+            draws = options.draws or DRAWS
+            found = sample(instance, tables, latency_ps, draws, options.seed, monitor)
+    except Stopped:
+        raise _NotDone("interrupted before a schedule was drawn") from None
+
+    def among(counted: int) -> Place:
+        return Place(
+            counted=counted,
+            better=found.better,
+            equal=found.equal,
+            better_share=found.better / counted if counted else None,
+            better_share_at_most=share_at_most(found.better, counted, options.confidence),
+        )
+
+    size = space_size(tables.layers, tables.chiplets)
+    return Rank(
+        method="sampling",
+        latency_ps=latency_ps,
+        schedules=size if size <= MAX_INT else None,
+        log10_schedules=log10_space_size(tables.layers, tables.chiplets),
+        seed=options.seed,
+        confidence=options.confidence,
+        among_all=among(found.drawn),
+        among_valid=among(found.valid),
+    )
+
+
+# --- Attribution ---------------------------------------------------------------------------------
+
+
+def _losses(
+    instance: Instance,
+    tables: LatencyTables,
+    run: Result,
+    known: metrics.Reference,
+    options: ValidationOptions,
+    stage: Stage,
+) -> Losses:
+    if run.schedule is None:
+        raise _NotDone("there is no schedule")
+    if not known.proved or known.objective is None:
+        raise _NotDone("the optimum is not proved; give the exact solver more time")
+    try:
+        with stage("what each decision loses") as on_progress:
+            monitor = Monitor(options.time_limit_s, on_progress)
+            with interruptible(monitor):
+                found = attribute(instance, tables, run.schedule, known.objective, monitor)
+    except Stopped:
+        limit = "interrupted" if monitor.interrupted else "stopped at the time limit"
+        raise _NotDone(f"{limit} before it was done") from None
+    return Losses(**found.losses(), transition=found.transition_loss)

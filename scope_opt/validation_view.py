@@ -1,0 +1,137 @@
+"""Validations of heuristics as text for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from scope_opt import units
+from scope_opt.metrics import summary
+from scope_opt.show import DIM, GOOD, facts, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from scope_opt.instance import Instance
+    from scope_opt.result import Result
+    from scope_opt.show import Fact
+    from scope_opt.validation import Gap, Place, Rank, Validation
+
+
+def validation_view(found: Validation, instance: Instance | None) -> RenderableType:
+    """A validation in three parts: the gap, the rank, and what each decision loses."""
+    description = instance.description if instance is not None else ""
+    parts: list[RenderableType] = [
+        title(found.instance.name, description),
+        Text(),
+        facts(_gap_facts(found)),
+        Text(),
+        title("Among the schedules of one segment that use every chiplet"),
+    ]
+    parts.append(_absent(found.no_rank) if found.rank is None else facts(_rank_facts(found)))
+    parts += [Text(), title("What each decision loses")]
+    parts.append(_absent(found.no_losses) if found.losses is None else facts(_loss_facts(found)))
+    return Group(*parts)
+
+
+def _absent(reason: str | None) -> Text:
+    return Text(f"  none: {units.plain(reason or '')}", style=DIM, overflow="fold")
+
+
+def _gap_facts(found: Validation) -> Iterator[Fact]:
+    run = found.runs[0]
+    seed = run.options.get("seed")
+    which = f", seed {seed}" if seed is not None else ""
+    yield "solver", units.plain(found.solver + which), f"in {units.seconds(run.times_s.total)}"
+    yield "latency", units.picoseconds(run.objective_ps), _shape(run)
+    known = found.optimum
+    if known.kind in ("opt", "opt1"):
+        proved = f"proved by {' and '.join(known.methods)}"
+        yield "optimum", units.picoseconds(known.objective_ps), proved
+        gap = found.gaps[0]
+        yield "gap", _gap(gap), "latency / optimum - 1"
+    else:
+        ended = f"exact did not prove it: {found.exact.stop_reason.replace('_', ' ')}"
+        low, high = units.picoseconds(known.bound_ps), units.picoseconds(known.objective_ps)
+        yield "optimum", f"{low} to {high}", ended
+        yield "gap", _gap(found.gaps[0]), "latency / best known - 1 to latency / lower bound - 1"
+    if len(found.runs) > 1:
+        gaps = summary(None if gap is None else gap.at_most for gap in found.gaps)
+        spread = " / ".join(_percent(gap) for gap in (gaps.best, gaps.median, gaps.worst))
+        remark = f"least / median / largest of {gaps.count} seeds"
+        if gaps.missing:
+            remark += f"; {gaps.missing} without a number"
+        if known.kind not in ("opt", "opt1"):
+            remark += "; against the lower bound"
+        yield "gap over seeds", spread, remark
+        times = [run.times_s.total for run in found.runs]
+        yield "time over seeds", f"{units.seconds(min(times))} to {units.seconds(max(times))}", ""
+
+
+def _gap(gap: Gap | None) -> str | Text:
+    if gap is None:
+        return units.ABSENT
+    if gap.at_least == gap.at_most:
+        text = _percent(gap.at_most)
+        return Text(text, style=GOOD) if gap.at_most == 0 else text
+    return f"{_percent(gap.at_least)} to {_percent(gap.at_most)}"
+
+
+def _shape(run: Result) -> str:
+    if run.schedule is None:
+        return units.plain("; ".join(run.explanation)) or "no schedule found"
+    segments, clusters = len(run.schedule.segments), len(list(run.schedule.clusters))
+    return f"{units.plural(segments, 'segment')}, {units.plural(clusters, 'cluster')}"
+
+
+def _rank_facts(found: Validation) -> Iterator[Fact]:
+    rank = found.rank
+    assert rank is not None
+    ranked = "its schedule, which has one segment"
+    if found.one_segment is not None:
+        ranked = "its schedule for --segments single, as the one above has several segments"
+    yield "ranked", units.picoseconds(rank.latency_ps), ranked
+    size = rank.schedules
+    shown = f"{size:,}" if size is not None and size < 10**15 else f"10^{rank.log10_schedules:.2f}"
+    yield "schedules", shown, "valid or not (Eq. 8 and 9 of the paper)"
+    every, valid = rank.among_all, rank.among_valid
+    if rank.method == "sampling":
+        yield "drawn", f"{every.counted:,}", f"uniformly and independently, seed {rank.seed}"
+    share = valid.counted / every.counted
+    yield "valid", f"{valid.counted:,}", f"{_percent(share)} keep capacity and side constraints"
+    yield "better", f"{every.better:,}", f"and {every.equal:,} equal"
+    yield "among all", _place(every, rank), _certainty(rank)
+    yield "among valid", _place(valid, rank), ""
+
+
+def _place(place: Place, rank: Rank) -> str:
+    if place.better_share_at_most is None:
+        return units.ABSENT
+    share = _percent(place.better_share_at_most)
+    return f"at most {share} better" if rank.method == "sampling" else f"{share} better"
+
+
+def _certainty(rank: Rank) -> str:
+    if rank.confidence is None:
+        return "exact: every schedule was counted"
+    return f"each with {100 * rank.confidence:g}% confidence"
+
+
+def _loss_facts(found: Validation) -> Iterator[Fact]:
+    losses = found.losses
+    assert losses is not None
+    yield "partitions", _percent(losses.partitions), "with its segments, clusters and regions"
+    yield "regions", _percent(losses.regions), "with its segments and clusters"
+    yield "clusters", _percent(losses.clusters), "with its segments"
+    yield "segments", _percent(losses.segments), "the rest; these four add up to the gap"
+    remark = "one switch from WSP to ISP per segment, against free partitions"
+    yield "one transition", _percent(losses.transition), remark
+
+
+def _percent(share: float | None) -> str:
+    """Percentage with three significant digits, as ranks can be small."""
+    return units.ABSENT if share is None else f"{100 * share:.3g}%"

@@ -1,0 +1,393 @@
+"""Validation of heuristics: gaps, ranks and losses against what is known otherwise; its output."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+import scope_opt.solver
+from scope_opt.cli import app
+from scope_opt.cost import build_tables
+from scope_opt.files import InputError
+from scope_opt.generate import paper_instance
+from scope_opt.instance import Instance
+from scope_opt.schedule import make_segment
+from scope_opt.search.distribution import distribution
+from scope_opt.solver import Monitor, SolveOptions, SolverDisagreement, solve
+from scope_opt.tables import ISP
+from scope_opt.validate import ValidationOptions, validate
+from scope_opt.validation import Validation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scope_opt.schedule import Segment
+    from scope_opt.tables import LatencyTables
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def alexnet() -> Instance:
+    """Small enough to enumerate, in several segments or one."""
+    return paper_instance("alexnet", 16, overflow="stream")
+
+
+def run(*arguments: object) -> Any:
+    """One command; an exception that is no exit is a test failure."""
+    outcome = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if outcome.exception is not None and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    return outcome
+
+
+class Fixed:
+    """Reports the schedule it was made with."""
+
+    name = "fixed"
+    summary = "what a test says"
+    exact = False
+    constraints: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+
+    def __init__(self, objective_ps: int | None, *segments: Segment) -> None:
+        self.objective_ps, self.segments = objective_ps, segments
+
+    def run(
+        self, instance: Instance, tables: LatencyTables, options: SolveOptions, monitor: Monitor
+    ) -> None:
+        if self.objective_ps is not None:
+            monitor.improve(self.objective_ps, self.segments)
+
+
+def tiny(**constraints: Any) -> Instance:
+    """Two layers of 10 ps, wherever they are, on two chiplets, for 4 samples."""
+    layer = {"weight_bytes": 1, "compute_ps": {"ISP": [10, 10], "WSP": [10, 10]}}
+    document = {
+        "format": "scope-instance/1",
+        "name": "tiny",
+        "samples": 4,
+        "tables": {
+            "chiplets": 2,
+            "weight_buffer_bytes": 10,
+            "layers": [{"name": "first", **layer}, {"name": "second", **layer}],
+        },
+        "constraints": constraints,
+    }
+    return Instance.from_json(json.dumps(document), "test")
+
+
+ONE_CLUSTER = make_segment(0, [(2, 2, [ISP, ISP])])
+TWO_SEGMENTS = (make_segment(0, [(1, 2, [ISP])]), make_segment(1, [(1, 2, [ISP])]))
+
+
+# --- Numbers -------------------------------------------------------------------------------------
+
+
+def test_by_hand() -> None:
+    """One cluster takes 4 x 20 ps; two clusters, the optimum, (4 + 2 - 1) x 10 ps."""
+    found = validate(tiny(), Fixed(80, ONE_CLUSTER))
+    assert (found.optimum.objective_ps, found.optimum.kind) == (50, "opt1")
+    assert found.gaps[0] is not None
+    assert found.gaps[0].at_least == found.gaps[0].at_most == 0.6
+    # Of 4 x 2 schedules the 4 with two clusters are better; WSP copies of one byte fit everywhere.
+    assert found.rank is not None
+    assert found.rank.method == "enumeration"
+    assert found.rank.schedules == found.rank.among_all.counted == 8
+    assert found.rank.among_valid.counted == 8
+    assert (found.rank.among_all.better, found.rank.among_all.equal) == (4, 4)
+    assert found.rank.among_all.better_share_at_most == 0.5
+    assert found.losses is not None
+    assert found.losses.clusters == 0.6
+    assert found.losses.partitions == found.losses.regions == found.losses.segments == 0
+    assert found.no_rank is found.no_losses is found.one_segment is None
+
+
+def test_the_optimum_has_no_gap(alexnet: Instance) -> None:
+    found = validate(alexnet, "exact", ValidationOptions(SolveOptions(segments="single")))
+    best = solve(alexnet, "exact", SolveOptions(segments="single"))
+    assert found.rank is not None
+    assert found.rank.latency_ps == best.objective_ps
+    assert found.rank.among_all.better == 0
+    free = validate(alexnet, "exact", ValidationOptions(draws=10))
+    assert free.gaps[0] is not None
+    assert free.gaps[0].at_most == 0
+    assert free.losses is not None
+    assert set(free.losses.model_dump().values()) == {0}
+
+
+@pytest.mark.parametrize("solver", ["scope", "segmented", "sequential"])
+def test_losses_add_up_to_the_gap(solver: str) -> None:
+    found = validate(paper_instance("resnet18", 16), solver, ValidationOptions(draws=100))
+    gap, losses, run = found.gaps[0], found.losses, found.runs[0]
+    assert gap is not None
+    assert losses is not None
+    assert gap.at_most is not None
+    assert run.objective_ps is not None
+    assert found.optimum.objective_ps is not None
+    assert gap.at_most == pytest.approx(run.objective_ps / found.optimum.objective_ps - 1)
+    assert gap.at_most > 0
+    parts = (losses.partitions, losses.regions, losses.clusters, losses.segments)
+    assert sum(parts) == pytest.approx(gap.at_most)
+    assert all(part >= 0 for part in (*parts, losses.transition))
+
+
+def test_the_rank_is_that_of_one_segment(alexnet: Instance) -> None:
+    found = validate(alexnet, "pipeline")
+    single = solve(alexnet, "pipeline", SolveOptions(segments="single"))
+    assert single.objective_ps is not None
+    exact = distribution(alexnet, build_tables(alexnet), rank_of=[single.objective_ps])
+    rank, place = found.rank, exact.ranks[0]
+    assert rank is not None
+    assert rank.latency_ps == single.objective_ps
+    assert (rank.among_all.counted, rank.among_valid.counted) == (exact.schedules, exact.valid)
+    assert (rank.among_valid.better, rank.among_valid.equal) == (place.better, place.equal)
+    assert rank.among_valid.better_share == place.better_share
+    assert rank.among_all.better_share == place.better / exact.schedules
+
+    sampled = validate(
+        alexnet, "pipeline", ValidationOptions(SolveOptions(seed=3), draws=50_000, confidence=0.999)
+    ).rank
+    assert sampled is not None
+    assert (sampled.method, sampled.seed, sampled.confidence) == ("sampling", 3, 0.999)
+    assert sampled.among_all.counted == 50_000
+    assert sampled.schedules == exact.schedules
+    for few, every in (
+        (sampled.among_all, rank.among_all),
+        (sampled.among_valid, rank.among_valid),
+    ):
+        assert few.better_share is not None
+        assert few.better_share_at_most is not None
+        assert every.better_share is not None
+        assert few.better_share < few.better_share_at_most
+        assert every.better_share <= few.better_share_at_most
+
+
+def test_several_segments_are_run_again_as_one(alexnet: Instance) -> None:
+    found = validate(alexnet, "scope", ValidationOptions(draws=1000))
+    assert found.runs[0].schedule is not None
+    assert len(found.runs[0].schedule.segments) > 1
+    assert found.one_segment is not None
+    assert found.one_segment.schedule is not None
+    assert len(found.one_segment.schedule.segments) == 1
+    assert found.rank is not None
+    assert found.rank.latency_ps == found.one_segment.objective_ps
+
+
+def test_large_spaces_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scope_opt.validate.DRAWS", 2000)
+    found = validate(paper_instance("resnet18", 64, overflow="stream"), "scope")
+    assert found.rank is not None
+    assert (found.rank.method, found.rank.among_all.counted) == ("sampling", 2000)
+    assert found.rank.schedules is None
+    assert found.rank.log10_schedules == pytest.approx(25.23, abs=0.005)
+
+
+def test_one_run_for_each_seed() -> None:
+    options = ValidationOptions(SolveOptions(seed=7, iterations=50), seeds=3, draws=10)
+    found = validate(tiny(), "anneal", options)
+    assert [result.options["seed"] for result in found.runs] == [7, 8, 9]
+    assert len(found.gaps) == 3
+    again = validate(tiny(), "anneal", options)
+    assert again.gaps == found.gaps
+
+
+# --- What is missing, and why --------------------------------------------------------------------
+
+
+def test_without_a_proof_the_gap_is_a_range() -> None:
+    instance = paper_instance("vgg16", 64)
+    found = validate(instance, "scope", ValidationOptions(time_limit_s=0, draws=10))
+    assert found.exact.status != "optimal"
+    assert found.optimum.kind == "best"
+    gap = found.gaps[0]
+    assert gap is not None
+    assert gap.at_most is not None
+    assert gap.at_least == 0 < gap.at_most
+    assert found.losses is None
+    assert "not proved" in (found.no_losses or "")
+
+
+def test_no_rank_where_one_segment_does_not_fit() -> None:
+    found = validate(paper_instance("alexnet", 16), "scope")
+    assert found.rank is None
+    assert "the weights of segment 0 to 7" in (found.no_rank or "")
+    assert found.gaps[0] is not None
+
+
+def test_no_rank_where_the_solver_ignores_segments() -> None:
+    found = validate(tiny(), Fixed(80, *TWO_SEGMENTS))
+    assert "ignores segments 'single' and uses 2" in (found.no_rank or "")
+
+
+def test_no_rank_where_segments_are_fixed() -> None:
+    found = validate(tiny(fixed_segments=[0, 1]), "scope")
+    assert "contradicts fixed_segments" in (found.no_rank or "")
+    assert found.losses is not None
+
+
+def test_nothing_without_a_schedule() -> None:
+    found = validate(tiny(), Fixed(None))
+    assert found.gaps == (None,)
+    assert found.no_rank == "there is no schedule to rank"
+    assert found.no_losses == "there is no schedule"
+    assert found.optimum.objective_ps == 50
+
+
+def interrupting(step: str) -> Any:
+    """Stages of a validation in which Ctrl-C comes during one step."""
+
+    def stop(monitor: Monitor) -> None:
+        monitor.interrupted = True
+
+    return lambda name: nullcontext(stop if name.startswith(step) else None)
+
+
+def test_an_interrupted_enumeration_gives_no_rank(
+    alexnet: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scope_opt.search.enumeration.CHUNK", 1000)
+    found = validate(alexnet, "pipeline", stage=interrupting("every schedule"))
+    assert found.no_rank == "interrupted before every schedule was enumerated"
+    assert found.losses is not None
+
+
+def test_an_interrupted_sample_is_a_smaller_one() -> None:
+    options = ValidationOptions(draws=10**6)
+    found = validate(tiny(), Fixed(80, ONE_CLUSTER), options, interrupting("a sample"))
+    assert found.rank is not None
+    assert 0 < found.rank.among_all.counted < 10**6
+
+
+# --- Errors --------------------------------------------------------------------------------------
+
+
+def test_wrong_claims_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SolverDisagreement, match="claimed 79 ps, the evaluator finds 80"):
+        validate(tiny(), Fixed(79, ONE_CLUSTER))
+
+
+def test_a_better_schedule_than_the_optimum_is_a_disagreement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Wrong(Fixed):
+        name = "exact"
+        exact = True
+
+        def run(self, *arguments: Any) -> None:
+            super().run(*arguments)
+            arguments[-1].raise_bound(80)
+
+    better = make_segment(0, [(1, 1, [ISP]), (1, 1, [ISP])])
+    monkeypatch.setattr(scope_opt.solver, "load_solver", lambda _: Wrong(80, ONE_CLUSTER))
+    with pytest.raises(SolverDisagreement, match="'fixed' and 'exact' disagree: bound of exact"):
+        validate(tiny(), Fixed(50, better))
+
+
+def test_seeds_need_a_solver_that_uses_them() -> None:
+    with pytest.raises(InputError, match="--seeds: found 2; solver 'scope' does not use a seed"):
+        validate(tiny(), "scope", ValidationOptions(seeds=2))
+
+
+def test_constraints_that_the_exact_solver_does_not_honour(alexnet: Instance) -> None:
+    limits = alexnet.constraints.model_copy(update={"energy_budget_j": 1.0})
+    limited = alexnet.model_copy(update={"constraints": limits})
+    with pytest.raises(InputError, match="'exact' does not honour energy_budget_j"):
+        validate(limited, "cp-sat", ValidationOptions(SolveOptions(time_limit_s=0)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("validate")
+    tiny().save(path / "tiny.json")
+    paper_instance("alexnet", 16).save(path / "alexnet.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--solver", "mine"], 3, "no solver 'mine'; registered:"),
+        (["--solver", "scope", "--seeds", "2"], 2, "does not use a seed"),
+        (["--solver", "scope", "--seeds", "0"], 2, "--seeds"),
+        (["--solver", "scope", "--samples", "0"], 2, "--samples"),
+        (["--solver", "scope", "--confidence", "1"], 2, "--confidence: found 1.0; allowed between"),
+        (["--solver", "scope", "--confidence", "nan"], 2, "--confidence: found nan"),
+        (["--solver", "scope", "--iterations", "5"], 2, "does not use it"),
+        (["--solver", "scope", "--segments", "many"], 2, "allowed: single, balanced, dp"),
+        (["--solver", "scope", "--segments", "9"], 2, "allowed 1 to 2"),
+        ([], 2, "--solver"),
+    ],
+)
+def test_bad_arguments(folder: Path, arguments: list[str], code: int, message: str) -> None:
+    outcome = run("validate-heuristic", folder / "tiny.json", *arguments)
+    assert outcome.exit_code == code
+    assert message in outcome.stderr
+    assert outcome.stdout == ""
+
+
+# --- Output --------------------------------------------------------------------------------------
+
+
+def test_json_output_follows_its_schema(folder: Path) -> None:
+    arguments = ("validate-heuristic", folder / "tiny.json", "--solver", "scope", "--json")
+    outcome = run(*arguments, "--samples", 500, "--seed", 4)
+    assert outcome.exit_code == 0
+    document = json.loads(outcome.stdout)
+    schema = json.loads(run("schema", "validation").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    found = Validation.from_json(outcome.stdout, "stdout")
+    assert found.to_json() == outcome.stdout
+    assert found.rank is not None
+    assert (found.rank.seed, found.rank.among_all.counted) == (4, 500)
+
+
+def test_show_prints_a_saved_validation_as_the_command_did(folder: Path) -> None:
+    arguments = ("validate-heuristic", folder / "tiny.json", "--solver", "scope")
+    printed = run(*arguments).stdout
+    (folder / "validation.json").write_text(run(*arguments, "--json").stdout)
+    shown = run("show", folder / "validation.json").stdout
+
+    def untimed(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "solver" not in line]
+
+    assert untimed(shown) == untimed(printed)
+    assert "exact: every schedule was counted" in shown
+
+
+def test_documents_must_be_whole(folder: Path) -> None:
+    text = run("validate-heuristic", folder / "tiny.json", "--solver", "scope", "--json").stdout
+    document = json.loads(text)
+    document["gaps"] = []
+    document["losses"] = None
+    with pytest.raises(InputError) as raised:
+        Validation.from_json(json.dumps(document), "test")
+    assert "gaps: 0 for 1 runs" in str(raised.value)
+    assert "losses: needs either a value or a reason" in str(raised.value)
+
+
+def test_the_view_says_what_is_missing(folder: Path) -> None:
+    outcome = run("validate-heuristic", folder / "alexnet.json", "--solver", "scope")
+    assert outcome.exit_code == 0
+    assert "none: scope, one segment: the weights of segment 0 to 7" in outcome.stdout
+    outcome = run(
+        *("validate-heuristic", folder / "alexnet.json", "--solver", "anneal"),
+        *("--seeds", 2, "--iterations", 20, "--time-limit", 0, "--samples", 10),
+    )
+    assert "exact did not prove it: time limit" in outcome.stdout
+    assert "latency / best known - 1 to latency / lower bound - 1" in outcome.stdout
+    assert "of 2 seeds" in outcome.stdout
+    assert "none: the optimum is not proved" in outcome.stdout
+
+
+def test_exit_code_without_a_schedule(folder: Path) -> None:
+    outcome = run("validate-heuristic", folder / "alexnet.json", "--solver", "pipeline")
+    assert outcome.exit_code == 1
+    assert "there is no schedule to rank" in outcome.stdout
