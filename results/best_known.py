@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from scope_opt.metrics import Reference, reference
-
 from pages import PAPER_INSTANCES, ROOT, Records
 from scope_opt.files import write_text
+from scope_opt.metrics import Reference, reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pages import COLORS, ROOT, Records, milliseconds, new_figure, save_figure, table, text
 from scope_opt.cost import build_tables
 from scope_opt.instance import Instance
-from scope_opt.search.exhaustive import distribution
+from scope_opt.search.distribution import distribution
 
 if TYPE_CHECKING:
-    from scope_opt.search.exhaustive import Distribution
+    from scope_opt.search.distribution import Distribution
 
 HERE = Path(__file__).parent
 NAME, VARIANT = "alexnet-16", "stream"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import best_known
+from pages import COLORS, Records, new_figure, save_figure, table, text
 from scope_opt.metrics import (
     gap_bracket,
     gap_profile,
@@ -15,16 +17,12 @@ from scope_opt.metrics import (
     shifted_geometric_mean,
     summary,
 )
-
-import best_known
-from pages import COLORS, Records, new_figure, save_figure, table, text
 from scope_opt.result import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scope_opt.metrics import Reference
-
     from scope_opt.result import Result
 
 HERE = Path(__file__).parent
