@@ -11,9 +11,8 @@ from scope_opt.study import load_records
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from scope_opt.study import Record
-
     from scope_opt.result import Result
+    from scope_opt.study import Record
 
 RESULTS = Path(__file__).parent
 ROOT = RESULTS.parent
@@ -97,16 +96,20 @@ class Records:
 
     def origin(self) -> str:
         """How the records came about, as a paragraph."""
-        name = self.folder.name
-        done = runs(self.folder / "manifest.json")
-        machine = done[-1]["machine"]
-        commits = ", ".join(dict.fromkeys(run["commit"][:12] for run in done))
         return (
-            f"Reproduce with `python results/run.py {name}`. `study.toml` says what is run, "
-            "`records.jsonl` holds every result with its schedule, `table.csv` a row of each, "
-            f"`manifest.json` the versions. Machine: {machine['cpu']}, {machine['cores']} cores; "
-            f"commits {commits}, {done[-1]['started'][:10]}."
+            f"Reproduce with `python results/run.py {self.folder.name}`. `study.toml` says what is "
+            "run, `records.jsonl` holds every result with its schedule, `table.csv` a row of each, "
+            f"`manifest.json` the versions. {machine(self.folder / 'manifest.json')}"
         )
+
+
+def machine(manifest: Path) -> str:
+    """Machine, commits and date of the runs in a manifest, as a sentence."""
+    done = runs(manifest)
+    last = done[-1]
+    commits = ", ".join(dict.fromkeys((run["commit"] or "none")[:12] for run in done))
+    cpu, cores = last["machine"]["cpu"], last["machine"]["cores"]
+    return f"Machine: {cpu}, {cores} cores; commits {commits}, {last['started'][:10]}."
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:

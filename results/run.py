@@ -6,7 +6,7 @@
 
 A folder with ``study.toml`` is run by ``scope-opt study``, which resumes by itself; arguments after
 ``--`` go to it (``-- --jobs 1``). Its ``page.py`` then writes README.md and the figures from the
-records, its own or those of another study.
+records, its own or those of another study. Solves that are no jobs of a study it runs itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scope_opt.files import write_text
 HERE = Path(__file__).parent
 STUDIES = (
     *("optima", "scaling", "segment-counts", "case-study", "alexnet-space", "sensitivity"),
-    *("reach", "gaps"),
+    *("validation", "reach", "gaps"),
 )
 
 

@@ -71,7 +71,7 @@ def page() -> list[str]:
         "",
         "The paper's search is among the top 0.05 % there. Here it finds the optimum, which is a single "
         "cluster on all chiplets: with weights streamed for every sample DRAM bounds every schedule, and "
-        "the case says little about a search. [`percentiles`](../percentiles) has cases that do.",
+        "the case says little about a search. [`validation`](../validation) has cases that do.",
     ]
 
 

@@ -1,9 +1,7 @@
-"""Page of the study `optima`: the four schemes, heuristic and optimal, and what the search loses."""
+"""Page of the study `optima`: the four schemes, heuristic and optimal."""
 
 from __future__ import annotations
 
-import json
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -11,24 +9,17 @@ from pages import (
     CHIPLETS,
     NETWORKS,
     PAPER_INSTANCES,
-    ROOT,
     Records,
     milliseconds,
     ratio,
     table,
     text,
 )
-from scope_opt.cost import build_tables
-from scope_opt.files import write_text
-from scope_opt.instance import Instance
 from scope_opt.result import Status
-from scope_opt.search.restricted import Attribution, attribute
 
 HERE = Path(__file__).parent
-ATTRIBUTIONS = HERE / "attribution.json"
 HEURISTICS = ("sequential", "pipeline", "segmented", "scope")
 EXACT = ("exact-sequential", "exact-pipeline", "exact-segmented", "exact")
-STEPS = ("schedule_ps", "partitions_ps", "regions_ps", "clusters_ps", "segments_ps")
 
 
 def page() -> list[str]:
@@ -68,7 +59,7 @@ def page() -> list[str]:
         "",
         *_throughput(records, names, gains, fair),
         "",
-        *_losses(records, names),
+        *_latencies(records, names),
     ]
 
 
@@ -95,67 +86,31 @@ def _throughput(
     ]
 
 
-def _losses(records: Records, names: list[str]) -> list[str]:
-    attributions = _attributions(records, names)
+def _latencies(records: Records, names: list[str]) -> list[str]:
     rows = []
     for name in names:
-        split = attributions.get(name)
         cells = [milliseconds(records.objective(name, x)) for x in ("scope", "segmented", "exact")]
         cells.append(f"{_seconds(records, name, 'exact'):.2f}")
-        if split is None:
-            cells += ["-"] * 6
-        else:
-            optimum = split.segments_ps
-            steps = [getattr(split, step) for step in STEPS]
-            losses = [before - after for before, after in pairwise(steps)]
-            losses = [split.schedule_ps - optimum, *losses, split.transition_ps - split.clusters_ps]
-            cells += [f"{100 * loss / optimum:.1f}" for loss in losses]
+        cells.append(f"{100 * _gap(records, name, 'scope'):.1f}")
+        cells.append(f"{_seconds(records, name, 'scope'):.2f}")
         least, middle, most = _annealed(records, name)
         cells.append(f"{100 * middle:.1f} ({100 * least:.1f} to {100 * most:.1f})")
         cells.append(f"{_seconds(records, name, 'anneal'):.1f}")
         counts = [str(records.segments(name, x)) for x in ("segmented", "scope", "exact")]
         rows.append([name, *cells, ", ".join(counts)])
-    header = ["instance", "scope ms", "segmented ms", "optimum ms", "proof s", "gap %"]
-    header += ["partitions", "regions", "clusters", "segments", "transition"]
+    header = ["instance", "scope ms", "segmented ms", "optimum ms", "proof s", "gap %", "scope s"]
     header += ["anneal %", "anneal s", "segments (seg., scope, opt.)"]
     return [
-        "## Gap of the paper's search, and what loses it",
+        "## Latency, gap and time",
         "",
-        "Latency of `scope` above the proved optimum, in per cent of the optimum, split by freeing "
-        "one decision after the other: partitions with everything else as `scope` chose it, then "
-        "regions, clusters and segments. *transition* is what a single switch from WSP to ISP in "
-        "each of `scope`'s segments costs against free partitions, clusters and regions otherwise "
-        "optimal (part of no other column). *anneal*: gap of simulated annealing with its default "
-        "number of moves, median and range of three seeds, and seconds of the first. Last column: "
-        "numbers of segments of segmented pipeline, scope and optimum.",
+        "*gap*: latency of `scope` above the proved optimum, in per cent of the optimum "
+        "([`validation`](../validation) says which decision loses it). *anneal*: the same for "
+        "simulated annealing with its default number of moves, median and range of three seeds, and "
+        "seconds of the first. Last column: numbers of segments of segmented pipeline, scope and "
+        "optimum.",
         "",
         *table(header, rows),
     ]
-
-
-def _attributions(records: Records, names: list[str]) -> dict[str, Attribution]:
-    """Of every instance with a proved optimum; kept in a file, keyed by the two latencies."""
-    known = json.loads(ATTRIBUTIONS.read_text()) if ATTRIBUTIONS.exists() else {}
-    found = {}
-    for name in names:
-        scope, optimum = records.result(name, "scope"), records.objective(name, "exact")
-        if scope is None or scope.schedule is None or optimum is None:
-            continue
-        if not _proved(records, name):
-            continue
-        old = known.get(name)
-        if old is not None and (old["schedule_ps"], old["segments_ps"]) == (
-            scope.objective_ps,
-            optimum,
-        ):
-            found[name] = Attribution(**old)
-            continue
-        instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
-        found[name] = attribute(instance, build_tables(instance), scope.schedule, optimum)
-        print(f"attribution of {name} done", flush=True)
-    content = {name: vars(split) for name, split in found.items()}
-    write_text(ATTRIBUTIONS, json.dumps(content, indent=2) + "\n", force=True)
-    return found
 
 
 def _draw(records: Records, names: list[str]) -> None:
