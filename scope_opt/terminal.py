@@ -133,4 +133,5 @@ def _state(monitor: Monitor) -> str:
 
     if monitor.interrupted:
         return "stopping"
-    return f"{monitor.stage}, best {picoseconds(monitor.objective)}".removeprefix(", ")
+    best = f"best {picoseconds(monitor.objective)}" if monitor.objective is not None else ""
+    return ", ".join(part for part in (monitor.stage, best) if part)

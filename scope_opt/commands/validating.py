@@ -51,8 +51,8 @@ def validate_heuristic(
         typer.Option(
             metavar="N",
             min=1,
-            help="Draw so many schedules for the rank. By default every schedule is counted, or, "
-            "where there are too many, a million drawn.",
+            help="Draw so many schedules for the rank, from all and from the valid ones. By "
+            "default every schedule is counted, or, where there are too many, 200,000 drawn.",
         ),
     ] = None,
     confidence: Annotated[
