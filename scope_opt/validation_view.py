@@ -52,8 +52,10 @@ def _gap_facts(found: Validation) -> Iterator[Fact]:
     if known.kind in ("opt", "opt1"):
         proved = f"proved by {' and '.join(known.methods)}"
         yield "optimum", units.picoseconds(known.objective_ps), proved
-        gap = found.gaps[0]
-        yield "gap", _gap(gap), "latency / optimum - 1"
+        yield "gap", _gap(found.gaps[0]), "latency / optimum - 1"
+    elif known.kind == "inf":
+        proved = f"there is no schedule: proved by {' and '.join(known.methods)}"
+        yield "optimum", units.ABSENT, proved
     else:
         ended = f"exact did not prove it: {found.exact.stop_reason.replace('_', ' ')}"
         low, high = units.picoseconds(known.bound_ps), units.picoseconds(known.objective_ps)

@@ -401,3 +401,13 @@ def test_exit_code_without_a_schedule(folder: Path) -> None:
     outcome = run("validate-heuristic", folder / "alexnet.json", "--solver", "pipeline")
     assert outcome.exit_code == 1
     assert "there is no schedule to rank" in outcome.stdout
+
+
+def test_the_view_of_an_infeasible_instance(tmp_path: Path) -> None:
+    document = json.loads(paper_instance("alexnet", 16).to_json())
+    document["constraints"] = {"fixed_segments": [0]}
+    (tmp_path / "infeasible.json").write_text(json.dumps(document))
+    outcome = run("validate-heuristic", tmp_path / "infeasible.json", "--solver", "scope")
+    assert outcome.exit_code == 1
+    assert "there is no schedule: proved by exact" in outcome.stdout
+    assert "exceed all weight buffers" in outcome.stdout
