@@ -4,8 +4,8 @@ Whether a cluster is valid depends on its layers, its region and its partitions 
 partitions are allowed is a product over its layers. So the valid schedules can be counted from the
 first layer on (`scope_opt.search.enumeration`), and drawn from the last: a cluster is chosen with
 the number of schedules that have it, then the partition of each of its layers. The counts are
-floats: sums and products of positive numbers, whose relative errors add up to less than 1e-8, so
-every schedule is drawn with the same probability up to that.
+floats, sums and products of positive numbers. Their errors, at most L^2 C 2^-53 relative, and those
+of the random floats keep the total variation distance from uniform below 1e-7.
 
 Drawing is done for many schedules at once, state by state: those for which the layers before ``e``
 on ``c`` chiplets are left, which all choose from the same clusters, scan them once together.
