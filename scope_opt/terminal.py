@@ -124,8 +124,8 @@ class _PlainProgress:
     def __call__(self, monitor: Monitor) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_PROGRESS_S
-            elapsed = f"{monitor.elapsed_s:.0f} s"
-            complain(f"{self._label}: {elapsed}, {monitor.done:.0%}, {_state(monitor)}")
+            state = f"{monitor.elapsed_s:.0f} s, {monitor.done:.0%}, {_state(monitor)}"
+            complain(f"{self._label}: {state.removesuffix(', ')}")
 
 
 def _state(monitor: Monitor) -> str:
@@ -133,4 +133,5 @@ def _state(monitor: Monitor) -> str:
 
     if monitor.interrupted:
         return "stopping"
-    return f"{monitor.stage}, best {picoseconds(monitor.objective)}".removeprefix(", ")
+    best = f"best {picoseconds(monitor.objective)}" if monitor.objective is not None else ""
+    return ", ".join(part for part in (monitor.stage, best) if part)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from scope_opt import metrics
 from scope_opt.cost import build_tables
@@ -12,7 +14,8 @@ from scope_opt.files import MAX_INT, InputError
 from scope_opt.search.distribution import distribution, refuse_other_constraints
 from scope_opt.search.prover import Stopped
 from scope_opt.search.restricted import attribute
-from scope_opt.search.sampling import sample, share_at_most
+from scope_opt.search.sampling import Sample, sample, share_at_most
+from scope_opt.search.valid_sampling import ValidSampler, countable
 from scope_opt.solver import (
     Monitor,
     SolveOptions,
@@ -22,7 +25,7 @@ from scope_opt.solver import (
     refuse_unsupported,
     solve,
 )
-from scope_opt.space import log10_space_size, space_size
+from scope_opt.space import space_size
 from scope_opt.validation import Gap, KnownOptimum, Losses, Place, Rank, Validation
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from scope_opt.instance import Instance
     from scope_opt.result import Result
+    from scope_opt.search import distribution as distributions
     from scope_opt.solver import Solver
     from scope_opt.tables import LatencyTables
 
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     Stage = Callable[[str], AbstractContextManager[OnProgress]]
 
 EXACT = "exact"
-DRAWS = 10**6
+DRAWS = 200_000
 """Schedules drawn where there are too many to enumerate."""
 
 
@@ -52,8 +56,8 @@ class ValidationOptions:
 
     ``solver``: options of the heuristic; its seed, 0 by default, is the first of ``seeds``.
     ``time_limit_s`` is that of the exact solver, and of the attribution. ``draws`` is the number of
-    schedules to draw; by default they are enumerated, and only drawn if there are too many. They
-    are drawn with the first seed as well.
+    schedules to draw from all, and from the valid ones; by default they are enumerated, and only
+    drawn if there are too many. They are drawn with the first seed as well.
     """
 
     solver: SolveOptions = field(default_factory=SolveOptions)
@@ -218,8 +222,7 @@ def _rank(
                 return _enumerated(instance, tables, latency_ps, on_progress)
         except InputError:
             pass  # too many
-    with stage("a sample of the schedules of one segment") as on_progress:
-        return _sampled(instance, tables, latency_ps, options, on_progress)
+    return _sampled(instance, tables, latency_ps, options, stage)
 
 
 def _enumerated(
@@ -232,26 +235,14 @@ def _enumerated(
     except Stopped:
         raise _NotDone("interrupted before every schedule was enumerated") from None
     (place,) = found.ranks
-
-    def among(counted: int) -> Place:
-        share = place.better / counted if counted else None
-        return Place(
-            counted=counted,
-            better=place.better,
-            equal=place.equal,
-            better_share=share,
-            better_share_at_most=share,
-        )
-
     return Rank(
         method="enumeration",
         latency_ps=latency_ps,
-        schedules=found.schedules,
-        log10_schedules=log10_space_size(tables.layers, tables.chiplets),
+        **_size(tables, found.valid),
         seed=None,
         confidence=None,
-        among_all=among(found.schedules),
-        among_valid=among(found.valid),
+        among_all=_place(place, found.schedules, None),
+        among_valid=_place(place, found.valid, None),
     )
 
 
@@ -260,35 +251,57 @@ def _sampled(
     tables: LatencyTables,
     latency_ps: int,
     options: ValidationOptions,
-    on_progress: OnProgress,
+    stage: Stage,
 ) -> Rank:
-    monitor = Monitor(on_progress=on_progress)
+    draws = options.draws or DRAWS
+
+    def run(step: str, draw: Callable[..., Sample]) -> Sample:
+        with stage(step) as on_progress:
+            monitor = Monitor(on_progress=on_progress)
+            with interruptible(monitor):
+                return draw(latency_ps, draws, options.seed, monitor)
+
     try:
-        with interruptible(monitor):
-            draws = options.draws or DRAWS
-            found = sample(instance, tables, latency_ps, draws, options.seed, monitor)
+        every = run("a sample of all schedules", partial(sample, instance, tables))
+        if countable(instance.constraints, tables.layers, tables.chiplets):
+            sampler = ValidSampler(instance, tables)
+            valid, number = run("a sample of the valid schedules", sampler.sample), sampler.number
+        else:
+            valid, number = replace(every, drawn=every.valid), None
     except Stopped:
         raise _NotDone("interrupted before a schedule was drawn") from None
-
-    def among(counted: int) -> Place:
-        return Place(
-            counted=counted,
-            better=found.better,
-            equal=found.equal,
-            better_share=found.better / counted if counted else None,
-            better_share_at_most=share_at_most(found.better, counted, options.confidence),
-        )
-
-    size = space_size(tables.layers, tables.chiplets)
     return Rank(
         method="sampling",
         latency_ps=latency_ps,
-        schedules=size if size <= MAX_INT else None,
-        log10_schedules=log10_space_size(tables.layers, tables.chiplets),
+        **_size(tables, number),
         seed=options.seed,
         confidence=options.confidence,
-        among_all=among(found.drawn),
-        among_valid=among(found.valid),
+        among_all=_place(every, every.drawn, options.confidence),
+        among_valid=_place(valid, valid.drawn, options.confidence),
+    )
+
+
+def _size(tables: LatencyTables, valid: float | None) -> dict[str, Any]:
+    """Fields of a `Rank` about the space."""
+    schedules = space_size(tables.layers, tables.chiplets)
+    return {
+        "schedules": schedules if schedules <= MAX_INT else None,
+        "log10_schedules": math.log10(schedules),
+        "log10_valid": math.log10(valid) if valid else None,
+    }
+
+
+def _place(found: Sample | distributions.Rank, counted: int, confidence: float | None) -> Place:
+    """Place among ``counted`` schedules, all there are without a ``confidence``."""
+    share = found.better / counted if counted else None
+    return Place(
+        counted=counted,
+        better=found.better,
+        equal=found.equal,
+        better_share=share,
+        better_share_at_most=share
+        if confidence is None
+        else share_at_most(found.better, counted, confidence),
     )
 
 

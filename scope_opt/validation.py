@@ -49,7 +49,11 @@ class Place(Document):
 
 
 class Rank(Document):
-    """Rank of a one-segment schedule among those of one segment that use every chiplet."""
+    """Rank of a one-segment schedule among those of one segment that use every chiplet.
+
+    A sample consists of schedules drawn from all and of others drawn from the valid ones; if these
+    cannot be counted, of those among the former that happen to be valid.
+    """
 
     method: Literal["enumeration", "sampling"]
     latency_ps: Index
@@ -57,6 +61,8 @@ class Rank(Document):
     schedules: Index | None
     """Size of the space; None where it does not fit 64 bits."""
     log10_schedules: float
+    log10_valid: float | None
+    """Of the number of valid ones; None where there is none or they cannot be counted."""
     seed: Index | None
     """Of the sample; None for an enumeration."""
     confidence: Share | None

@@ -52,8 +52,10 @@ def _gap_facts(found: Validation) -> Iterator[Fact]:
     if known.kind in ("opt", "opt1"):
         proved = f"proved by {' and '.join(known.methods)}"
         yield "optimum", units.picoseconds(known.objective_ps), proved
-        gap = found.gaps[0]
-        yield "gap", _gap(gap), "latency / optimum - 1"
+        yield "gap", _gap(found.gaps[0]), "latency / optimum - 1"
+    elif known.kind == "inf":
+        proved = f"there is no schedule: proved by {' and '.join(known.methods)}"
+        yield "optimum", units.ABSENT, proved
     else:
         ended = f"exact did not prove it: {found.exact.stop_reason.replace('_', ' ')}"
         low, high = units.picoseconds(known.bound_ps), units.picoseconds(known.objective_ps)
@@ -99,13 +101,19 @@ def _rank_facts(found: Validation) -> Iterator[Fact]:
     shown = f"{size:,}" if size is not None and size < 10**15 else f"10^{rank.log10_schedules:.2f}"
     yield "schedules", shown, "valid or not (Eq. 8 and 9 of the paper)"
     every, valid = rank.among_all, rank.among_valid
-    if rank.method == "sampling":
+    keep = "keep capacity and side constraints"
+    if rank.method == "enumeration":
+        share = _percent(valid.counted / every.counted)
+        yield "valid", f"{valid.counted:,}", f"{share} {keep}"
+    elif rank.log10_valid is not None:
+        share = _percent(10 ** (rank.log10_valid - rank.log10_schedules))
+        yield "valid", f"10^{rank.log10_valid:.2f}", f"{share} {keep}"
+    certainty = "every schedule was counted"
+    if rank.confidence is not None:
         yield "drawn", f"{every.counted:,}", f"uniformly and independently, seed {rank.seed}"
-    share = valid.counted / every.counted
-    yield "valid", f"{valid.counted:,}", f"{_percent(share)} keep capacity and side constraints"
-    yield "better", f"{every.better:,}", f"and {every.equal:,} equal"
-    yield "among all", _place(every, rank), _certainty(rank)
-    yield "among valid", _place(valid, rank), ""
+        certainty = f"with {100 * rank.confidence:g}% confidence"
+    yield "among all", _place(every, rank), f"{certainty}: {_counts(every)}"
+    yield "among valid", _place(valid, rank), f"{certainty}: {_counts(valid)}"
 
 
 def _place(place: Place, rank: Rank) -> str:
@@ -115,10 +123,8 @@ def _place(place: Place, rank: Rank) -> str:
     return f"at most {share} better" if rank.method == "sampling" else f"{share} better"
 
 
-def _certainty(rank: Rank) -> str:
-    if rank.confidence is None:
-        return "exact: every schedule was counted"
-    return f"each with {100 * rank.confidence:g}% confidence"
+def _counts(place: Place) -> str:
+    return f"{place.better:,} better and {place.equal:,} equal of {place.counted:,}"
 
 
 def _loss_facts(found: Validation) -> Iterator[Fact]:

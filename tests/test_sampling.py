@@ -1,4 +1,4 @@
-"""Uniform samples of one-segment schedules: numbering, evaluation, confidence bounds."""
+"""Uniform samples of one-segment schedules, all or valid: numbers, evaluation, confidence."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import oracle
 import pytest
 import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from scope_opt.cost import build_tables
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
-from scope_opt.instance import SHAPE, Instance
+from scope_opt.instance import SHAPE, Constraints, Instance
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.search import sampling
 from scope_opt.search.distribution import distribution
 from scope_opt.search.kernels import NEVER
 from scope_opt.search.prover import Stopped
-from scope_opt.search.sampling import Sampler, sample, schedule_at, share_at_most
+from scope_opt.search.sampling import Sample, Sampler, sample, schedule_at, share_at_most
+from scope_opt.search.valid_sampling import ValidSampler, countable
 from scope_opt.solver import Monitor
 from scope_opt.space import space_size
 
@@ -161,12 +164,15 @@ def test_samples_agree_with_the_enumeration(name: str, overflow: str) -> None:
     assert exact.valid > 1000
     for latency, rank in zip(asked, exact.ranks, strict=True):
         found = sample(instance, tables, latency, 20_000, seed=1)
-        assert found.drawn == 20_000
+        valid = ValidSampler(instance, tables).sample(latency, 20_000, seed=1)
+        assert found.drawn == valid.drawn == valid.valid == 20_000
         for hits, draws, share in (
             (found.valid, found.drawn, exact.valid / exact.schedules),
             (found.better, found.drawn, rank.better / exact.schedules),
             (found.equal, found.drawn, rank.equal / exact.schedules),
             (found.better, found.valid, rank.better / exact.valid),
+            (valid.better, valid.drawn, rank.better / exact.valid),
+            (valid.equal, valid.drawn, rank.equal / exact.valid),
         ):
             high = share_at_most(hits, draws, 0.9999)
             low = share_at_most(draws - hits, draws, 0.9999)
@@ -210,6 +216,9 @@ def test_equal_seeds_give_equal_samples(monkeypatch: pytest.MonkeyPatch) -> None
     instance = small("skips", "stream")
     tables = build_tables(instance)
     latency = distribution(instance, tables).quantile_ps(0.2) or 0
+    valid = ValidSampler(instance, tables)
+    assert valid.sample(latency, 3000, seed=5) == valid.sample(latency, 3000, seed=5)
+    assert valid.sample(latency, 3000, seed=5) != valid.sample(latency, 3000, seed=6)
     first = sample(instance, tables, latency, 3000, seed=5)
     assert first != sample(instance, tables, latency, 3000, seed=6)
     monkeypatch.setattr(sampling, "CHUNK", 1000)
@@ -238,9 +247,72 @@ def test_other_constraints_are_refused(constraints: Json) -> None:
     limits = instance.constraints.model_validate_json(json.dumps(constraints))
     limited = instance.model_copy(update={"constraints": limits})
     tables = build_tables(limited)
-    for refused in (lambda: sample(limited, tables, 1, 10), lambda: distribution(limited, tables)):
+    for refused in (
+        lambda: sample(limited, tables, 1, 10),
+        lambda: ValidSampler(limited, tables),
+        lambda: distribution(limited, tables),
+    ):
         with pytest.raises(InputError, match="not supported for the schedules of one segment"):
             refused()
+
+
+# --- Valid schedules only ------------------------------------------------------------------------
+
+
+@given(ANY)
+def test_valid_schedules_are_counted_and_drawn(document: Json) -> None:
+    instance = read(document)
+    tables = build_tables(instance)
+    sampler, every = ValidSampler(instance, tables), distribution(instance, tables)
+    assert sampler.number == every.valid
+    found = sampler.sample(every.minimum_ps or 0, 50)
+    if every.valid == 0:
+        assert found == Sample(drawn=0, valid=0, better=0, equal=0)
+    else:
+        assert found.drawn == found.valid == 50
+        assert found.better == 0
+
+
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        {},
+        {"min_clusters": 2, "max_clusters": 3},
+        {"max_clusters": 2, "fixed_partitions": [{"layer": 1, "partition": "WSP"}]},
+        {"forbidden_merges": [1], "required_merges": [2], "max_region": 5},
+    ],
+)
+@pytest.mark.parametrize("overflow", ["forbid", "stream"])
+def test_valid_schedules_are_drawn_uniformly(overflow: str, constraints: Json) -> None:
+    """Chi-squared test of how often each latency occurs, against how many schedules have it."""
+    document = json.loads(small("skips", overflow).to_json())
+    document["tables"]["weight_buffer_bytes"] = 150
+    instance = read({**document, "constraints": constraints})
+    tables = build_tables(instance)
+    every = Sampler(instance, tables)
+    latencies = every.latencies(range(every.size))
+    values, counts = np.unique(latencies[latencies < NEVER], return_counts=True)
+    assert len(values) > 50
+    sampler = ValidSampler(instance, tables)
+    assert sampler.number == counts.sum()
+    draws = 200_000
+    drawn, seen = np.unique(sampler.latencies(draws, np.random.default_rng(2)), return_counts=True)
+    assert np.isin(drawn, values).all()
+    observed = np.zeros(len(values))
+    observed[np.searchsorted(values, drawn)] = seen
+    # Neighbouring latencies together, so that each cell expects enough draws.
+    expected = draws * counts / counts.sum()
+    cells = (np.cumsum(expected) // 50).astype(int)
+    sums = [np.bincount(cells, weights) for weights in (observed, expected)]
+    filled = sums[1] > 0
+    assert chisquare(sums[0][filled], sums[1][filled]).pvalue > 1e-3
+
+
+def test_spaces_that_floats_cannot_count() -> None:
+    assert countable(Constraints(), 156, 256)
+    assert countable(Constraints(max_clusters=8), 54, 64)
+    assert not countable(Constraints(), 700, 300)  # about 10^470 schedules
+    assert not countable(Constraints(max_clusters=140), 156, 256)  # takes too long
 
 
 # --- Confidence ----------------------------------------------------------------------------------

@@ -181,11 +181,21 @@ def test_several_segments_are_run_again_as_one(alexnet: Instance) -> None:
 
 def test_large_spaces_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scope_opt.validate.DRAWS", 2000)
-    found = validate(paper_instance("resnet18", 64, overflow="stream"), "scope")
-    assert found.rank is not None
-    assert (found.rank.method, found.rank.among_all.counted) == ("sampling", 2000)
-    assert found.rank.schedules is None
-    assert found.rank.log10_schedules == pytest.approx(25.23, abs=0.005)
+    instance = paper_instance("resnet18", 64)
+    rank = validate(instance, "segmented").rank
+    assert rank is not None
+    assert (rank.method, rank.schedules) == ("sampling", None)
+    assert rank.among_all.counted == rank.among_valid.counted == 2000
+    assert rank.log10_schedules == pytest.approx(25.23, abs=0.005)
+    assert rank.log10_valid is not None
+    assert 10 ** (rank.log10_valid - rank.log10_schedules) == pytest.approx(0.00657, rel=0.01)
+
+    monkeypatch.setattr("scope_opt.search.valid_sampling.MAX_LOG10", 25)
+    again = validate(instance, "segmented").rank
+    assert again is not None
+    assert again.among_all == rank.among_all
+    assert 0 < again.among_valid.counted < 2000 * 0.03
+    assert again.log10_valid is None
 
 
 def test_one_run_for_each_seed() -> None:
@@ -359,7 +369,7 @@ def test_show_prints_a_saved_validation_as_the_command_did(folder: Path) -> None
         return [line for line in text.splitlines() if "solver" not in line]
 
     assert untimed(shown) == untimed(printed)
-    assert "exact: every schedule was counted" in shown
+    assert "every schedule was counted: 0 better and 4 equal of 8" in shown
 
 
 def test_documents_must_be_whole(folder: Path) -> None:
@@ -391,3 +401,13 @@ def test_exit_code_without_a_schedule(folder: Path) -> None:
     outcome = run("validate-heuristic", folder / "alexnet.json", "--solver", "pipeline")
     assert outcome.exit_code == 1
     assert "there is no schedule to rank" in outcome.stdout
+
+
+def test_the_view_of_an_infeasible_instance(tmp_path: Path) -> None:
+    document = json.loads(paper_instance("alexnet", 16).to_json())
+    document["constraints"] = {"fixed_segments": [0]}
+    (tmp_path / "infeasible.json").write_text(json.dumps(document))
+    outcome = run("validate-heuristic", tmp_path / "infeasible.json", "--solver", "scope")
+    assert outcome.exit_code == 1
+    assert "there is no schedule: proved by exact" in outcome.stdout
+    assert "exceed all weight buffers" in outcome.stdout

@@ -51,8 +51,8 @@ def validate_heuristic(
         typer.Option(
             metavar="N",
             min=1,
-            help="Draw so many schedules for the rank. By default every schedule is counted, or, "
-            "where there are too many, a million drawn.",
+            help="Draw so many schedules for the rank, from all and from the valid ones. By "
+            "default every schedule is counted, or, where there are too many, 200,000 drawn.",
         ),
     ] = None,
     confidence: Annotated[
@@ -62,8 +62,8 @@ def validate_heuristic(
 ) -> None:
     """Say how good a heuristic is: gap to the proved optimum, rank, loss by decision.
 
-    The rank is that of a one-segment schedule among all of them. Ctrl-C ends the step at hand with
-    what it has. docs/heuristics.md explains every number. Exit code 1 if there is no schedule.
+    The rank is that of a one-segment schedule among all of them; docs/heuristics.md explains every
+    number. Ctrl-C ends the step at hand with what it has. Exit code 1 if there is no schedule.
 
     \b
     Examples:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scope_opt.instance import Instance
+    from scope_opt.instance import Constraints, Instance
     from scope_opt.search.kernels import Ints, Kernel
     from scope_opt.search.recursion import Space
     from scope_opt.solver import Monitor
@@ -118,7 +118,7 @@ def make_tally(layers: int, edges: Sequence[int]) -> Tally:
 
 
 @njit(cache=True)
-def _count_partitions(kernel: Kernel, space: Space) -> Floats:
+def count_partitions(kernel: Kernel, space: Space) -> Floats:
     """(L, L, C+1) in how many ways the layers of a cluster can be partitioned; 0 if not allowed."""
     layers, sizes = kernel.times.shape[0], kernel.times.shape[1]
     options = np.zeros((layers, layers, sizes))
@@ -148,7 +148,7 @@ def _count_partitions(kernel: Kernel, space: Space) -> Floats:
 
 
 @njit(cache=True)
-def _count_schedules(options: Floats, fewest: int, most: int, depths: int, idle: bool) -> Floats:
+def count_schedules(options: Floats, fewest: int, most: int, depths: int, idle: bool) -> Floats:
     """`Walk.ways` for ``fewest`` to ``most`` clusters; exact up to 2^53."""
     layers, sizes = options.shape[0], options.shape[2]
     ways = np.zeros((depths, layers + 1, sizes))
@@ -231,6 +231,13 @@ def _fill_times(kernel: Kernel, space: Space, options: Floats) -> tuple[Ints, In
     return groups, inner
 
 
+def cluster_limits(constraints: Constraints, layers: int, chiplets: int) -> tuple[int, int, int]:
+    """Fewest and most clusters, and how many numbers of following clusters must be told apart."""
+    fewest = constraints.min_clusters or 1
+    most = min(constraints.max_clusters or layers, layers, chiplets)
+    return fewest, most, 2 + most if most < min(layers, chiplets) else 1 + fewest
+
+
 def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk, int]:
     """What compiled code needs, and the number of schedules to enumerate.
 
@@ -240,19 +247,14 @@ def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk
         If there are too many.
     """
     layers, chiplets = tables.layers, tables.chiplets
-    limits = instance.constraints
-    fewest = limits.min_clusters or 1
-    most = min(limits.max_clusters or layers, layers, chiplets)
-    # Numbers of following clusters that differ in what they leave possible.
-    depths = 2 + most if most < min(layers, chiplets) else 1 + fewest
     too_many = InputError(instance.name, [_too_many(layers, chiplets, idle)])
     if layers * layers * chiplets > MAX_TIMES:
         raise too_many
-    kernel, space = make_kernel(tables), make_space(limits, layers, chiplets)
-    options = _count_partitions(kernel, space)
+    kernel, space = make_kernel(tables), make_space(instance.constraints, layers, chiplets)
+    options = count_partitions(kernel, space)
     if options.sum() > MAX_TIMES:
         raise too_many
-    ways = _count_schedules(options, fewest, most, depths, idle)
+    ways = count_schedules(options, *cluster_limits(instance.constraints, layers, chiplets), idle)
     number = float(ways[0, -1, -1])
     if number > MAX_SCHEDULES:
         raise too_many

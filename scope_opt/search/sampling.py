@@ -36,7 +36,7 @@ from scope_opt.solver import Monitor
 from scope_opt.space import space_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from scope_opt.instance import Instance
     from scope_opt.schedule import Segment
@@ -169,10 +169,10 @@ def schedule_at(number: int, layers: int, chiplets: int) -> Segment:
 
 
 @njit(cache=True)
-def _beat(
+def slowest_cluster_ps(
     kernel: Kernel, space: Space, clusters: int, start: Ints, region: Ints, partition: Bytes
 ) -> int:
-    """Time of the slowest cluster in ps; `NEVER` if the schedule breaks a rule."""
+    """Time of a one-segment schedule's slowest cluster in ps; `NEVER` if it breaks a rule."""
     layers = len(partition)
     slowest = 0
     for layer in range(layers):
@@ -219,7 +219,7 @@ def _latencies(
         clusters = _unrank(numbers[index], paths, start, region, partition)
         if not counts[0] <= clusters <= counts[1]:
             continue
-        beat = _beat(kernel, space, clusters, start, region, partition)
+        beat = slowest_cluster_ps(kernel, space, clusters, start, region, partition)
         if beat < NEVER:
             steps = kernel.samples + clusters - 1
             found[index] = fixed[0] + steps * max(beat, fixed[1])
@@ -291,13 +291,31 @@ def sample(
     Stopped
         If the monitor asks to stop before the first draw.
     """
-    monitor = monitor or Monitor()
     sampler, source = Sampler(instance, tables), random.Random(seed)
+
+    def draw(number: int) -> Ints:
+        return sampler.latencies([source.randrange(sampler.size) for _ in range(number)])
+
+    return tally(draw, latency_ps, draws, monitor)
+
+
+def tally(
+    draw: Callable[[int], Ints], latency_ps: int, draws: int, monitor: Monitor | None
+) -> Sample:
+    """Compare drawn latencies, `NEVER` for schedules that are not valid, with a given one.
+
+    Parameters
+    ----------
+    draw : callable
+        Gives so many more latencies.
+    latency_ps, draws, monitor
+        As for `sample`.
+    """
+    monitor = monitor or Monitor()
     drawn = valid = better = equal = 0
     while drawn < draws and not monitor.stopping:
-        numbers = [source.randrange(sampler.size) for _ in range(min(CHUNK, draws - drawn))]
-        found = sampler.latencies(numbers)
-        drawn += len(numbers)
+        found = draw(min(CHUNK, draws - drawn))
+        drawn += len(found)
         valid += int(np.count_nonzero(found < NEVER))
         better += int(np.count_nonzero(found < latency_ps))
         equal += int(np.count_nonzero(found == latency_ps))
