@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,15 @@ from scope_opt.pool import slots_for
 from scope_opt.records import Outcome, RecordFile
 from scope_opt.solver import SolveOptions, load_solver, solve
 from scope_opt.study import Job, jobs_of, load_records, select
-from scope_opt.study_file import load_study
+from scope_opt.study_file import Study, load_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from scope_opt.records import Record
 
-TINY = Path(__file__).parents[1] / "instances" / "tiny"
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "instances" / "tiny"
 HEAD = f'instances = ["{TINY}/tiny-skip.json"]\n'
 SCOPE = '[[solvers]]\nsolver = "scope"\n'
 
@@ -132,6 +134,15 @@ set = {{ "network.layers.0.name" = "first" }}
     assert scope.instance.package.nop.bandwidth_bytes_per_s == 2e11
     assert found[2].instance.layer_names[0] == "first"
     assert len({job.key for job in found}) == len(found)
+
+
+def test_the_documented_file_is_valid() -> None:
+    page = (ROOT / "docs" / "studies.md").read_text()
+    text = page.split("```toml\n")[1].split("```")[0]
+    study = Study.model_validate_json(json.dumps(tomllib.loads(text)))
+    found = jobs_of(study, ROOT / "results" / "optima" / "study.toml")
+    assert len(found) == 8 * (1 + 3)
+    assert {job.variant for job in found} == {"m=16"}
 
 
 def test_key_names_what_a_job_depends_on(tmp_path: Path) -> None:
