@@ -7,13 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from rogues import TRACES, registered
+from rogues import TRACES, eventually, registered, waiting
 from typer.testing import CliRunner
 
 from scope_opt.cli import app
@@ -21,21 +20,12 @@ from scope_opt.study import jobs_of, load_records
 from scope_opt.study_file import load_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytest.importorskip("distributed")
 
 TINY = Path(__file__).parents[1] / "instances" / "tiny"
 WORKERS = 2
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +75,6 @@ def begin(file: Path, scheduler: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "scope_opt", "study", str(file), "--cluster", scheduler]
     command.append("--oversubscribe")
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def waiting(traces: Path) -> dict[int, int]:
-    """Solvers that wait, or have waited, and the workers that started them."""
-    found = {int(path.stem): int(path.read_text()) for path in traces.glob("*.pid")}
-    return dict(sorted(found.items()))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
