@@ -7,6 +7,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 """Seconds between two looks at a process."""
+CLOSING_S = 10.0
+"""Seconds between the end of a process's pipe and its own."""
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -49,6 +52,7 @@ class Child:
     def __init__(
         self, function: Callable[..., None], *arguments: object, output: IO[bytes] | None = None
     ) -> None:
+        call = pickle.dumps((function, arguments))
         self._pipe, theirs = multiprocessing.Pipe()
         with theirs:
             handle = theirs.fileno()
@@ -62,7 +66,7 @@ class Child:
                 start_new_session=True,  # a terminal's Ctrl-C does not reach it
             )
         with contextlib.suppress(OSError):  # if it has died already, `watch` says so
-            self._pipe.send((function, arguments))
+            self._pipe.send_bytes(call)
 
     def watch(self, receive: Callable[[Any], bool], judge: Callable[[], bool]) -> str | None:
         """Hand on what it sends until ``receive`` calls a message the last or ``judge`` ends it.
@@ -82,10 +86,22 @@ class Child:
                     if receive(self._pipe.recv()):
                         return None
             except (EOFError, ConnectionResetError):
-                return _ending(self._process.wait())
+                return self._ending()
             judged = time.monotonic()
             if judge():
                 return None
+            if self._process.poll() is not None and not self._pipe.poll():
+                return self._ending()  # the pipe is held open by something that it has started
+
+    def _ending(self) -> str:
+        try:
+            code = self._process.wait(CLOSING_S)
+        except subprocess.TimeoutExpired:
+            return "went on without saying anything"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code} before it was done"
 
     def resident_bytes(self) -> int:
         """Its resident size; 0 once it has ended."""
@@ -106,13 +122,6 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._pipe.close()
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with exit code {code} before it was done"
 
 
 def main(handle: int, parent: int) -> None:

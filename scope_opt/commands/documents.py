@@ -43,6 +43,7 @@ class DocumentKind(StrEnum):
     SCHEDULE = "schedule"
     RESULT = "result"
     VALIDATION = "validation"
+    RECORD = "record"
 
 
 def show(
@@ -160,6 +161,7 @@ def schema(
       scope-opt schema schedule > scope-schedule-1.schema.json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.instance import Instance
+    from scope_opt.records import Record
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
     from scope_opt.validation import Validation
@@ -169,5 +171,6 @@ def schema(
         DocumentKind.SCHEDULE: Schedule,
         DocumentKind.RESULT: Result,
         DocumentKind.VALIDATION: Validation,
+        DocumentKind.RECORD: Record,
     }
     print_json(kinds[document].model_json_schema(by_alias=True))
