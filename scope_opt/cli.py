@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from scope_opt import __version__
-from scope_opt.commands import checking, documents, installation, solving
+from scope_opt.commands import checking, documents, installation, reporting, solving
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
 from scope_opt.terminal import complain
 
@@ -98,6 +98,7 @@ for _command in (
     solving.export,
     checking.distribution,
     documents.show,
+    reporting.report,
     documents.generate,
     installation.solvers,
     documents.schema,
