@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scope_opt.package import Package
     from scope_opt.result import EnergyBreakdown, ModelSize, Result
     from scope_opt.schedule import Schedule
-    from scope_opt.search.exhaustive import Distribution
+    from scope_opt.search.distribution import Distribution
 
     Fact = tuple[str, str | Text, str]
     """Name, value and remark."""

@@ -20,8 +20,10 @@ from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
 from scope_opt.result import Result, Status, StopReason
 from scope_opt.schedule import Schedule
-from scope_opt.search import exhaustive
-from scope_opt.search.exhaustive import Distribution, ExhaustiveSolver, distribution
+from scope_opt.search import distribution as distribution_module
+from scope_opt.search import enumeration
+from scope_opt.search.distribution import Distribution, distribution
+from scope_opt.search.exhaustive import ExhaustiveSolver
 from scope_opt.search.prover import Stopped
 from scope_opt.solver import Monitor, SolveOptions, solve
 from scope_opt.space import log10_space_size, space_size
@@ -125,7 +127,7 @@ def test_finds_the_optimum_under_side_constraints(document: Json) -> None:
 def test_pausing_changes_nothing(document: Json, chunk: int) -> None:
     whole = run(read(document))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exhaustive, "CHUNK", chunk)
+        patch.setattr(enumeration, "CHUNK", chunk)
         parts = run(read(document))
     assert (parts.status, parts.objective_ps) == (whole.status, whole.objective_ps)
     assert parts.schedule == whole.schedule
@@ -192,7 +194,7 @@ def test_out_of_time_at_once() -> None:
 
 
 def test_an_interrupted_run_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exhaustive, "CHUNK", 10_000)
+    monkeypatch.setattr(enumeration, "CHUNK", 10_000)
     instance = paper_instance("alexnet", 16, overflow="stream")
     stages = []
 
@@ -236,7 +238,7 @@ def matches(document: Json, idle: bool, data: st.DataObject) -> None:
     for rank in found.ranks:
         assert rank.better == bisect.bisect_left(latencies, rank.latency_ps)
         assert rank.better + rank.equal == bisect.bisect_right(latencies, rank.latency_ps)
-    assert len(found.counts) <= exhaustive.BINS
+    assert len(found.counts) <= distribution_module.BINS
     if not latencies:
         assert found.counts == found.edges_ps == ()
         assert found.minimum_ps is found.maximum_ps is found.quantile_ps(0.5) is None
@@ -275,8 +277,8 @@ def test_distribution_keeps_side_constraints(
 @settings(max_examples=20)
 def test_distribution_in_many_parts(document: Json, idle: bool, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exhaustive, "CHUNK", 3)
-        patch.setattr(exhaustive, "BINS", data.draw(st.sampled_from([1, 2, 10])))
+        patch.setattr(enumeration, "CHUNK", 3)
+        patch.setattr(distribution_module, "BINS", data.draw(st.sampled_from([1, 2, 10])))
         matches(document, idle, data)
 
 
@@ -295,7 +297,7 @@ def test_distribution_of_alexnet() -> None:
     assert found.ranks[0].equal == found.at_minimum
     assert 0 < found.ranks[1].better < found.valid
     assert found.ranks[1].better_share == found.ranks[1].better / found.valid
-    assert len(found.counts) > exhaustive.BINS / 4
+    assert len(found.counts) > distribution_module.BINS / 4
     data = json.loads(json.dumps(found.to_json_dict()))
     assert data["valid"] == found.valid
     assert data["ranks"][1]["better"] == found.ranks[1].better
