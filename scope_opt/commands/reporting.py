@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scope_opt.commands.arguments import Force
-from scope_opt.terminal import complain
+from scope_opt.terminal import PLAIN_PROGRESS_S, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scope_opt.report.page import Page
 
 
 def report(
@@ -43,14 +49,34 @@ def report(
     from scope_opt.files import InputError
     from scope_opt.inputs import load_instance
     from scope_opt.report.site import refuse_foreign, write_report
-    from scope_opt.report.sources import schedule_pages
-    from scope_opt.units import size
+    from scope_opt.report.sources import schedule_pages, study_folder_pages
+    from scope_opt.units import plural, size
 
     instances = [load_instance(path) for path in instance or ()]
+    folders = [source for source in sources if Path(source).is_dir()]
+    if folders and len(sources) > 1:
+        raise InputError(folders[0], ["a folder, a study's, is reported alone"])
     if output is None:
-        raise InputError("--output", ["a report of schedules needs a folder to be written to"])
+        if not folders:
+            raise InputError("--output", ["a report of schedules needs a folder to go to"])
+        output = Path(folders[0]) / "report"
     refuse_foreign(output, force=force)
-    pages = schedule_pages(sources, instances)
+    if folders:
+        pages = list(_with_progress(study_folder_pages(Path(folders[0]), instances)))
+    else:
+        pages = schedule_pages(sources, instances)
     written = write_report(output, pages, force=force)
-    total = sum(path.stat().st_size for path in written)
-    complain(f"{written[0]}: {len(pages)} pages, {size(total)} with the script they share")
+    weights = [path.stat().st_size for path in written]
+    largest = f"largest {size(max(weights[: len(pages)]))}"
+    script = f"{size(weights[len(pages)])} script"
+    complain(f"{written[0]}: {plural(len(pages), 'page')}, {largest}; {script} that all share")
+
+
+def _with_progress(pages: Iterator[Page]) -> Iterator[Page]:
+    """The pages, with a line on stderr every few seconds."""
+    told = time.monotonic()
+    for count, page in enumerate(pages, start=1):
+        yield page
+        if time.monotonic() > told + PLAIN_PROGRESS_S:
+            told = time.monotonic()
+            complain(f"{page.title}: {count} pages so far")

@@ -7,12 +7,14 @@ hover, the table behind the figure and its CSV file (``templates/report.js``).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any, Literal
 
 from scope_opt import units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Cell = str | int | float | None
 Unit = Literal["", "s", "J", "B", "MAC", "1/s", "share", "factor"]
@@ -108,6 +110,66 @@ def axis(title: str, unit: Unit = "", **more: Any) -> dict[str, Any]:
     elif unit:
         ticks = {"tickformat": "~s", "ticksuffix": unit}
     return {"title": {"text": title}, **ticks, **more}
+
+
+def log_axis(title: str, unit: Unit, values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis with ticks at round numbers, far enough apart for their labels."""
+    found = list(values)
+    low, high = min(found), max(found)
+    apart = (high / low) ** (1 / 11)
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    shown: list[float] = []
+    for steps in ((1, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+        shown = [tick for tick in ticks if low / 1.02 <= tick <= high * 1.02]
+        if all(b / a >= apart for a, b in pairwise(shown)):
+            break
+    # Where all values are close together, plotly finds ticks between them.
+    placed: dict[str, Any] = {"nticks": 6}
+    if len(shown) > 1:
+        placed = {"tickvals": shown, "ticktext": [_tick(tick, unit) for tick in shown]}
+    return axis(title, unit, type="log", **placed)
+
+
+def _tick(value: float, unit: Unit) -> str:
+    """A round number as plotly writes it on linear axes."""
+    if unit in ("", "share", "factor"):
+        return f"{value:g}"
+    scale = 3 * floor(round(log10(value), 9) / 3)
+    prefix = "fpnµm kMGTP"[scale // 3 + 5].strip()
+    return f"{value / 10.0**scale:g}{prefix}{unit}"
+
+
+def bar_marker(colour: str, pattern: str = "", outline: float = 0.5) -> dict[str, Any]:
+    """Bars that a pattern tells apart without colour, too."""
+    return {
+        "color": colour,
+        "pattern": {
+            "shape": pattern,
+            "solidity": 0.2,
+            "size": 7,
+            "fgcolor": "--on-mark",
+            "bgcolor": colour,
+        },
+        "line": {"color": "--surface", "width": outline},
+    }
+
+
+def line_style(index: int, **line: Any) -> dict[str, Any]:
+    """Lines that dashes and symbols tell apart without colour, too."""
+    dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+    symbols = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon")
+    colour = f"--c{index % 8}"
+    return {
+        "mode": "lines+markers",
+        "line": {"color": colour, "width": 2, "dash": dashes[index % len(dashes)], **line},
+        "marker": {
+            "color": colour,
+            "symbol": symbols[index % len(symbols)],
+            "size": 6,
+            "maxdisplayed": 40,
+        },
+    }
 
 
 def duration(picoseconds: int | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.picture import layer_range
 from scope_opt.report.cases import phases_ps
-from scope_opt.report.figure import Field, Figure, Trace, axis, seconds
+from scope_opt.report.figure import Field, Figure, Trace, axis, bar_marker, line_style, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -302,33 +302,6 @@ def region_sizes(cases: Sequence[Case]) -> Figure:
 
 
 # --- What figures share --------------------------------------------------------------------------
-
-
-def bar_marker(colour: str, pattern: str = "", outline: float = 0.5) -> dict[str, Any]:
-    """Bars that a pattern tells apart without colour, too."""
-    return {
-        "color": colour,
-        "pattern": {
-            "shape": pattern,
-            "solidity": 0.2,
-            "size": 7,
-            "fgcolor": "--on-mark",
-            "bgcolor": colour,
-        },
-        "line": {"color": "--surface", "width": outline},
-    }
-
-
-def line_style(index: int, **line: Any) -> dict[str, Any]:
-    """Lines that dashes and symbols tell apart without colour, too."""
-    dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-    symbols = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon")
-    colour = f"--c{index % 8}"
-    return {
-        "mode": "lines+markers",
-        "line": {"color": colour, "width": 2, "dash": dashes[index % len(dashes)], **line},
-        "marker": {"color": colour, "symbol": symbols[index % len(symbols)], "size": 6},
-    }
 
 
 def by_case(cases: Sequence[Case]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from scope_opt import units
 from scope_opt.package import snake_positions
 from scope_opt.picture import layer_range
 from scope_opt.report.cases import beat_cause, phases_ps
-from scope_opt.report.figure import Field, Figure, Trace, axis, duration, seconds
-from scope_opt.report.schedule_figures import bar_marker, reference_line
+from scope_opt.report.figure import Field, Figure, Trace, axis, bar_marker, duration, seconds
+from scope_opt.report.schedule_figures import reference_line
 
 if TYPE_CHECKING:
     from scope_opt.evaluate import SegmentReport

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from scope_opt.files import InputError
+from scope_opt.files import InputError, read_text
 from scope_opt.inputs import known_instance, load
+from scope_opt.records import load_records
 from scope_opt.report.cases import make_case
 from scope_opt.report.page import file_names
 from scope_opt.report.schedule_page import comparison_page, schedule_page
+from scope_opt.report.study_data import arrange
+from scope_opt.report.study_page import study_pages
 from scope_opt.result import Result
 from scope_opt.schedule import Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from scope_opt.instance import Instance
     from scope_opt.report.cases import Case
@@ -39,6 +43,36 @@ def schedule_pages(sources: Sequence[str], instances: Sequence[Instance]) -> lis
     trail = [(title, "index.html")]
     pages = [schedule_page(case, file, trail) for case, file in zip(cases, files, strict=True)]
     return [comparison_page(cases, files, title), *pages]
+
+
+def study_folder_pages(folder: Path, instances: Sequence[Instance]) -> Iterator[Page]:
+    """Pages of a study's folder, made one after another; the first is ``index.html``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no records, or a file in it cannot be used.
+    """
+    records = load_records(folder)
+    if not records:
+        raise InputError(str(folder), ["records.jsonl: holds no records"])
+    name = folder.resolve().name
+    study = arrange(name, records, lambda record: find_instance(record.instance, instances))
+    return study_pages(study, _manifest_runs(folder / "manifest.json"))
+
+
+def _manifest_runs(path: Path) -> list[dict[str, Any]]:
+    """Runs that a study's manifest lists; none without a manifest."""
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(str(path), [f"not valid JSON: {error}"]) from None
+    runs = content.get("runs") if isinstance(content, dict) else None
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise InputError(str(path), ["runs: needs a list of objects"])
+    return runs
 
 
 def find_instance(reference: InstanceReference, given: Sequence[Instance]) -> Instance | None:
