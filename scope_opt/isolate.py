@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import psutil
-
+from scope_opt.child import Child
 from scope_opt.files import InputError
 from scope_opt.result import ModelSize, StopReason
 from scope_opt.solver import Monitor, SolverUnavailable, interruptible, peak_memory_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
 
     from scope_opt.instance import Instance
     from scope_opt.schedule import Segment
     from scope_opt.solver import SolveOptions, Solver
     from scope_opt.tables import LatencyTables
 
-POLL_S = 0.05
-"""Seconds between two looks at the process's memory and at whether to stop."""
 GRACE_S = 10.0
 """Seconds that a solver has to stop after it was asked to, before its process is ended."""
+REPORT_S = 0.1
+"""Seconds between two messages that hold no news but which share of the work is done."""
 
 
-class _Progress(NamedTuple):
-    """What the solver has so far."""
+class Progress(NamedTuple):
+    """What a solver in another process has so far."""
 
     objective: int | None
     bound: int | None
@@ -40,6 +35,36 @@ class _Progress(NamedTuple):
     """None where they are those sent before."""
     stage: str
     done: float
+
+    def repeat(self, monitor: Monitor) -> None:
+        """Report it to a monitor of this process."""
+        if self.segments is not None and self.objective is not None:
+            monitor.improve(self.objective, self.segments)
+        if self.bound is not None:
+            monitor.raise_bound(self.bound)
+        monitor.report(self.stage, self.done)
+
+
+def sender(pipe: Connection) -> Callable[[Monitor], None]:
+    """Callback of a monitor that sends its news as `Progress`."""
+    sent: tuple[Segment, ...] | None = None
+    points, next_s = 0, 0.0
+
+    def send(monitor: Monitor) -> None:
+        nonlocal sent, points, next_s
+        now = time.monotonic()
+        if len(monitor.trajectory) == points and now < next_s:
+            return
+        news = None if monitor.segments is sent else monitor.segments
+        sent, points, next_s = monitor.segments, len(monitor.trajectory), now + REPORT_S
+        pipe.send(Progress(monitor.objective, monitor.bound, news, monitor.stage, monitor.done))
+
+    return send
+
+
+def memory_excess(limit_bytes: int) -> str:
+    """What to say of a solver that is ended for its memory."""
+    return f"the solver used more than {limit_bytes / 2**30:.3g} GiB"
 
 
 class _Final(NamedTuple):
@@ -85,51 +110,43 @@ class Isolated:
         monitor: Monitor,
     ) -> None:
         """Run the solver in a child process; see `scope_opt.solver.Solver`."""
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe(duplex=False)
         # The child counts on a clock that both share, so that its start-up counts as well.
         left = options.time_limit_s
         deadline = None if left is None else time.time() + left - monitor.elapsed_s
-        work = (theirs, self._solver, instance, tables, options, deadline)
-        child = context.Process(target=_work, args=work, daemon=True)
-        child.start()
-        theirs.close()  # so that the child's end shows as the end of what can be read
+        child = Child(_work, self._solver, instance, tables, options, deadline)
+        done = False
         try:
-            if self._watch(child, ours, monitor):
-                child.join(self._grace_s)  # to tidy up after itself
+            done = self._watch(child, monitor)
         finally:
-            if child.is_alive():
-                child.kill()
-            child.join()
+            child.end(self._grace_s if done else 0.0)  # to tidy up after itself
 
-    def _watch(self, child: SpawnProcess, pipe: Connection, monitor: Monitor) -> bool:
+    def _watch(self, child: Child, monitor: Monitor) -> bool:
         """Pass on what the child reports; True once it is done, False if it has to be ended."""
         asked_at: float | None = None
-        while True:
-            try:
-                # More than one message may wait; each is read before the child is judged.
-                while pipe.poll(POLL_S):
-                    if _receive(pipe.recv(), monitor):
-                        return True
-            except EOFError:
-                child.join()
-                if monitor.stopping:
-                    return False
-                code = child.exitcode or 0
-                monitor.fail(StopReason.ERROR, [f"the solver's process {_ending(code)}"])
-                return False
-            if self._memory_limit is not None and _resident(child) > self._memory_limit:
-                limit = f"{self._memory_limit / 2**30:.3g} GiB"
-                monitor.fail(StopReason.MEMORY_LIMIT, [f"the solver used more than {limit}"])
-                return False
+        done = False
+
+        def receive(message: object) -> bool:
+            nonlocal done
+            done = _receive(message, monitor)
+            return done
+
+        def judge() -> bool:
+            nonlocal asked_at
+            limit = self._memory_limit
+            if limit is not None and child.resident_bytes() > limit:
+                monitor.fail(StopReason.MEMORY_LIMIT, [memory_excess(limit)])
+                return True
             if not monitor.stopping:
-                continue
+                return False
             if asked_at is None:
                 asked_at = time.perf_counter()
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid or 0, signal.SIGINT)
-            elif time.perf_counter() - asked_at > self._grace_s:
-                return False  # the caller ends it; the monitor knows why it stops
+                child.interrupt()
+            return time.perf_counter() - asked_at > self._grace_s  # the monitor knows why
+
+        ending = child.watch(receive, judge)
+        if ending is not None and not monitor.stopping:
+            monitor.fail(StopReason.ERROR, [f"the solver's process {ending}"])
+        return done
 
 
 def _receive(message: object, monitor: Monitor) -> bool:
@@ -139,12 +156,8 @@ def _receive(message: object, monitor: Monitor) -> bool:
     if isinstance(message, str):
         monitor.fail(StopReason.ERROR, [f"the solver broke down: {message}"])
         return True
-    if isinstance(message, _Progress):
-        if message.segments is not None and message.objective is not None:
-            monitor.improve(message.objective, message.segments)
-        if message.bound is not None:
-            monitor.raise_bound(message.bound)
-        monitor.report(message.stage, message.done)
+    if isinstance(message, Progress):
+        message.repeat(monitor)
         return False
     assert isinstance(message, _Final)
     monitor.phases_s, monitor.model = message.phases_s, message.model
@@ -153,20 +166,6 @@ def _receive(message: object, monitor: Monitor) -> bool:
     monitor.stopped_early |= message.stopped_early
     monitor.peak_memory_bytes = message.peak_memory_bytes
     return True
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with exit code {code} before it was done"
-
-
-def _resident(child: SpawnProcess) -> int:
-    try:
-        return int(psutil.Process(child.pid).memory_info().rss)
-    except psutil.Error:
-        return 0  # it has just ended
 
 
 # --- In the child --------------------------------------------------------------------------------
@@ -180,18 +179,8 @@ def _work(
     options: SolveOptions,
     deadline: float | None,
 ) -> None:
-    os.setsid()  # a terminal's Ctrl-C reaches the parent only, which passes it on
     left = None if deadline is None else max(0.0, deadline - time.time())
-    sent: tuple[Segment, ...] | None = None
-
-    def send(monitor: Monitor) -> None:
-        nonlocal sent
-        news = None if monitor.segments is sent else monitor.segments
-        sent = monitor.segments
-        state = (monitor.objective, monitor.bound, news, monitor.stage, monitor.done)
-        pipe.send(_Progress(*state))
-
-    monitor = Monitor(left, send, rel_gap=options.rel_gap, minimizes=instance.minimizes)
+    monitor = Monitor(left, sender(pipe), rel_gap=options.rel_gap, minimizes=instance.minimizes)
     try:
         with interruptible(monitor):
             solver.run(instance, tables, replace(options, time_limit_s=left), monitor)

@@ -8,29 +8,26 @@ relaxation drops integrality; its value is compared with the optimum that `exact
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from formulations.columns import ColumnMaker
+from formulations.compact_rounds import TOLERANCE, Rounds
+from formulations.encodings import ENCODINGS
+from formulations.highs import Highs, import_pyomo
+from formulations.interval_beats import BeatsProgram
+from formulations.request import Request, make_request
+from formulations.space import Caps
+from scope_opt.bounds import latency_bound
+from scope_opt.cost import build_tables
+from scope_opt.files import write_text
+from scope_opt.instance import Instance
+from scope_opt.provenance import note_run, runs
+from scope_opt.solver import Monitor, SolveOptions, solve
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from provenance import ROOT, note_run, runs  # noqa: E402  # shared by the studies
-
-from formulations.columns import ColumnMaker  # noqa: E402
-from formulations.compact_rounds import TOLERANCE, Rounds  # noqa: E402
-from formulations.encodings import ENCODINGS  # noqa: E402
-from formulations.highs import Highs, import_pyomo  # noqa: E402
-from formulations.interval_beats import BeatsProgram  # noqa: E402
-from formulations.request import Request, make_request  # noqa: E402
-from formulations.space import Caps  # noqa: E402
-from scope_opt.bounds import latency_bound  # noqa: E402
-from scope_opt.cost import build_tables  # noqa: E402
-from scope_opt.files import write_text  # noqa: E402
-from scope_opt.instance import Instance  # noqa: E402
-from scope_opt.solver import Monitor, SolveOptions, solve  # noqa: E402
-
+ROOT = HERE.parent.parent
 MANIFEST = HERE / "manifest.json"
 NAMES = ("alexnet-64", "resnet18-16", "darknet19-32", "resnet18-64", "resnet50-64")
 ROOM = 1.1

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -21,15 +20,13 @@ from scope_opt import __version__
 from scope_opt.cost import build_tables
 from scope_opt.files import write_text
 from scope_opt.instance import Instance
+from scope_opt.provenance import note_run, runs
 from scope_opt.result import Result, Status
 from scope_opt.search.restricted import attribute
 from scope_opt.solver import SolveOptions, solve
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from provenance import ROOT, note_run, runs  # noqa: E402  # shared by the studies
-
+ROOT = HERE.parent.parent
 RECORDS, MANIFEST = HERE / "records.jsonl", HERE / "manifest.json"
 HEURISTICS = ("sequential", "pipeline", "segmented", "scope")
 EXACT = ("exact-sequential", "exact-pipeline", "exact-segmented", "exact")

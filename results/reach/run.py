@@ -19,17 +19,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from scope_opt.files import InputError, write_text
+from scope_opt.instance import Instance
+from scope_opt.isolate import Isolated
+from scope_opt.provenance import note_run, runs
+from scope_opt.result import relative_gap
+from scope_opt.solver import SolveOptions, load_solver, solve
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from provenance import ROOT, note_run, runs  # noqa: E402  # shared by the studies
-
-from scope_opt.files import InputError, write_text  # noqa: E402
-from scope_opt.instance import Instance  # noqa: E402
-from scope_opt.isolate import Isolated  # noqa: E402
-from scope_opt.result import relative_gap  # noqa: E402
-from scope_opt.solver import SolveOptions, load_solver, solve  # noqa: E402
-
+ROOT = HERE.parent.parent
 RECORDS, MANIFEST = HERE / "records.jsonl", HERE / "manifest.json"
 OPTIMA = HERE.parent / "optima" / "records.jsonl"
 SOLVERS = ("cp-sat", "interval-milp", "compact-milp")

@@ -13,7 +13,7 @@ from typing import Any
 from scope_opt.files import write_text
 from scope_opt.result import versions
 
-ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parent.parent
 
 
 def note_run(manifest: Path, command: str) -> None:
@@ -21,10 +21,10 @@ def note_run(manifest: Path, command: str) -> None:
     run = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(
-            _git("status", "--porcelain", "--", "scope_opt", "formulations")
-        ),
+        "commit": commit(),
+        "uncommitted_changes": None
+        if commit() is None
+        else bool(_git("status", "--porcelain", "--", "scope_opt", "formulations")),
         "versions": versions(),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
     }
@@ -40,14 +40,26 @@ def runs(manifest: Path) -> list[dict[str, Any]]:
     return found
 
 
+def commit() -> str | None:
+    """Commit that this code is of; None where it is installed without its repository."""
+    return _git("rev-parse", "HEAD") or None
+
+
 def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    if not (_ROOT / ".git").exists():  # git would look for one further up
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip()
 
 
 def _cpu() -> str:
+    if not Path("/proc/cpuinfo").exists():
+        return platform.processor()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()

@@ -1,0 +1,184 @@
+"""Studies: many instances with many solvers, resumable."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scope_opt.commands.arguments import INTERRUPTED, NOTHING_FOUND, Json
+from scope_opt.terminal import complain, print_json, print_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console, RenderableType
+
+    from scope_opt.pool import Backend
+    from scope_opt.records import Record
+    from scope_opt.study import Job
+
+
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (.toml).")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            *("--output", "-o"), metavar="FOLDER", help="For the results; else the file's folder."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Jobs at once; as many as have cores of their own if absent."
+        ),
+    ] = None,
+    oversubscribe: Annotated[
+        bool, typer.Option("--oversubscribe", help="Allow more threads than there are cores.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Instances named so; * matches any."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="LABEL,...", help="Entries, and what they begin with.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the jobs and which of them are done.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Solve every instance of a study with every solver, each solve in a process of its own.
+
+    Every outcome is recorded as it comes, so that the same command goes on after an interruption
+    and does only what is missing. docs/studies.md describes the file and the results.
+
+    \b
+    Examples:
+      scope-opt study results/reach/study.toml --dry-run
+      scope-opt study results/reach/study.toml --jobs 4 --only 'alexnet-*'
+      scope-opt study results/reach/study.toml --cluster tcp://10.0.0.1:8786
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.commands.study_progress import outcomes, study_progress
+    from scope_opt.files import InputError
+    from scope_opt.pool import run_all
+    from scope_opt.provenance import note_run
+    from scope_opt.records import MANIFEST, RECORDS, RecordFile, load_records, write_table
+    from scope_opt.study import jobs_of, select
+    from scope_opt.study_file import load_study
+    from scope_opt.units import plural
+
+    if as_json and not dry_run:
+        raise InputError("--json", ["goes with --dry-run; results are in the study's folder"])
+    folder = output or file.parent
+    wanted = None if labels is None else [label.strip() for label in labels.split(",")]
+    chosen = select(jobs_of(load_study(file), file), only, wanted)
+    if dry_run:
+        known = {r.key: r for r in load_records(folder)} if (folder / RECORDS).exists() else {}
+        if as_json:
+            print_json([_plain(job, known.get(job.key)) for job in chosen])
+        else:
+            print_view(lambda console: _view(console, chosen, known))
+        return
+
+    with RecordFile(folder) as records:
+        missing = [job for job in chosen if job.key not in records.records]
+        backend = _backend(chosen, cluster, jobs, oversubscribe=oversubscribe)
+        if missing:
+            note_run(folder / MANIFEST, shlex.join(["scope-opt", *sys.argv[1:]]))
+        try:
+            there = records.records.values()
+            with study_progress(chosen, there, lambda: backend.slots) as watcher:
+                run_all(chosen, records, backend, watcher)
+        except KeyboardInterrupt:
+            ended = sum(job.key in records.records for job in chosen)
+            complain(f"interrupted: {ended} of {len(chosen)} jobs done; the same command goes on")
+            raise typer.Exit(INTERRUPTED) from None
+        finally:
+            write_table(folder)
+        mine = [records.records[job.key] for job in chosen if job.key in records.records]
+    complain(f"{folder}: {plural(len(mine), 'job')}, {outcomes(mine)}")
+    lost = len(chosen) - len(mine)
+    if lost:
+        complain(f"{plural(lost, 'job')} lost with the workers; the same command tries again")
+        raise typer.Exit(NOTHING_FOUND)
+
+
+def _backend(
+    chosen: Sequence[Job], cluster: str | None, jobs: int | None, *, oversubscribe: bool
+) -> Backend:
+    """Where the jobs run."""
+    from scope_opt.files import InputError
+    from scope_opt.pool import LocalPool, slots_for
+
+    if cluster is None:
+        return LocalPool(slots_for(chosen, jobs, oversubscribe=oversubscribe))
+    if jobs is not None:
+        raise InputError("--jobs", ["is for this machine; a cluster's workers have threads"])
+    from scope_opt.cluster import DaskCluster
+
+    found = DaskCluster(cluster)
+    try:
+        if not oversubscribe:
+            found.refuse_oversubscription(chosen)
+        if not found.slots:
+            complain("no worker yet; the study begins with the first")
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def _plain(job: Job, record: Record | None) -> dict[str, object]:
+    """A job as JSON."""
+    return {
+        "key": job.key,
+        "instance": job.instance.name,
+        "digest": job.instance.digest,
+        "variant": job.variant,
+        "label": job.label,
+        "solver": job.solver,
+        "seed": job.seed,
+        "options": job.options,
+        "outcome": None if record is None else record.outcome.value,
+    }
+
+
+def _view(console: Console, jobs: Sequence[Job], known: Mapping[str, Record]) -> RenderableType:
+    """Table of the jobs."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from scope_opt.show import Columns
+    from scope_opt.units import ABSENT, plain
+
+    table = Columns(
+        (
+            ("instance", "left", 0),
+            ("variant", "left", 3),
+            ("label", "left", 0),
+            ("seed", "right", 2),
+            ("options", "fold", 1),
+            ("outcome", "left", 0),
+        )
+    )
+    for job in jobs:
+        record = known.get(job.key)
+        options = ", ".join(f"{name} {value}" for name, value in job.options.items())
+        table.add(
+            plain(job.instance.name),
+            plain(job.variant or ABSENT),
+            plain(job.label),
+            ABSENT if job.seed is None else str(job.seed),
+            plain(options),
+            ABSENT if record is None else record.outcome.value.replace("_", " "),
+        )
+    done = sum(job.key in known for job in jobs)
+    return Group(table.fit(console), Text(f"{done} of {len(jobs)} jobs done"))
