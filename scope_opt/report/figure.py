@@ -116,7 +116,7 @@ def log_axis(title: str, unit: Unit, values: Iterable[float]) -> dict[str, Any]:
     """A logarithmic axis with ticks at round numbers, far enough apart for their labels."""
     found = list(values)
     low, high = min(found), max(found)
-    apart = (high / low) ** (1 / 11)
+    apart = (high / low) ** (1 / 9)
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     shown: list[float] = []
     for steps in ((1, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.files import InputError, read_text
 from scope_opt.inputs import known_instance, load
-from scope_opt.records import load_records
+from scope_opt.records import MANIFEST, RECORDS, load_records
 from scope_opt.report.cases import make_case
 from scope_opt.report.page import file_names
 from scope_opt.report.schedule_page import comparison_page, schedule_page
@@ -16,11 +16,14 @@ from scope_opt.report.study_data import arrange
 from scope_opt.report.study_page import study_pages
 from scope_opt.result import Result
 from scope_opt.schedule import Schedule
+from scope_opt.study import jobs_of
+from scope_opt.study_file import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scope_opt.instance import Instance
+    from scope_opt.records import Record
     from scope_opt.report.cases import Case
     from scope_opt.report.page import Page
     from scope_opt.schedule import InstanceReference
@@ -55,10 +58,28 @@ def study_folder_pages(folder: Path, instances: Sequence[Instance]) -> Iterator[
     """
     records = load_records(folder)
     if not records:
-        raise InputError(str(folder), ["records.jsonl: holds no records"])
-    name = folder.resolve().name
-    study = arrange(name, records, lambda record: find_instance(record.instance, instances))
-    return study_pages(study, _manifest_runs(folder / "manifest.json"))
+        raise InputError(str(folder), [f"{RECORDS}: holds no records"])
+    own: list[Instance] | None = None
+
+    def find(record: Record) -> Instance | None:
+        nonlocal own
+        found = find_instance(record.instance, instances)
+        if found is None:
+            own = _instances_of(folder / "study.toml") if own is None else own
+            found = find_instance(record.instance, own)
+        return found
+
+    study = arrange(folder.resolve().name, records, find)
+    return study_pages(study, _manifest_runs(folder / MANIFEST))
+
+
+def _instances_of(file: Path) -> list[Instance]:
+    """Instances of a study file in their variants; none where it cannot be used (any more)."""
+    try:
+        jobs = jobs_of(load_study(file), file)
+    except InputError:
+        return []
+    return list({job.instance.digest: job.instance for job in jobs}.values())
 
 
 def _manifest_runs(path: Path) -> list[dict[str, Any]]:

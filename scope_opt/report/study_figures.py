@@ -243,34 +243,39 @@ def course(problem: Problem, labels: Sequence[str]) -> Figure | None:
         lines = _lines(record)
         thinned = thinned or any(len(line) > MAX_POINTS for line in lines.values())
         style = line_style(labels.index(record.label), shape="hv")
+        shown = True  # one entry in the legend for both lines of a run
         for name, line in lines.items():
             look = {**style, "line": {**style["line"], "dash": _DASH[name]}}
+            look |= {"legendgroup": run_name(record), "showlegend": shown}
             if line:
-                series = f"{run_name(record)}, {name}"
-                traces.append(Trace("scatter", _thin(line), {"x": 0, "y": 1}, series, look))
+                shown = False
+                traces.append(
+                    Trace("scatter", _thin(line), {"x": 0, "y": 1}, run_name(record), look)
+                )
     if not traces:
         return None
     times = [float(row[0] or 0) for trace in traces for row in trace.rows or ()]
     unit: Unit = "J" if problem.energy else "s"
+    minimized = "energy" if problem.energy else "latency"
     return Figure(
         key="course",
         title="Schedules and bounds over time",
         summary="Solid: the best schedule of each run so far. Dotted: its lower bound. Where they "
-        "meet, optimality is proved."
+        "meet, the run proved that its solver has no better choice."
         + (f" Of long courses {MAX_POINTS} points are drawn." if thinned else ""),
-        fields=(Field("time", "s"), Field("energy" if problem.energy else "latency", unit)),
+        fields=(Field("time", "s"), Field(minimized, unit), Field("of")),
         traces=traces,
         series="run",
         layout={
             "xaxis": log_axis("time", "s", times),
-            "yaxis": axis("energy" if problem.energy else "latency", unit),
+            "yaxis": axis(minimized, unit),
         },
         height=460,
         wide=True,
     )
 
 
-_DASH = {"schedule": "solid", "bound": "dot"}
+_DASH = {"schedule": "solid", "lower bound": "dot"}
 
 
 def _lines(record: Record) -> dict[str, list[list[Cell]]]:
@@ -285,7 +290,7 @@ def _lines(record: Record) -> dict[str, list[list[Cell]]]:
     ]
     points.append((result.times_s.total, metrics.objective(result), metrics.bound(result)))
     lines: dict[str, list[list[Cell]]] = {}
-    for column, name in ((1, "schedule"), (2, "bound")):
+    for column, name in enumerate(_DASH, start=1):
         line: list[list[Cell]] = []
         before: int | None = None
         for number, point in enumerate(points):
@@ -293,7 +298,7 @@ def _lines(record: Record) -> dict[str, list[list[Cell]]]:
             end = number == len(points) - 1
             if isinstance(value, int) and (value != before or end):
                 time = max(LEAST_S, point[0])
-                line.append([time, value / 10**15 if energy else seconds(value)])
+                line.append([time, value / 10**15 if energy else seconds(value), name])
                 before = value
         lines[name] = line
     return lines
