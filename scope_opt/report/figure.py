@@ -128,7 +128,7 @@ def log_axis(title: str, unit: Unit, values: Iterable[float]) -> dict[str, Any]:
     placed: dict[str, Any] = {"nticks": 6}
     if len(shown) > 1:
         placed = {"tickvals": shown, "ticktext": [_tick(tick, unit) for tick in shown]}
-    return axis(title, unit, type="log", **placed)
+    return axis(title, unit, type="log", tickangle=0, **placed)
 
 
 def _tick(value: float, unit: Unit) -> str:

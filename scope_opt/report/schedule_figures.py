@@ -52,6 +52,7 @@ def timeline(cases: Sequence[Case]) -> Figure:
             },
         )
         for part, (colour, pattern) in zip(parts, looks, strict=True)
+        if rows[part]
     ]
     return Figure(
         key="timeline",
