@@ -188,7 +188,11 @@ def pipeline(case: Case, index: int) -> Figure:
             "barmode": "overlay",
             **axes,
             "yaxis": axis(
-                "cluster", autorange="reversed", dtick=max(1, clusters // 20), showgrid=False
+                "cluster",
+                autorange="reversed",
+                dtick=max(1, clusters // 20),
+                showgrid=False,
+                zeroline=False,
             ),
             "showlegend": False,
             **_phase_marks(marks, windows),
