@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 """Seconds between two looks at a process."""
+CLOSING_S = 10.0
+"""Seconds between the end of a process's pipe and its own."""
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -82,10 +84,22 @@ class Child:
                     if receive(self._pipe.recv()):
                         return None
             except (EOFError, ConnectionResetError):
-                return _ending(self._process.wait())
+                return self._ending()
             judged = time.monotonic()
             if judge():
                 return None
+            if self._process.poll() is not None and not self._pipe.poll():
+                return self._ending()  # the pipe is held open by something that it has started
+
+    def _ending(self) -> str:
+        try:
+            code = self._process.wait(CLOSING_S)
+        except subprocess.TimeoutExpired:
+            return "went on without saying anything"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code} before it was done"
 
     def resident_bytes(self) -> int:
         """Its resident size; 0 once it has ended."""
@@ -106,13 +120,6 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._pipe.close()
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with exit code {code} before it was done"
 
 
 def main(handle: int, parent: int) -> None:

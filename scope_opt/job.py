@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import tempfile
 import time
@@ -13,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from scope_opt.child import Child
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
-from scope_opt.instance import Constraints
+from scope_opt.instance import Instance
 from scope_opt.isolate import Progress, memory_excess, sender
 from scope_opt.provenance import commit
 from scope_opt.records import Outcome, Record
@@ -29,10 +30,9 @@ from scope_opt.solver import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from multiprocessing.connection import Connection
 
-    from scope_opt.instance import Instance
     from scope_opt.schedule import Schedule
     from scope_opt.solver import Solver
     from scope_opt.study import Job
@@ -265,9 +265,7 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
     It has the kinds of constraints of ``instance`` that solvers treat in another way, but so loose
     that they do not bind. Failures are ignored: those that matter happen again.
     """
-    active = instance.constraints.active()
-    loose = {name: value for name, value in LOOSE.items() if name in active}
-    small = _small().model_copy(update={"constraints": Constraints.model_validate(loose)})
+    small = small_instance(instance.constraints.active())
     segments = options.segments
     options = replace(
         options,
@@ -282,14 +280,16 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
             _warm_run(small, solver, replace(options, warm_start=found.schedule))
 
 
-def _small() -> Instance:
+def small_instance(constraints: Collection[str] = ()) -> Instance:
     """First layers of AlexNet on four chiplets: milliseconds for every solver, once warm."""
     whole = paper_instance("alexnet", 4, samples=2, overflow="stream")
-    assert whole.network is not None
-    layers = whole.network.layers[:WARM_UP_LAYERS]
-    edges = tuple(edge for edge in whole.network.edges if edge.target < WARM_UP_LAYERS)
-    network = whole.network.model_copy(update={"layers": layers, "edges": edges})
-    return whole.model_copy(update={"name": WARM_UP_NAME, "network": network})
+    content = json.loads(whole.to_json())
+    network = content["network"]
+    network["layers"] = network["layers"][:WARM_UP_LAYERS]
+    network["edges"] = [edge for edge in network["edges"] if edge["to"] < WARM_UP_LAYERS]
+    loose = {name: value for name, value in LOOSE.items() if name in constraints}
+    content |= {"name": WARM_UP_NAME, "constraints": loose}
+    return Instance.from_json(json.dumps(content), WARM_UP_NAME)
 
 
 def _warm_run(small: Instance, solver: Solver, options: SolveOptions) -> Result:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from scope_opt.files import InputError
 from scope_opt.job import run_job
+from scope_opt.solver import Monitor, interruptible
 from scope_opt.study import begun_first
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from scope_opt.records import Record, RecordFile
     from scope_opt.schedule import Schedule
-    from scope_opt.solver import Monitor
     from scope_opt.study import Job
 
 TICK_S = 0.2
@@ -81,8 +81,13 @@ class LocalPool:
 def run_all(jobs: Sequence[Job], records: RecordFile, backend: Backend, watcher: Watcher) -> None:
     """Run the jobs that have no record yet, and record each as it ends.
 
-    Whatever interrupts it, Ctrl-C too, jobs that have ended are recorded and those that run are
-    ended without a record. Jobs that the backend loses have none either.
+    Whatever interrupts it, jobs that have ended are recorded and those that run are ended without a
+    record. Jobs that the backend loses have none either.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, when all that is done.
     """
     ready: deque[Job] = deque()
     blocked: dict[str, list[Job]] = defaultdict(list)
@@ -106,21 +111,26 @@ def run_all(jobs: Sequence[Job], records: RecordFile, backend: Backend, watcher:
                 watcher.ended(job, record)
                 ready.extendleft(reversed(blocked.pop(job.key, [])))
 
+    interrupt = Monitor()
     try:
-        while ready or running:
-            while ready and len(running) < backend.slots:
-                job = ready.popleft()
-                running[backend.submit(job, _start(job, records), partial(watcher.news, job))] = job
-                watcher.started(job)
-            if running:
-                wait(running, TICK_S, FIRST_COMPLETED)
-            else:
-                time.sleep(TICK_S)  # until there is somebody to give a job to
-            record_ended()
-            watcher.tick()
+        with interruptible(interrupt):  # so that Ctrl-C does not come between a line's halves
+            while (ready or running) and not interrupt.interrupted:
+                while ready and len(running) < backend.slots:
+                    job = ready.popleft()
+                    news = partial(watcher.news, job)
+                    running[backend.submit(job, _start(job, records), news)] = job
+                    watcher.started(job)
+                if running:
+                    wait(running, TICK_S, FIRST_COMPLETED)
+                else:
+                    time.sleep(TICK_S)  # until there is somebody to give a job to
+                record_ended()
+                watcher.tick()
     finally:
         backend.close()
         record_ended()
+    if interrupt.interrupted:
+        raise KeyboardInterrupt
 
 
 def _rename(known: Record, job: Job, records: RecordFile) -> None:

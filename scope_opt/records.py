@@ -112,11 +112,13 @@ class RecordFile:
     def append(self, record: Record) -> None:
         """Add a record and see it on the disk; raises `InputError` if that is full."""
         data = record.to_line().encode()
+        size = os.fstat(self._file).st_size
         try:
             while data:
                 data = data[os.write(self._file, data) :]
             os.fsync(self._file)
         except OSError as error:
+            os.ftruncate(self._file, size)  # the next line must not follow half a one
             raise InputError(str(self._path), [f"cannot be written: {error.strerror}"]) from None
         self.records[record.key] = record
 

@@ -261,8 +261,8 @@ def _versions(solver: str) -> dict[str, str]:
     """Versions that a job of this solver depends on."""
     found = versions()
     (entry, *_) = [e for e in entry_points(group=ENTRY_POINTS) if e.name == solver]
-    if entry.dist is not None:  # a solver of another package
-        found[entry.dist.name] = entry.dist.version
+    if entry.dist is not None:
+        found.setdefault(entry.dist.name, entry.dist.version)
     return found
 
 

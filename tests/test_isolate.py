@@ -5,79 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rogues import Crashes, Eats, Hangs, Lies, Raises, Refuses, Rogue
 
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.isolate import Isolated
 from scope_opt.result import Status, StopReason
-from scope_opt.schedule import make_segment
-from scope_opt.solver import Monitor, SolveOptions, load_solver, solve
-from scope_opt.tables import ISP
+from scope_opt.solver import SolveOptions, load_solver, solve
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
-    from scope_opt.tables import LatencyTables
-
-
-class Rogue:
-    """Finds the best schedule of `instance`, then misbehaves as its subclass says."""
-
-    name = "rogue"
-    summary = "for tests"
-    exact = False
-    constraints: frozenset[str] = frozenset()
-    options: frozenset[str] = frozenset()
-
-    def run(
-        self, instance: Instance, tables: LatencyTables, options: SolveOptions, monitor: Monitor
-    ) -> None:
-        best = solve(instance, "scope")
-        assert best.schedule is not None
-        assert best.objective_ps is not None
-        monitor.improve(best.objective_ps, best.schedule.segments)
-        monitor.raise_bound(1)
-        self.misbehave(monitor)
-
-    def misbehave(self, monitor: Monitor) -> None:
-        """What the subclass is about."""
-
-
-class Crashes(Rogue):
-    def misbehave(self, monitor: Monitor) -> None:
-        os.kill(os.getpid(), signal.SIGSEGV)
-
-
-class Raises(Rogue):
-    def misbehave(self, monitor: Monitor) -> None:
-        raise RuntimeError("out of luck")
-
-
-class Refuses(Rogue):
-    def misbehave(self, monitor: Monitor) -> None:
-        raise InputError("instance", ["not this one", "nor that one"])
-
-
-class Hangs(Rogue):
-    def misbehave(self, monitor: Monitor) -> None:
-        while True:
-            time.sleep(0.01)
-
-
-class Eats(Rogue):
-    def misbehave(self, monitor: Monitor) -> None:
-        eaten: list[Any] = []
-        while True:
-            eaten.append(bytearray(16 * 2**20))
-            time.sleep(0.01)
-
-
-class Lies(Rogue):
-    def misbehave(self, monitor: Monitor) -> None:
-        monitor.improve(1, (make_segment(0, [(8, 64, [ISP] * 8)]),))
+    from scope_opt.solver import Monitor
 
 
 def instance() -> Instance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from scope_opt.commands.arguments import INTERRUPTED, NOTHING_FOUND, Json
 from scope_opt.terminal import complain, print_json, print_view
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -46,6 +47,10 @@ def study(
     labels: Annotated[
         str | None, typer.Option(metavar="LABEL,...", help="Entries, and what they begin with.")
     ] = None,
+    redo: Annotated[
+        str | None,
+        typer.Option(metavar="OUTCOME,...", help="Repeat jobs that ended so, as crashed."),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler."),
@@ -66,49 +71,76 @@ def study(
       scope-opt study results/reach/study.toml --jobs 4 --only 'alexnet-*'
       scope-opt study results/reach/study.toml --cluster tcp://10.0.0.1:8786
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.commands.study_progress import outcomes, study_progress
     from scope_opt.files import InputError
-    from scope_opt.pool import run_all
-    from scope_opt.provenance import note_run
-    from scope_opt.records import MANIFEST, RECORDS, RecordFile, load_records, write_table
+    from scope_opt.records import RECORDS, load_records
     from scope_opt.study import jobs_of, select
     from scope_opt.study_file import load_study
-    from scope_opt.units import plural
 
     if as_json and not dry_run:
         raise InputError("--json", ["goes with --dry-run; results are in the study's folder"])
     folder = output or file.parent
-    wanted = None if labels is None else [label.strip() for label in labels.split(",")]
-    chosen = select(jobs_of(load_study(file), file), only, wanted)
-    if dry_run:
-        known = {r.key: r for r in load_records(folder)} if (folder / RECORDS).exists() else {}
-        if as_json:
-            print_json([_plain(job, known.get(job.key)) for job in chosen])
-        else:
-            print_view(lambda console: _view(console, chosen, known))
-        return
-
-    with RecordFile(folder) as records:
-        missing = [job for job in chosen if job.key not in records.records]
+    unwanted = _unwanted(redo)
+    chosen = select(jobs_of(load_study(file), file), only, _words(labels))
+    if not dry_run:
         backend = _backend(chosen, cluster, jobs, oversubscribe=oversubscribe)
-        if missing:
+        with closing(backend):
+            _run(chosen, folder, backend, unwanted)
+        return
+    found = load_records(folder) if (folder / RECORDS).exists() else []
+    known = {record.key: record for record in found if record.outcome not in unwanted}
+    if as_json:
+        print_json([_plain(job, known.get(job.key)) for job in chosen])
+    else:
+        print_view(lambda console: _view(console, chosen, known))
+
+
+def _run(chosen: Sequence[Job], folder: Path, backend: Backend, unwanted: Collection[str]) -> None:
+    """Run what has no record, or an unwanted one."""
+    from scope_opt.commands.study_progress import outcomes, study_progress
+    from scope_opt.pool import run_all
+    from scope_opt.provenance import note_run
+    from scope_opt.records import MANIFEST, RecordFile, write_table
+    from scope_opt.units import plural
+
+    with RecordFile(folder) as file:
+        for job in chosen:
+            if job.key in file.records and file.records[job.key].outcome in unwanted:
+                del file.records[job.key]
+        if any(job.key not in file.records for job in chosen):
             note_run(folder / MANIFEST, shlex.join(["scope-opt", *sys.argv[1:]]))
         try:
-            there = records.records.values()
+            there = file.records.values()
             with study_progress(chosen, there, lambda: backend.slots) as watcher:
-                run_all(chosen, records, backend, watcher)
+                run_all(chosen, file, backend, watcher)
         except KeyboardInterrupt:
-            ended = sum(job.key in records.records for job in chosen)
+            ended = sum(job.key in file.records for job in chosen)
             complain(f"interrupted: {ended} of {len(chosen)} jobs done; the same command goes on")
             raise typer.Exit(INTERRUPTED) from None
         finally:
             write_table(folder)
-        mine = [records.records[job.key] for job in chosen if job.key in records.records]
+        mine = [file.records[job.key] for job in chosen if job.key in file.records]
     complain(f"{folder}: {plural(len(mine), 'job')}, {outcomes(mine)}")
     lost = len(chosen) - len(mine)
     if lost:
         complain(f"{plural(lost, 'job')} lost with the workers; the same command tries again")
         raise typer.Exit(NOTHING_FOUND)
+
+
+def _words(text: str | None) -> list[str] | None:
+    """Words of an option, separated by commas."""
+    return None if text is None else [word.strip() for word in text.split(",")]
+
+
+def _unwanted(redo: str | None) -> list[str]:
+    """Outcomes whose jobs run again."""
+    from scope_opt.files import InputError
+    from scope_opt.records import Outcome
+
+    words = _words(redo) or []
+    unknown = [word for word in words if word not in list(Outcome)]
+    if unknown:
+        raise InputError("--redo", [f"found {unknown[0]!r}; allowed: {', '.join(Outcome)}"])
+    return words
 
 
 def _backend(

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 def outcomes(records: Iterable[Record]) -> str:
     """Counts such as ``7 done, 1 crashed``."""
-    counts = Counter(record.outcome.value for record in records)
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.most_common())
+    from scope_opt.records import Outcome
+
+    counts = Counter(record.outcome for record in records)
+    named = [f"{counts[kind]} {kind.replace('_', ' ')}" for kind in Outcome if counts[kind]]
+    return ", ".join(named)
 
 
 @contextmanager

@@ -1,0 +1,190 @@
+"""Studies on a real Dask scheduler with two worker processes on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from rogues import TRACES, registered
+from typer.testing import CliRunner
+
+from scope_opt.cli import app
+from scope_opt.study import jobs_of, load_records
+from scope_opt.study_file import load_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytest.importorskip("distributed")
+
+TINY = Path(__file__).parents[1] / "instances" / "tiny"
+WORKERS = 2
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where solvers that wait leave their process ids; they are registered."""
+    folder = tmp_path_factory.mktemp("traces")
+    with pytest.MonkeyPatch.context() as patch:
+        registered(tmp_path_factory.mktemp("plugin"), patch)
+        patch.setenv(TRACES, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def scheduler(traces: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a scheduler with two workers, in folders of their own and without nannies."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    dask = [sys.executable, "-m", "distributed.cli"]
+    begun = []
+    try:
+        for number in range(WORKERS + 1):
+            folder = tmp_path_factory.mktemp("dask")
+            role = [f"{dask[2]}.dask_worker", address, "--no-nanny", "--nthreads", "1"]
+            if number == 0:
+                role = [f"{dask[2]}.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
+            command = [*dask[:2], *role, "--no-dashboard"]
+            log = (folder / "log").open("wb")
+            begun.append(subprocess.Popen(command, cwd=folder, stdout=log, stderr=log))
+            log.close()
+        yield address
+    finally:
+        for process in reversed(begun):
+            process.kill()
+            process.wait()
+
+
+def study(folder: Path, entries: str) -> Path:
+    path = folder / "study.toml"
+    path.write_text(f'instances = ["{TINY}/tiny-s*.json"]\ntime_limit_s = 50\n{entries}')
+    return path
+
+
+def begin(file: Path, scheduler: str) -> subprocess.Popen[str]:
+    """A study that runs on the cluster."""
+    command = [sys.executable, "-m", "scope_opt", "study", str(file), "--cluster", scheduler]
+    command.append("--oversubscribe")
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def waiting(traces: Path) -> dict[int, int]:
+    """Solvers that wait, or have waited, and the workers that started them."""
+    found = {int(path.stem): int(path.read_text()) for path in traces.glob("*.pid")}
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_study_leaves_nothing_on_the_workers(
+    scheduler: str, traces: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    for path in traces.iterdir():
+        path.unlink()
+    file = study(tmp_path, '[[solvers]]\nsolver = "waits"\n')
+    with begin(file, scheduler) as ran:
+        assert eventually(lambda: len(waiting(traces)) == WORKERS)
+        assert all(map(psutil.pid_exists, waiting(traces)))
+        assert len(set(waiting(traces).values())) == WORKERS
+        ran.send_signal(how)
+        _, errors = ran.communicate(timeout=30)
+    if how == signal.SIGINT:
+        assert ran.returncode == 130, errors
+        assert "interrupted: 0 of 2 jobs done" in errors
+    assert eventually(lambda: not any(map(psutil.pid_exists, waiting(traces))), within_s=10)
+    assert load_records(tmp_path) == []
+
+
+def test_killed_worker_loses_nothing(scheduler: str, traces: Path, tmp_path: Path) -> None:
+    for path in traces.iterdir():
+        path.unlink()
+    entries = '[[solvers]]\nsolver = "exact"\nwarm_start = "waits"\n[[solvers]]\nsolver = "waits"\n'
+    file = study(tmp_path, entries + '[[solvers]]\nsolver = "crashes"\n')
+    with begin(file, scheduler) as ran:
+        assert eventually(lambda: len(waiting(traces)) == WORKERS)
+        solver, worker = next(iter(waiting(traces).items()))
+        os.kill(worker, signal.SIGKILL)
+        assert eventually(lambda: not psutil.pid_exists(solver), within_s=5)
+        (traces / "go").touch()
+        _, errors = ran.communicate(timeout=120)
+    assert ran.returncode == 0, errors
+    assert len(waiting(traces)) == WORKERS + 1  # one waited twice
+    found = load_records(tmp_path)
+    assert {record.key for record in found} == {job.key for job in jobs_of(load_study(file), file)}
+    outcomes = [(record.instance.name, record.label, record.outcome) for record in found]
+    assert outcomes == [
+        (name, label, outcome)
+        for name in ("tiny-skip", "tiny-stream")
+        for label, outcome in (("crashes", "crashed"), ("exact", "done"), ("waits", "done"))
+    ]
+    lines = (tmp_path / "records.jsonl").read_text().splitlines()
+    assert len(lines) == len(found)
+    crashed, exact = found[0], found[1]
+    assert crashed.result is not None
+    assert crashed.result.stop_reason == "error"
+    assert exact.result is not None
+    assert exact.result.status == "optimal"
+    assert exact.result.schedule is not None
+
+
+def test_another_version_on_a_worker_ends_the_study(
+    scheduler: str, traces: Path, tmp_path: Path
+) -> None:
+    file = study(tmp_path, '[[solvers]]\nsolver = "scope"\n')
+    code = f"""
+import sys
+import scope_opt.result
+scope_opt.result.__version__ = "0.0.9"
+from scope_opt.cli import main
+sys.argv = ["scope-opt", "study", {str(file)!r}, "--cluster", {scheduler!r}, "--oversubscribe"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "--cluster: scope-opt 0.1.0 on " in done.stderr
+    assert "0.0.9 where the study runs" in done.stderr
+    assert load_records(tmp_path) == []
+
+
+def test_more_threads_than_cores_are_refused(scheduler: str, traces: Path, tmp_path: Path) -> None:
+    entry = '[[solvers]]\nsolver = "cp-sat"\nthreads = 512\n'
+    command = [sys.executable, "-m", "scope_opt", "study", str(study(tmp_path, entry))]
+    command += ["--cluster", scheduler]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "up to 512 threads on" in done.stderr
+    assert not (tmp_path / "records.jsonl").exists()
+
+
+def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    file = study(tmp_path, '[[solvers]]\nsolver = "scope"\n')
+    outcome = CliRunner().invoke(app, ["study", str(file), "--cluster", "tcp://127.0.0.1:1"])
+    assert outcome.exit_code == 3
+    assert "pip install 'scope-opt[cluster]'" in outcome.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_jobs_are_for_this_machine(tmp_path: Path) -> None:
+    file = study(tmp_path, '[[solvers]]\nsolver = "scope"\n')
+    outcome = CliRunner().invoke(app, ["study", str(file), "--cluster", "x", "--jobs", "2"])
+    assert outcome.exit_code == 2
+    assert "--jobs: is for this machine" in outcome.stderr
