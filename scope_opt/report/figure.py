@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Cell = str | int | float | None
-Unit = Literal["", "s", "J", "B", "MAC", "1/s", "share", "factor"]
+Unit = Literal["", "s", "J", "MAC", "share", "factor"]
 """How a column is shown: ``share`` as a percentage, ``factor`` with four digits, no unit as it is,
 the others with an SI prefix."""
 

@@ -173,13 +173,16 @@ def time_to_gap(target: float) -> Callable[[Problem, Record], float | None]:
 
 
 def primal_share(problem: Problem, record: Record) -> float | None:
-    """Primal integral over the time limit, so between 0 and 1; None without limit or reference."""
+    """Primal integral over the time limit, so between 0 and 1; 1 for a run without a schedule.
+
+    None without a limit or a reference, and where the solver did not say when it found what.
+    """
     best, limit = problem.reference.objective, record.options.get("time_limit_s")
-    if best is None or not isinstance(limit, int | float) or not limit or record.result is None:
+    if best is None or not isinstance(limit, int | float) or not limit:
         return None
-    trajectory = record.result.trajectory
-    if not trajectory and record.result.schedule is not None:
-        return None  # the solver does not say when it found its schedule
+    trajectory = () if record.result is None else record.result.trajectory
+    if not trajectory and cost(record) is not None:
+        return None
     return metrics.primal_integral(trajectory, best, float(limit)) / float(limit)
 
 

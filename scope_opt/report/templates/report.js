@@ -15,7 +15,7 @@
   };
 
   const show = (value, unit) => {
-    if (value === null) return "–";
+    if (value === null) return "-";
     if (typeof value === "string" || unit === "") return String(value);
     if (unit === "share") return (100 * value).toFixed(1) + "%";
     if (value === 0) return unit === "factor" ? "0" : "0 " + unit;
