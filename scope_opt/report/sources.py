@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_opt.files import InputError, read_text
-from scope_opt.inputs import known_instance, load
+from scope_opt.inputs import STDIN, known_instance, load
 from scope_opt.records import MANIFEST, RECORDS, load_records
 from scope_opt.report.cases import make_case
 from scope_opt.report.page import file_names
@@ -129,7 +129,8 @@ def _cases(sources: Sequence[str], instances: Sequence[Instance]) -> list[Case]:
 def _labels(entries: Sequence[tuple[str, Instance, Result | None]]) -> list[tuple[str, str]]:
     """Label and title of each: solver or file, the instance where several need telling apart."""
     files = [
-        Path(source).name.removesuffix(".gz").removesuffix(".json") for source, _, _ in entries
+        "stdin" if source == STDIN else Path(source).name.removesuffix(".gz").removesuffix(".json")
+        for source, _, _ in entries
     ]
     names = [
         file if result is None else result.solver
