@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scope_opt.report.cases import Case
     from scope_opt.report.figure import Cell
 
-MAX_BARS = 1000
+MAX_BARS = 2000
 """Most bars of a pipeline figure; with more, samples in the middle are left out."""
 
 
@@ -120,11 +120,10 @@ def pipeline(case: Case, index: int) -> Figure:
     first = range(min(shown, samples) if cut else samples)
     last = range(samples - shown, samples) if cut else range(0)
     end_ps = segment.load_ps + (samples + clusters - 1) * beat_ps
-    # Without the samples in the middle the axis has a gap.
     windows = [(0, end_ps)]
-    if cut:
-        width = segment.load_ps + (shown + clusters - 1) * beat_ps
-        windows = [(0, width), (end_ps - width, end_ps)]
+    width_ps = segment.load_ps + (shown + clusters - 1) * beat_ps
+    if cut and 2 * width_ps < end_ps:  # else the first samples end after the last ones begin
+        windows = [(0, width_ps), (end_ps - width_ps, end_ps)]
     load = [[None, number, 0.0, seconds(segment.load_ps)] for number in range(clusters)]
     bars: list[list[list[Cell]]] = [
         [
@@ -148,7 +147,7 @@ def pipeline(case: Case, index: int) -> Figure:
         traces.append(Trace("bar", load, at, "weight loading", style))
     for number, rows in enumerate(bars):
         style = {**bar, "marker": {"line": {"color": "--surface", "width": 0.5}}}
-        style |= {"xaxis": "x2"} if number else {}
+        style |= {"xaxis": "x2"} if number and len(windows) == 2 else {}
         traces.append(
             Trace("bar", rows, {**at, "marker.color": 1, "marker.opacity": 0}, "samples", style)
         )
@@ -159,16 +158,15 @@ def pipeline(case: Case, index: int) -> Figure:
     )
     axes = {}
     for number, (begin, end) in enumerate(windows):
-        domain = [0.0, 1.0] if not cut else [[0.0, 0.485], [0.515, 1.0]][number]
+        domain = [0.0, 1.0] if len(windows) == 1 else [[0.0, 0.485], [0.515, 1.0]][number]
         name = f"xaxis{number + 1 if number else ''}"
         axes[name] = axis("time", "s", domain=domain, range=[seconds(begin), seconds(end)])
     text = f"cluster {clusters - 1}" if clusters > 1 else "the cluster"
-    drawn = (
-        f"The first and the last {units.plural(shown, 'sample')} of {samples} are drawn; the axis "
-        "leaves out those in between."
-        if cut
-        else f"All {units.plural(samples, 'sample')} are drawn."
-    )
+    drawn = f"All {units.plural(samples, 'sample')} are drawn."
+    if cut:
+        drawn = f"Of {samples} samples the first and the last {shown} are drawn."
+    if len(windows) == 2:
+        drawn += " The axis leaves out the time between them."
     return Figure(
         key=f"pipeline-{index}",
         title="Pipeline",
