@@ -267,6 +267,18 @@ def test_time_of_an_unfinished_run_is_its_limit(records: Sequence[Record]) -> No
                 assert all(0 <= share <= 1 for share in shares)
 
 
+def test_labels_without_a_common_instance_are_not_compared(records: Sequence[Record]) -> None:
+    apart = [
+        record
+        for record in records
+        if (record.label == "exact") == (record.instance.name == "vgg16-16")
+    ]
+    overview, *_ = study_pages(arrange("apart", apart, lambda record: None), [])
+    assert "every label" in overview.content["figure_note"]
+    keys = [figure.key for figure in overview.content["figures"]]
+    assert not [key for key in keys if not key.startswith("growth")]
+
+
 def test_contradictions_are_shown(records: Sequence[Record]) -> None:
     (optimal,) = [r for r in records if (r.label, r.instance.name) == ("exact", "darknet19-16")]
     (worse,) = [

@@ -81,6 +81,9 @@ def _overview(
         "tables": [_outcomes(study), _aggregates(study)],
         "gaps": _gaps(study, files),
         "figures": study_figures(study),
+        "figure_note": ""
+        if study.common
+        else "No instance was run by every label, so that no profile can compare them.",
         "runs": _runs(runs),
     }
     labels = ", ".join(study.labels)
