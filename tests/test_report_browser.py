@@ -19,6 +19,7 @@ from scope_opt.evaluate import evaluate
 from scope_opt.generate import paper_instance
 from scope_opt.metrics import objective
 from scope_opt.records import load_records
+from scope_opt.report.figure import duration
 from scope_opt.solver import solve
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def browser() -> Iterator[Browser]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Reports of one schedule, of several, of one with hostile names, and of a study."""
     path = tmp_path_factory.mktemp("reports")
-    network = paper_instance("resnet18", 64)
+    network = paper_instance("alexnet", 64)
     for solver in ("segmented", "sequential"):
         solve(network, solver).save(path / f"{solver}.json")
     instance, schedule = hostile()
@@ -135,9 +136,9 @@ def schedule_page(browser: Browser, folder: Path) -> Iterator[Opened]:
 
 @pytest.fixture(scope="module")
 def evaluation(folder: Path) -> Evaluation:
-    found = solve(paper_instance("resnet18", 64), "segmented").schedule
+    found = solve(paper_instance("alexnet", 64), "segmented").schedule
     assert found is not None
-    return evaluate(paper_instance("resnet18", 64), found)
+    return evaluate(paper_instance("alexnet", 64), found)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +228,7 @@ def test_hover_has_numbers_with_units(schedule_page: Opened, evaluation: Evaluat
     text = page.locator("#layers .hovertext").text_content()
     assert text is not None
     assert f"name: {longest.name}" in text
-    microseconds = longest.computation_ps / 1e6
-    assert f"computation: {microseconds:.2f} µs" in text
+    assert f"computation: {duration(longest.computation_ps)}" in text
     page.mouse.move(0, 0)
 
 
