@@ -7,6 +7,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class Child:
     def __init__(
         self, function: Callable[..., None], *arguments: object, output: IO[bytes] | None = None
     ) -> None:
+        call = pickle.dumps((function, arguments))
         self._pipe, theirs = multiprocessing.Pipe()
         with theirs:
             handle = theirs.fileno()
@@ -64,7 +66,7 @@ class Child:
                 start_new_session=True,  # a terminal's Ctrl-C does not reach it
             )
         with contextlib.suppress(OSError):  # if it has died already, `watch` says so
-            self._pipe.send((function, arguments))
+            self._pipe.send_bytes(call)
 
     def watch(self, receive: Callable[[Any], bool], judge: Callable[[], bool]) -> str | None:
         """Hand on what it sends until ``receive`` calls a message the last or ``judge`` ends it.

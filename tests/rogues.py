@@ -15,6 +15,8 @@ from scope_opt.solver import Monitor, SolveOptions, solve
 from scope_opt.tables import ISP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
     from scope_opt.instance import Instance
@@ -125,3 +127,19 @@ def registered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inherited = os.environ.get("PYTHONPATH")
     paths = [*places, str(Path(__file__).parents[1]), *([inherited] if inherited else [])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
+    """Whether a condition comes true in time."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def waiting(traces: Path) -> dict[int, int]:
+    """Processes in which `Waits` waits, or has waited, and those that started them."""
+    found = {int(path.stem): int(path.read_text()) for path in traces.glob("*.pid")}
+    return dict(sorted(found.items()))

@@ -8,14 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tomllib
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import psutil
 import pytest
-from rogues import TRACES, registered
+from rogues import TRACES, eventually, registered, waiting
 from typer.testing import CliRunner
 
 from scope_opt import pool, records
@@ -24,18 +25,20 @@ from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.instance import NEEDS_ENERGY, Instance
 from scope_opt.job import LOOSE, small_instance
-from scope_opt.pool import slots_for
+from scope_opt.pool import run_all, slots_for
 from scope_opt.records import Outcome, RecordFile
 from scope_opt.solver import SolveOptions, load_solver, solve
 from scope_opt.study import Job, jobs_of, load_records, select
-from scope_opt.study_file import load_study
+from scope_opt.study_file import Study, load_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from scope_opt.records import Record
+    from scope_opt.solver import Monitor
 
-TINY = Path(__file__).parents[1] / "instances" / "tiny"
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "instances" / "tiny"
 HEAD = f'instances = ["{TINY}/tiny-skip.json"]\n'
 SCOPE = '[[solvers]]\nsolver = "scope"\n'
 
@@ -65,15 +68,6 @@ def write(folder: Path, text: str, name: str = "study.toml") -> Path:
 def jobs(folder: Path, text: str) -> list[Job]:
     path = write(folder, text)
     return jobs_of(load_study(path), path)
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 30.0) -> bool:
-    end = time.monotonic() + within_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 # --- Expansion and keys --------------------------------------------------------------------------
@@ -132,6 +126,15 @@ set = {{ "network.layers.0.name" = "first" }}
     assert scope.instance.package.nop.bandwidth_bytes_per_s == 2e11
     assert found[2].instance.layer_names[0] == "first"
     assert len({job.key for job in found}) == len(found)
+
+
+def test_the_documented_file_is_valid() -> None:
+    page = (ROOT / "docs" / "studies.md").read_text()
+    text = page.split("```toml\n")[1].split("```")[0]
+    study = Study.model_validate_json(json.dumps(tomllib.loads(text)))
+    found = jobs_of(study, ROOT / "results" / "optima" / "study.toml")
+    assert len(found) == 8 * (1 + 3)
+    assert {job.variant for job in found} == {"m=16"}
 
 
 def test_key_names_what_a_job_depends_on(tmp_path: Path) -> None:
@@ -454,6 +457,47 @@ def test_full_disk_leaves_no_half_line(
     assert load_records(tmp_path) == [first, second]
 
 
+class Loses:
+    """A backend whose workers all die; also the one who watches it."""
+
+    slots = 3
+
+    def __init__(self) -> None:
+        self.submitted: list[str] = []
+        self.closed = False
+
+    def submit(self, job: Job, *_: object) -> Future[Record | None]:
+        self.submitted.append(job.label)
+        lost: Future[Record | None] = Future()
+        lost.set_result(None)
+        return lost
+
+    def close(self) -> None:
+        self.closed = True
+
+    def started(self, job: Job) -> None:
+        pass
+
+    def ended(self, job: Job, record: Record) -> None:
+        raise AssertionError(job)
+
+    def news(self, job: Job, monitor: Monitor) -> None:
+        raise AssertionError(job)
+
+    def tick(self) -> None:
+        pass
+
+
+def test_lost_jobs_have_no_record_and_nothing_begins_with_them(tmp_path: Path) -> None:
+    backend = Loses()
+    with RecordFile(tmp_path) as file:
+        chosen = select(jobs(tmp_path, EVERYTHING), None, ["exact", "raises"])
+        run_all(chosen, file, backend, backend)
+    assert sorted(backend.submitted) == ["raises", "scope"]
+    assert backend.closed
+    assert load_records(tmp_path) == []
+
+
 # --- Limits --------------------------------------------------------------------------------------
 
 
@@ -512,11 +556,6 @@ for name in sys.argv[1:]:
 # --- Interruptions -------------------------------------------------------------------------------
 
 WAITING = HEAD + SCOPE + '[[solvers]]\nsolver = "waits"\n'
-
-
-def waiting(traces: Path) -> list[int]:
-    """Processes that wait, or have waited."""
-    return [int(path.stem) for path in traces.glob("*.pid")]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from scope_opt.study import Job
 
 
+QUIET_S = 60.0
+"""Seconds without news after which there is a line none the less."""
+
+
 def outcomes(records: Iterable[Record]) -> str:
     """Counts such as ``7 done, 1 crashed``."""
     from scope_opt.records import Outcome
@@ -52,7 +56,7 @@ def study_progress(
 
 
 class PlainWatcher:
-    """A line when something has ended, but not more often than every few seconds."""
+    """A line when something has ended, or after a silence, but not every moment."""
 
     def __init__(
         self, jobs: Sequence[Job], known: Iterable[Record], slots: Callable[[], int]
@@ -60,7 +64,7 @@ class PlainWatcher:
         self._jobs, self._slots = jobs, slots
         self._records = {record.key: record for record in known}
         self._left = {job.key: job for job in jobs if job.key not in self._records}
-        self._told, self._next = len(self._left), 0.0
+        self._told, self._next = len(self._left), time.monotonic()
         self._started: dict[str, float] = {}
         self._loading: list[float] = []
         """Seconds that jobs took besides solving."""
@@ -81,9 +85,11 @@ class PlainWatcher:
 
     def tick(self) -> None:
         """See `scope_opt.pool.Watcher`."""
-        if len(self._left) == self._told or (self._left and time.monotonic() < self._next):
+        now, changed = time.monotonic(), len(self._left) != self._told
+        silent = now > self._next + QUIET_S
+        if not (silent or (changed and (now > self._next or not self._left))):
             return
-        self._told, self._next = len(self._left), time.monotonic() + PLAIN_PROGRESS_S
+        self._told, self._next = len(self._left), now + PLAIN_PROGRESS_S
         complain(f"{self.done} of {len(self._jobs)} jobs: {self.state()}")
 
     @property
@@ -98,8 +104,12 @@ class PlainWatcher:
         if self._loading:
             left_s += len(self._left) * sum(self._loading) / len(self._loading)
         left_s /= max(1, self._slots())
-        left = f"; about {_duration(left_s)} left" if self._left and left_s else ""
-        return f"{outcomes(mine)}{left}".removeprefix("; ")
+        parts = [outcomes(mine)]
+        if self._started:
+            parts.append(f"{len(self._started)} running")
+        if self._left and left_s:
+            parts.append(f"about {_duration(left_s)} left")
+        return "; ".join(part for part in parts if part)
 
 
 class _LiveWatcher(PlainWatcher):
@@ -122,7 +132,7 @@ class _LiveWatcher(PlainWatcher):
     def started(self, job: Job) -> None:
         super().started(job)
         limit_s = job.options.get("time_limit_s")
-        self._lines[job.key] = self._display.add_task(f"  {job}", total=limit_s, state="loading")
+        self._lines[job.key] = self._display.add_task(f"  {job}", total=limit_s, state="started")
 
     def news(self, job: Job, monitor: Monitor) -> None:
         self._latest[job.key] = monitor
