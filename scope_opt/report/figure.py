@@ -155,6 +155,24 @@ def bar_marker(colour: str, pattern: str = "", outline: float = 0.5) -> dict[str
     }
 
 
+def bar_parts(
+    rows: Sequence[Sequence[Cell]],
+    parts: Sequence[tuple[str, int, str, str]],
+    outline: float = 0.5,
+) -> list[Trace]:
+    """Bars at the first column; a part has a name, the column of its height, colour and pattern."""
+    return [
+        Trace(
+            "bar",
+            None if number else rows,
+            {"x": 0, "y": column},
+            name,
+            {"marker": bar_marker(colour, pattern, outline)},
+        )
+        for number, (name, column, colour, pattern) in enumerate(parts)
+    ]
+
+
 def line_style(index: int, **line: Any) -> dict[str, Any]:
     """Lines that dashes and symbols tell apart without colour, too."""
     dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.picture import layer_range
 from scope_opt.report.cases import phases_ps
-from scope_opt.report.figure import Field, Figure, Trace, axis, bar_marker, line_style, seconds
+from scope_opt.report.figure import (
+    Field,
+    Figure,
+    Trace,
+    axis,
+    bar_marker,
+    bar_parts,
+    line_style,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,16 +150,6 @@ def layers(case: Case) -> Figure:
         ("computation", 6, "--c0", ""),
         ("communication not hidden", 8, "--c3", "x"),
     )
-    traces = [
-        Trace(
-            "bar",
-            None if index else rows,
-            {"x": 0, "y": column},
-            name,
-            {"marker": bar_marker(colour, pattern, outline=0)},
-        )
-        for index, (name, column, colour, pattern) in enumerate(looks)
-    ]
     return Figure(
         key="layers",
         title="What bounds each layer",
@@ -175,7 +174,7 @@ def layers(case: Case) -> Figure:
             Field("time", "s"),
             Field("bound by"),
         ),
-        traces=traces,
+        traces=bar_parts(rows, looks, outline=0),
         layout={
             "barmode": "stack",
             "bargap": 0.12,

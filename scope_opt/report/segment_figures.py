@@ -8,7 +8,16 @@ from scope_opt import units
 from scope_opt.package import snake_positions
 from scope_opt.picture import layer_range
 from scope_opt.report.cases import beat_cause, phases_ps
-from scope_opt.report.figure import Field, Figure, Trace, axis, bar_marker, duration, seconds
+from scope_opt.report.figure import (
+    Field,
+    Figure,
+    Trace,
+    axis,
+    bar_marker,
+    bar_parts,
+    duration,
+    seconds,
+)
 from scope_opt.report.schedule_figures import reference_line
 
 if TYPE_CHECKING:
@@ -292,16 +301,6 @@ def times(case: Case, index: int) -> Figure:
     ]
     if any(cluster.stream_ps for cluster in segment.clusters):
         looks.append(("weights fetched again", 5, "--c6", "\\"))
-    traces = [
-        Trace(
-            "bar",
-            None if number else rows,
-            {"x": 0, "y": column},
-            name,
-            {"marker": bar_marker(colour, pattern)},
-        )
-        for number, (name, column, colour, pattern) in enumerate(looks)
-    ]
     beat = f"beat {duration(segment.beat_ps)}, set by {beat_cause(segment)}"
     return Figure(
         key=f"times-{index}",
@@ -318,7 +317,7 @@ def times(case: Case, index: int) -> Figure:
             Field("time", "s"),
             Field("busy", "share"),
         ),
-        traces=traces,
+        traces=bar_parts(rows, looks),
         layout={
             "barmode": "stack",
             "bargap": 0.15,
