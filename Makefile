@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTANCE := instances/paper/resnet50-64.json
 
-.PHONY: solve test bench clean
+.PHONY: solve test bench figures clean
 
 # A schedule, then the same instance with the baselines beside it.
 solve: $(STAMP)
@@ -20,6 +20,11 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+# The README's picture; needs an installed Chromium. docs/figures/exact_growth.py is not run here:
+# it measures for minutes, with other numbers every time, and draws with matplotlib.
+figures: $(STAMP)
+	$(BIN)/python docs/figures/report.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/bench --benchmark-only

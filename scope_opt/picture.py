@@ -62,7 +62,8 @@ def partition_text(partitions: Sequence[str], width: int = 12) -> str:
     return runs if len(letters) > width and len(runs) < len(letters) else letters
 
 
-def _layer_range(first: int, last: int) -> str:
+def layer_range(first: int, last: int) -> str:
+    """``3-7``, or ``3`` for one layer."""
     return f"{first}" if first == last else f"{first}-{last}"
 
 
@@ -114,7 +115,7 @@ def _segment_heading(
     index: int, schedule: Schedule, instance: Instance | None, report: SegmentReport | None
 ) -> Text:
     segment = schedule.segments[index]
-    layers = f"layers {_layer_range(segment.first_layer, segment.last_layer)}"
+    layers = f"layers {layer_range(segment.first_layer, segment.last_layer)}"
     if instance is not None and segment.last_layer < len(instance.layer_names):
         layers += f" ({_layer_names(instance, segment.first_layer, segment.last_layer)})"
     clusters = units.plural(len(segment.clusters), "cluster")
@@ -174,7 +175,7 @@ def _cluster_table(
         )
         table.add(
             _chip(str(index), index),
-            _layer_range(cluster.first_layer, cluster.last_layer),
+            layer_range(cluster.first_layer, cluster.last_layer),
             str(cluster.chiplets),
             work,
             time,
@@ -201,7 +202,7 @@ def _decision_table(console: Console, segment: Segment) -> RenderableType:
         bar = share_bar(share, 12, ascii_only=console.options.ascii_only)
         table.add(
             _chip(str(index), index),
-            _layer_range(cluster.first_layer, cluster.last_layer),
+            layer_range(cluster.first_layer, cluster.last_layer),
             Text.assemble(f"{cluster.chiplets:>4} ", (bar, _colour(index))),
             partition_text(cluster.partitions, 40),
         )
@@ -335,7 +336,7 @@ def _segment_table(console: Console, evaluation: Evaluation, objective_ps: int) 
             cause = "power" if segment.power_beat_ps == segment.beat_ps else "DRAM"
         table.add(
             str(index),
-            _layer_range(segment.first_layer, segment.last_layer),
+            layer_range(segment.first_layer, segment.last_layer),
             str(len(segment.clusters)),
             str(segment.chiplets),
             units.picoseconds(segment.latency_ps),
