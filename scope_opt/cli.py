@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from scope_opt import __version__
-from scope_opt.commands import checking, documents, installation, solving
+from scope_opt.commands import checking, documents, installation, replaying, solving
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
 from scope_opt.terminal import complain
 
@@ -95,6 +95,7 @@ for _command in (
     solving.solve,
     solving.compare,
     checking.evaluate,
+    replaying.simulate,
     solving.export,
     checking.distribution,
     documents.show,

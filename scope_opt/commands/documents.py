@@ -42,6 +42,7 @@ class DocumentKind(StrEnum):
     INSTANCE = "instance"
     SCHEDULE = "schedule"
     RESULT = "result"
+    REPLAY = "replay"
 
 
 def show(
@@ -150,6 +151,7 @@ def schema(
       scope-opt schema schedule > scope-schedule-1.schema.json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.instance import Instance
+    from scope_opt.replay_report import Replay
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
 
@@ -157,5 +159,6 @@ def schema(
         DocumentKind.INSTANCE: Instance,
         DocumentKind.SCHEDULE: Schedule,
         DocumentKind.RESULT: Result,
+        DocumentKind.REPLAY: Replay,
     }
     print_json(kinds[document].model_json_schema(by_alias=True))
