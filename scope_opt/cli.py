@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from scope_opt import __version__
-from scope_opt.commands import checking, documents, installation, replaying, solving
+from scope_opt.commands import checking, documents, installation, replaying, solving, tradeoffs
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
 from scope_opt.terminal import complain
 
@@ -94,6 +94,7 @@ def _main(
 for _command in (
     solving.solve,
     solving.compare,
+    tradeoffs.pareto,
     checking.evaluate,
     replaying.simulate,
     solving.export,

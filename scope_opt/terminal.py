@@ -129,8 +129,11 @@ class _PlainProgress:
 
 
 def _state(monitor: Monitor) -> str:
-    from scope_opt.units import picoseconds
+    from scope_opt.units import joules, picoseconds
 
     if monitor.interrupted:
         return "stopping"
-    return f"{monitor.stage}, best {picoseconds(monitor.objective)}".removeprefix(", ")
+    best = picoseconds(monitor.objective)
+    if monitor.minimizes == "energy" and monitor.objective is not None:
+        best = joules(monitor.objective / 10**15)
+    return f"{monitor.stage}, best {best}".removeprefix(", ")

@@ -43,6 +43,7 @@ class DocumentKind(StrEnum):
     SCHEDULE = "schedule"
     RESULT = "result"
     REPLAY = "replay"
+    PARETO = "pareto"
 
 
 def show(
@@ -150,6 +151,7 @@ def schema(
     Example:
       scope-opt schema schedule > scope-schedule-1.schema.json
     """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.front import Front
     from scope_opt.instance import Instance
     from scope_opt.replay_report import Replay
     from scope_opt.result import Result
@@ -160,5 +162,6 @@ def schema(
         DocumentKind.SCHEDULE: Schedule,
         DocumentKind.RESULT: Result,
         DocumentKind.REPLAY: Replay,
+        DocumentKind.PARETO: Front,
     }
     print_json(kinds[document].model_json_schema(by_alias=True))
