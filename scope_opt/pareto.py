@@ -20,7 +20,7 @@ from scope_opt.front import Front, Point, listed, strengthened, undominated
 from scope_opt.instance import Instance
 from scope_opt.result import Status, StopReason
 from scope_opt.schedule import InstanceReference
-from scope_opt.solver import SolveOptions, load_solver, solve
+from scope_opt.solver import SolveOptions, load_solver, refuse_unsupported, solve
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 PS_PER_S = 10**12
 UNBOUNDED_S = float(LIMIT // PS_PER_S + 1)
 """A bound that no schedule exceeds: it only asks for the least energy."""
+
+COARSE = 16
+"""Gaps wider than this part of the whole range are halved before the rest is swept, so that an
+interrupted run leaves points all over the front."""
 
 
 def trace_front(
@@ -83,7 +87,9 @@ def trace_front(
     if points is not None and points < 2:
         raise InputError("points", [f"found {points}; needs at least 2, the ends"])
     chosen = load_solver(solver) if isinstance(solver, str) else solver
-    sweep = _Sweep(instance, chosen, options or SolveOptions(), points, progress, on_front)
+    options = options or SolveOptions()
+    refuse_unsupported(_bounded(instance, UNBOUNDED_S), chosen, options)
+    sweep = _Sweep(instance, chosen, options, points, progress, on_front)
     if previous is not None:
         sweep.take(previous)
     try:
@@ -142,24 +148,40 @@ class _Sweep:
 
     def run(self) -> None:
         """Solve for both ends, then between them."""
+        if self._least_latency() is Status.INFEASIBLE:
+            return
         lean = self._least_energy(self._top_ps)
         if lean is None:
             return
-        least_ps = self._least_latency(lean)
+        least_ps = min(point.latency_ps for point in self._found)
         fast = self._least_energy(least_ps)
         assert fast is not None  # a schedule of that latency is known
         if self._points is None:
-            within_ps = lean.latency_ps - 1
-            while within_ps > fast.latency_ps:
-                point = self._least_energy(within_ps)
-                assert point is not None
-                within_ps = point.latency_ps - 1
+            coarse_ps = (lean.latency_ps - fast.latency_ps) // COARSE
+            while gaps := self._gaps(fast.latency_ps):
+                low_ps, high_ps = max(gaps, key=lambda gap: gap[1] - gap[0])
+                wide = high_ps - low_ps > coarse_ps
+                self._least_energy((low_ps + high_ps) // 2 if wide else high_ps)
             self._swept = True
         else:
             # From tight to loose: each schedule is a start for the next solve.
             for index in range(1, self._points - 1):
                 span_ps = lean.latency_ps - least_ps
                 self._least_energy(least_ps + span_ps * index // (self._points - 1))
+
+    def _gaps(self, least_ps: int) -> list[tuple[int, int]]:
+        """Runs of latencies that no solve has answered, first and last: see `Point.answers`.
+
+        A solve within ``b`` that returns a schedule of latency ``a`` answers all bounds a to b.
+        """
+        gaps, next_ps = [], least_ps
+        for point in sorted(self._found, key=lambda point: point.latency_ps):
+            if point.latency_ps > next_ps:
+                gaps.append((next_ps, point.latency_ps - 1))
+            if point.within_ps is None:
+                break
+            next_ps = max(next_ps, point.within_ps + 1)
+        return gaps
 
     def front(self) -> Front:
         """Undominated points, with every certificate as strong as all solves together make it."""
@@ -212,22 +234,20 @@ class _Sweep:
         update = {"within_ps": within_ps, "time_s": spent_s}
         return point.model_copy(update=update).with_bound(result.bound_fj)
 
-    def _least_latency(self, lean: Point) -> int:
-        """Least latency, proved if there was time."""
-        fastest = min(self._found, key=lambda point: point.latency_ps)
-        if fastest.latency_ps == self._latency_bound_ps:
-            return fastest.latency_ps
+    def _least_latency(self) -> Status:
+        """Solve for the least latency; its least energy is the next question."""
+        fastest = min(self._found, key=lambda point: point.latency_ps, default=None)
+        if fastest is not None and fastest.latency_ps == self._latency_bound_ps:
+            return Status.OPTIMAL
         began = time.perf_counter()
         result = self._solve("least latency", None, fastest)
-        self._latency_bound_ps = result.bound_ps
+        self._latency_bound_ps, self._explanation = result.bound_ps, result.explanation
         if result.schedule is not None:
-            spent_s = round(time.perf_counter() - began, 3)
-            point = self._point(result.schedule, spent_s)
-            if point.latency_ps < fastest.latency_ps:
-                fastest = point.model_copy(update={"within_ps": point.latency_ps})
-                self._found.append(fastest)
+            point = self._point(result.schedule, round(time.perf_counter() - began, 3))
+            if self._top_ps is None or point.latency_ps <= self._top_ps:
+                self._found.append(point)
         self._ended(result)
-        return fastest.latency_ps
+        return result.status
 
     def _solve(self, name: str, bound_s: float | None, start: Point | None) -> Result:
         bounded = _bounded(self._instance, bound_s)
@@ -244,6 +264,7 @@ class _Sweep:
             raise KeyboardInterrupt
 
     def _point(self, schedule: Schedule, spent_s: float) -> Point:
+        """A schedule about whose energy nothing is proved."""
         own = schedule.model_copy(update={"instance": InstanceReference.to(self._instance)})
         evaluation = evaluate(_bounded(self._instance, None), own)
         assert evaluation.objective_ps is not None
@@ -251,7 +272,7 @@ class _Sweep:
         return Point(
             latency_ps=evaluation.objective_ps,
             energy_fj=evaluation.energy_fj,
-            within_ps=None,
+            within_ps=evaluation.objective_ps,
             status=Status.FEASIBLE,
             bound_fj=None,
             gap=None,

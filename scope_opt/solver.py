@@ -299,7 +299,7 @@ def solve(
     began = time.perf_counter()
     options = options or SolveOptions()
     chosen = load_solver(solver) if isinstance(solver, str) else solver
-    _refuse_unsupported(instance, chosen, options)
+    refuse_unsupported(instance, chosen, options)
     check_segments(options.segments, len(instance.layer_names))
     tables = build_tables(instance)
     built = time.perf_counter()
@@ -355,7 +355,7 @@ def write_program(
         able = [name for name in solver_names() if hasattr(load_solver(name), "export")]
         problem = f"solver {solver.name!r} has no program; formulations: {', '.join(able)}"
         raise InputError("--formulation", [problem])
-    _refuse_unsupported(instance, solver, options)
+    refuse_unsupported(instance, solver, options)
     check_segments(options.segments, len(instance.layer_names))
     monitor = Monitor(on_progress=on_progress, minimizes=instance.minimizes)
     content: bytes = solver.export(instance, build_tables(instance), options, monitor, suffix)
@@ -373,7 +373,8 @@ def check_segments(segments: SegmentChoice | None, layers: int) -> None:
             raise InputError("segments", [problem])
 
 
-def _refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions) -> None:
+def refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions) -> None:
+    """Raise `InputError` for options or side constraints that the solver does not know."""
     unused = sorted(options.given() - solver.options)
     if unused:
         used = ", ".join(sorted(solver.options)) or "none"
