@@ -81,7 +81,7 @@ class Front(Document):
     solver: str
     options: dict[str, Any]
     complete: bool
-    """Proved to hold every undominated pair of latency and energy."""
+    """Proved to hold every undominated pair of latency and energy, up to the latency asked for."""
     stop_reason: StopReason
     explanation: tuple[str, ...] = ()
     """Why there is no point; else empty."""
@@ -132,9 +132,13 @@ def _looseness(within_ps: int | None) -> float:
 
 def strengthened(points: Iterable[Point]) -> list[Point]:
     """What is proved about all schedules within a latency holds for faster ones too."""
+
+    def order(point: Point) -> tuple[float, int]:
+        return -_looseness(point.within_ps), -(point.bound_fj or 0)
+
     found: list[Point] = []
     bound_fj = None
-    for point in sorted(points, key=lambda point: -_looseness(point.within_ps)):
+    for point in sorted(points, key=order):
         known = [bound for bound in (bound_fj, point.bound_fj) if bound is not None]
         bound_fj = max(known, default=None)
         if bound_fj is not None and bound_fj > point.energy_fj:

@@ -47,6 +47,7 @@ def trace_front(
     solver: str | Solver = "cp-sat",
     options: SolveOptions | None = None,
     points: int | None = None,
+    slowest: float | None = None,
     *,
     progress: Progress | None = None,
     on_front: Callable[[Front], None] | None = None,
@@ -65,6 +66,8 @@ def trace_front(
     points : int, optional
         Solve for the ends and ``points - 2`` latency bounds evenly between them, at least 2; every
         point of the front if absent.
+    slowest : float, optional
+        Only up to so many times the least latency, at least 1.
     progress : callable, optional
         Given the name of a solve, makes a context that yields what hears of its progress.
     on_front : callable, optional
@@ -86,10 +89,12 @@ def trace_front(
         raise InputError("instance", ["explicit tables carry no energies; needs a network"])
     if points is not None and points < 2:
         raise InputError("points", [f"found {points}; needs at least 2, the ends"])
+    if slowest is not None and not 1 <= slowest < math.inf:
+        raise InputError("slowest", [f"found {slowest}; needs a factor from 1 on"])
     chosen = load_solver(solver) if isinstance(solver, str) else solver
     options = options or SolveOptions()
     refuse_unsupported(_bounded(instance, UNBOUNDED_S), chosen, options)
-    sweep = _Sweep(instance, chosen, options, points, progress, on_front)
+    sweep = _Sweep(instance, chosen, options, points, slowest, progress, on_front)
     if previous is not None:
         sweep.take(previous)
     try:
@@ -127,11 +132,12 @@ class _Sweep:
         solver: Solver,
         options: SolveOptions,
         points: int | None,
+        slowest: float | None,
         progress: Progress | None,
         on_front: Callable[[Front], None] | None,
     ) -> None:
         self._instance, self._solver, self._options = instance, solver, options
-        self._points, self._on_front = points, on_front
+        self._points, self._slowest, self._on_front = points, slowest, on_front
         self._progress: Progress = progress or (lambda _: nullcontext())
         limit_s = instance.constraints.latency_bound_s
         self._top_ps = None if limit_s is None else int(Fraction(str(limit_s)) * PS_PER_S)
@@ -150,6 +156,10 @@ class _Sweep:
         """Solve for both ends, then between them."""
         if self._least_latency() is Status.INFEASIBLE:
             return
+        if self._slowest is not None and self._found:
+            least_ps = min(point.latency_ps for point in self._found)
+            most_ps = int(least_ps * Fraction(str(self._slowest)))
+            self._top_ps = most_ps if self._top_ps is None else min(self._top_ps, most_ps)
         lean = self._least_energy(self._top_ps)
         if lean is None:
             return
@@ -158,18 +168,20 @@ class _Sweep:
         assert fast is not None  # a schedule of that latency is known
         if self._points is None:
             coarse_ps = (lean.latency_ps - fast.latency_ps) // COARSE
-            while gaps := self._gaps(fast.latency_ps):
+            while gaps := self._gaps(fast.latency_ps, lean.latency_ps):
                 low_ps, high_ps = max(gaps, key=lambda gap: gap[1] - gap[0])
                 wide = high_ps - low_ps > coarse_ps
                 self._least_energy((low_ps + high_ps) // 2 if wide else high_ps)
             self._swept = True
         else:
+            proved = lean.status is Status.OPTIMAL
+            last_ps = lean.latency_ps if proved or self._top_ps is None else self._top_ps
             # From tight to loose: each schedule is a start for the next solve.
             for index in range(1, self._points - 1):
-                span_ps = lean.latency_ps - least_ps
-                self._least_energy(least_ps + span_ps * index // (self._points - 1))
+                step_ps = (last_ps - least_ps) * index // (self._points - 1)
+                self._least_energy(least_ps + step_ps)
 
-    def _gaps(self, least_ps: int) -> list[tuple[int, int]]:
+    def _gaps(self, least_ps: int, most_ps: int) -> list[tuple[int, int]]:
         """Runs of latencies that no solve has answered, first and last: see `Point.answers`.
 
         A solve within ``b`` that returns a schedule of latency ``a`` answers all bounds a to b.
@@ -178,7 +190,7 @@ class _Sweep:
         for point in sorted(self._found, key=lambda point: point.latency_ps):
             if point.latency_ps > next_ps:
                 gaps.append((next_ps, point.latency_ps - 1))
-            if point.within_ps is None:
+            if point.latency_ps >= most_ps or point.within_ps is None:
                 break
             next_ps = max(next_ps, point.within_ps + 1)
         return gaps
@@ -191,7 +203,7 @@ class _Sweep:
         return Front(
             instance=InstanceReference.to(self._instance),
             solver=self._solver.name,
-            options=_recorded(self._options, self._points),
+            options=_recorded(self._options, self._points, self._slowest),
             complete=self._swept and proved and fastest,
             stop_reason=self.stop_reason,
             explanation=() if points else self._explanation,
@@ -295,9 +307,10 @@ def _bounded(instance: Instance, bound_s: float | None) -> Instance:
     return Instance(**{**content, "constraints": limits})
 
 
-def _recorded(options: SolveOptions, points: int | None) -> dict[str, Any]:
+def _recorded(options: SolveOptions, points: int | None, slowest: float | None) -> dict[str, Any]:
     return {
         "points": points,
+        "slowest": slowest,
         "segments": listed(options.segments),
         "time_limit_s": options.time_limit_s,
         **{name: getattr(options, name) for name in sorted(options.given())},

@@ -195,6 +195,25 @@ def test_sampled_fronts(instance: Json, points: int) -> None:
         assert best == min(energy for latency, energy in found if latency <= bound)
 
 
+@pytest.mark.parametrize("points", [None, 4])
+def test_only_up_to_a_multiple_of_the_least_latency(points: int | None) -> None:
+    whole = trace_front(small(), BruteForce())
+    least, *_, last = pairs_of(whole)
+    factor = (last[0] - 1) / least[0]
+    front = trace_front(small(), BruteForce(), None, points, factor)
+    check(front, small())
+    assert pairs_of(front) == pairs_of(whole)[:-1]
+    assert front.complete == (points is None)
+    assert front.points[-1].within_ps == int(least[0] * oracle.exact(factor))
+    # A continued front may hold more than was asked for now; nothing is solved again.
+    solver = BruteForce()
+    again = trace_front(small(), solver, None, points, factor, previous=whole)
+    assert pairs_of(again) == pairs_of(whole)
+    assert solver.solves == 0
+    # With a factor of 1 the least energy at the least latency is all there is.
+    assert pairs_of(trace_front(small(), BruteForce(), None, points, 1)) == [least]
+
+
 @pytest.mark.parametrize("solver", ["cp-sat", BruteForce()])
 def test_small_front(solver: Any) -> None:
     front = trace_front(small(), solver)
@@ -245,6 +264,8 @@ def test_looser_proofs_hold_for_faster_schedules() -> None:
     found = strengthened([point(5, 30, 6, None), point(9, 20, None, 15), point(7, 25, 8, 25)])
     assert [(each.latency_ps, each.bound_fj) for each in found] == [(9, 15), (7, 25), (5, 25)]
     assert found[2].gap == pytest.approx(5 / 30)
+    same = strengthened([point(5, 30, 6, None), point(5, 30, 6, 20)])
+    assert [each.bound_fj for each in same] == [20, 20]
     with pytest.raises(SolverDisagreement, match="proved that no schedule within 5 ps"):
         strengthened([point(5, 30, 6, None), point(9, 40, None, 35)])
 
@@ -321,6 +342,8 @@ def test_refused() -> None:
         trace_front(tiny("tables"))
     with pytest.raises(InputError, match="points: found 1; needs at least 2"):
         trace_front(tiny("skip"), points=1)
+    with pytest.raises(InputError, match=r"slowest: found 0.5; needs a factor from 1 on"):
+        trace_front(tiny("skip"), slowest=0.5)
     with pytest.raises(InputError, match=r"does not honour latency_bound_s; .* cp-sat"):
         trace_front(tiny("skip"), "exact")
     with pytest.raises(InputError, match="found 9; allowed 1 to 5"):
@@ -391,6 +414,7 @@ def test_command_refuses(tmp_path: Path) -> None:
     assert run("pareto", source, "--solver", "exact").exit_code == 2
     assert run("pareto", source, "--solver", "nobody").exit_code == 3
     assert run("pareto", source, "--points", 1).exit_code == 2
+    assert run("pareto", source, "--slowest", 0.9).exit_code == 2
     assert sorted(tmp_path.iterdir()) == [other]
 
 

@@ -38,6 +38,12 @@ def pareto(
             "points of the front are sought.",
         ),
     ] = None,
+    slowest: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR", min=1.0, help="Only up to this many times the least latency."
+        ),
+    ] = None,
     time_limit: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0.0, help="For each solve."),
@@ -70,7 +76,7 @@ def pareto(
     Examples:
       scope-opt pareto alexnet-16.json --points 8 --figure front.html
       scope-opt pareto tiny-skip.json -o front.json
-      scope-opt pareto resnet18-16.json --points 6 --time-limit 60 --solver interval-milp
+      scope-opt pareto resnet18-16.json --points 6 --slowest 1.3 --time-limit 60
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError, refuse_existing, write_text
     from scope_opt.inputs import load_instance, segment_choice
@@ -93,7 +99,14 @@ def pareto(
 
     options = SolveOptions(choice, time_limit, threads=threads, encoding=encoding)
     front = trace_front(
-        problem, solver, options, points, progress=progress, on_front=keep, previous=previous
+        problem,
+        solver,
+        options,
+        points,
+        slowest,
+        progress=progress,
+        on_front=keep,
+        previous=previous,
     )
     if front.stop_reason == "interrupted":
         complain("interrupted: these are the points so far")
