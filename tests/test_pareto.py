@@ -19,6 +19,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from scope_opt import terminal
 from scope_opt.cli import app
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
@@ -27,12 +28,10 @@ from scope_opt.instance import Constraints, Instance
 from scope_opt.pareto import UNBOUNDED_S, bound_seconds, trace_front
 from scope_opt.result import Status
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.solver import SolveOptions, SolverDisagreement, load_solver
+from scope_opt.solver import Monitor, SolveOptions, SolverDisagreement
 
 if TYPE_CHECKING:
     from click.testing import Result as Outcome
-
-    from scope_opt.solver import Monitor
 
 Json = dict[str, Any]
 Pairs = list[tuple[int, int]]
@@ -285,36 +284,21 @@ def test_dominated_points_go() -> None:
 
 
 def test_interruption_and_continuation() -> None:
-    instance = tiny("stream")
-    whole, solver = trace_front(instance), load_solver("cp-sat")
-    solves = 0
-
-    class Stops:
-        """CP-SAT, interrupted at the end of its fifth solve."""
-
-        name, summary, exact = "cp-sat", solver.summary, True
-        constraints, options = solver.constraints, solver.options
-
-        def run(self, *arguments: Any) -> None:
-            nonlocal solves
-            solves += 1
-            solver.run(*arguments)
-            arguments[-1].interrupted = solves == 5
-            assert arguments[-1].stopping == (solves == 5)
-
+    whole = trace_front(small(), BruteForce())
     seen: list[Front] = []
-    part = trace_front(instance, Stops(), on_front=seen.append)
+    part = trace_front(small(), BruteForce(interrupt_at=3), on_front=seen.append)
     assert part.stop_reason == "interrupted"
     assert not part.complete
-    assert solves == len(seen) == 5
-    assert pairs_of(seen[-1]) == pairs_of(part)
-    assert set(pairs_of(part)) < set(pairs_of(whole))
-    again = trace_front(instance, Stops(), previous=part)
+    assert len(seen) == 3
+    assert pairs_of(seen[-1]) == pairs_of(part) == [pairs_of(whole)[0], pairs_of(whole)[-1]]
+    solver = BruteForce()
+    again = trace_front(small(), solver, previous=part)
     assert pairs_of(again) == pairs_of(whole)
     assert again.complete
-    assert solves <= 2 * len(whole.points)  # halving gaps costs some
-    complete = trace_front(instance, Stops(), previous=whole)
-    assert complete == whole
+    assert 0 < solver.solves < 10
+    solver = BruteForce()
+    assert trace_front(small(), solver, previous=whole) == whole
+    assert solver.solves == 0
 
 
 def test_ctrl_c_keeps_what_is_found(tmp_path: Path) -> None:
@@ -332,6 +316,16 @@ def test_ctrl_c_keeps_what_is_found(tmp_path: Path) -> None:
     assert front.stop_reason == "interrupted"
     assert front.points
     check(front, tiny("skip"))
+
+
+def test_progress_says_energies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "PLAIN_PROGRESS_S", 0.0)
+    with terminal.progress("energies") as on_progress:
+        monitor = Monitor(on_progress=on_progress, minimizes="energy")
+        monitor.improve(5 * 10**12, [])
+    assert capsys.readouterr().err == "energies: 0 s, 0%, best 5.000 mJ\n"
 
 
 # --- Bad input -----------------------------------------------------------------------------------
@@ -376,7 +370,8 @@ def run(*arguments: object) -> Outcome:
 
 
 def test_command(tmp_path: Path) -> None:
-    source, output, figure = TINY / "tiny-stream.json", tmp_path / "f.json", tmp_path / "f.html"
+    source, output, figure = (tmp_path / name for name in ("i.json", "f.json", "f.html"))
+    small().save(source)
     outcome = run("pareto", source, "--points", 3, "-o", output, "--figure", figure)
     assert outcome.exit_code == 0, outcome.output
     front = Front.load(output)
@@ -393,6 +388,7 @@ def test_command(tmp_path: Path) -> None:
     assert whole.complete
     assert whole == Front.load(output)
     assert set(pairs_of(front)) <= set(pairs_of(whole))
+    assert pairs_of(whole) == brute_front(json.loads(source.read_text()))
     schema = json.loads(run("schema", "pareto").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(outcome.stdout), schema)
