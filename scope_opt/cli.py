@@ -17,9 +17,11 @@ from scope_opt.commands import (
     checking,
     documents,
     installation,
+    replaying,
     reporting,
     solving,
     studies,
+    tradeoffs,
     validating,
 )
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
@@ -102,8 +104,10 @@ def _main(
 for _command in (
     solving.solve,
     solving.compare,
+    tradeoffs.pareto,
     checking.evaluate,
     studies.study,
+    replaying.simulate,
     solving.export,
     checking.distribution,
     validating.validate_heuristic,

@@ -132,7 +132,7 @@ class Monitor:
     ) -> None:
         """``parent``: the monitor of a solver that runs another one; it decides when to stop."""
         self._parent, self._rel_gap = parent, rel_gap
-        self._minimizes = minimizes
+        self.minimizes = minimizes
         self._start = time.perf_counter()
         self._deadline = None if time_limit_s is None else self._start + time_limit_s
         self._on_progress = on_progress
@@ -238,7 +238,7 @@ class Monitor:
     def _record(self) -> None:
         time_s = round(self.elapsed_s, 6)
         objective, bound = self.objective, self.bound
-        if self._minimizes == "energy":
+        if self.minimizes == "energy":
             point = TrajectoryPoint(time_s=time_s, objective_fj=objective, bound_fj=bound)
         else:
             point = TrajectoryPoint(time_s=time_s, objective_ps=objective, bound_ps=bound)

@@ -129,9 +129,13 @@ class _PlainProgress:
 
 
 def _state(monitor: Monitor) -> str:
-    from scope_opt.units import picoseconds
+    from scope_opt.units import joules, picoseconds
 
     if monitor.interrupted:
         return "stopping"
-    best = f"best {picoseconds(monitor.objective)}" if monitor.objective is not None else ""
-    return ", ".join(part for part in (monitor.stage, best) if part)
+    best = picoseconds(monitor.objective)
+    if monitor.objective is None:
+        best = ""
+    elif monitor.minimizes == "energy":
+        best = joules(monitor.objective / 10**15)
+    return ", ".join(part for part in (monitor.stage, best and f"best {best}") if part)

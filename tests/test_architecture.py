@@ -8,7 +8,7 @@ import sys
 import pytest
 
 MODELLING = {"pyomo", "highspy", "ortools", "formulations"}
-NUMERICS = {"numpy", "scipy", "numba", *MODELLING}
+NUMERICS = {"numpy", "scipy", "numba", "simpy", "plotly", *MODELLING}
 """Packages whose import takes long enough to notice."""
 
 

@@ -44,6 +44,8 @@ class DocumentKind(StrEnum):
     RESULT = "result"
     VALIDATION = "validation"
     RECORD = "record"
+    REPLAY = "replay"
+    PARETO = "pareto"
 
 
 def show(
@@ -160,8 +162,10 @@ def schema(
     Example:
       scope-opt schema schedule > scope-schedule-1.schema.json
     """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.front import Front
     from scope_opt.instance import Instance
     from scope_opt.records import Record
+    from scope_opt.replay_report import Replay
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
     from scope_opt.validation import Validation
@@ -172,5 +176,7 @@ def schema(
         DocumentKind.RESULT: Result,
         DocumentKind.VALIDATION: Validation,
         DocumentKind.RECORD: Record,
+        DocumentKind.REPLAY: Replay,
+        DocumentKind.PARETO: Front,
     }
     print_json(kinds[document].model_json_schema(by_alias=True))
