@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.provenance import runs
-from scope_opt.study import load_records
+from scope_opt.studies.jobs import load_records
+from scope_opt.studies.provenance import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scope_opt.result import Result
-    from scope_opt.study import Record
+    from scope_opt.studies.jobs import Record
 
 RESULTS = Path(__file__).parent
 ROOT = RESULTS.parent

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
-from scope_opt.records import Outcome, Record
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
 from scope_opt.solver import SolveOptions, solve
+from scope_opt.studies.records import Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

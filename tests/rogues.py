@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_opt.files import InputError
-from scope_opt.job import WARM_UP_NAME
 from scope_opt.schedule import make_segment
 from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.studies.job import WARM_UP_NAME
 from scope_opt.tables import ISP
 
 if TYPE_CHECKING:

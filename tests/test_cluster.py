@@ -16,8 +16,8 @@ from rogues import TRACES, eventually, registered, waiting
 from typer.testing import CliRunner
 
 from scope_opt.cli import app
-from scope_opt.study import jobs_of, load_records
-from scope_opt.study_file import load_study
+from scope_opt.studies.file import load_study
+from scope_opt.studies.jobs import jobs_of, load_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

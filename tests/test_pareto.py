@@ -23,9 +23,9 @@ from scope_opt import terminal
 from scope_opt.cli import app
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
-from scope_opt.front import Front, Point, check_front, strengthened, undominated
 from scope_opt.instance import Constraints, Instance
-from scope_opt.pareto import UNBOUNDED_S, bound_seconds, trace_front
+from scope_opt.pareto.front import Front, Point, check_front, strengthened, undominated
+from scope_opt.pareto.search import UNBOUNDED_S, bound_seconds, trace_front
 from scope_opt.result import Status
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
 from scope_opt.solver import Monitor, SolveOptions, SolverDisagreement

@@ -16,16 +16,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from scope_opt import replay_report
 from scope_opt.cli import app
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.instance import Instance
-from scope_opt.replay import MAX_LAYER_RUNS, Slice, simulate
-from scope_opt.replay_report import InvalidSchedule, Replay, replay
+from scope_opt.replay import report as replay_report
+from scope_opt.replay.engine import MAX_LAYER_RUNS, Slice, simulate
+from scope_opt.replay.report import InvalidSchedule, Replay, replay
+from scope_opt.replay.stages import LayerWork, Link, Pipeline, Stage, pipelines
+from scope_opt.replay.trace import Trace, default_shown
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.stages import LayerWork, Link, Pipeline, Stage, pipelines
-from scope_opt.trace import Trace, default_shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -31,7 +31,7 @@ from scope_opt.solver import solve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scope_opt.records import Record
+    from scope_opt.studies.records import Record
 
 INSTANCES = Path(__file__).parents[1] / "instances"
 TEMPLATES = Path(scope_opt.report.__file__).parent / "templates"

@@ -18,9 +18,9 @@ from scope_opt.cli import app
 from scope_opt.evaluate import evaluate
 from scope_opt.generate import paper_instance
 from scope_opt.metrics import objective
-from scope_opt.records import load_records
 from scope_opt.report.figure import duration
 from scope_opt.solver import solve
+from scope_opt.studies.records import load_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,23 +19,23 @@ import pytest
 from rogues import TRACES, eventually, registered, waiting
 from typer.testing import CliRunner
 
-from scope_opt import pool, records
 from scope_opt.cli import app
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.instance import NEEDS_ENERGY, Instance
-from scope_opt.job import LOOSE, small_instance
-from scope_opt.pool import run_all, slots_for
-from scope_opt.records import Outcome, RecordFile
 from scope_opt.solver import SolveOptions, load_solver, solve
-from scope_opt.study import Job, jobs_of, load_records, select
-from scope_opt.study_file import Study, load_study
+from scope_opt.studies import pool, records
+from scope_opt.studies.file import Study, load_study
+from scope_opt.studies.job import LOOSE, small_instance
+from scope_opt.studies.jobs import Job, jobs_of, load_records, select
+from scope_opt.studies.pool import run_all, slots_for
+from scope_opt.studies.records import Outcome, RecordFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scope_opt.records import Record
     from scope_opt.solver import Monitor
+    from scope_opt.studies.records import Record
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "instances" / "tiny"
@@ -530,7 +530,7 @@ import gc, sys
 from pathlib import Path
 from numba.core.dispatcher import Dispatcher
 from scope_opt.instance import Instance
-from scope_opt.job import warm_up
+from scope_opt.studies.job import warm_up
 from scope_opt.solver import SolveOptions, load_solver, solve
 
 def compiled():

@@ -20,8 +20,8 @@ from scope_opt.schedule import make_segment
 from scope_opt.search.distribution import distribution
 from scope_opt.solver import Monitor, SolveOptions, SolverDisagreement, solve
 from scope_opt.tables import ISP
-from scope_opt.validate import ValidationOptions, validate
-from scope_opt.validation import Validation
+from scope_opt.validation.document import Validation
+from scope_opt.validation.run import ValidationOptions, validate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,7 +180,7 @@ def test_several_segments_are_run_again_as_one(alexnet: Instance) -> None:
 
 
 def test_large_spaces_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scope_opt.validate.DRAWS", 2000)
+    monkeypatch.setattr("scope_opt.validation.run.DRAWS", 2000)
     instance = paper_instance("resnet18", 64)
     rank = validate(instance, "segmented").rank
     assert rank is not None

@@ -8,7 +8,7 @@ from pages import PAPER_INSTANCES, RESULTS, Records, table, text
 from scope_opt.result import Status, StopReason
 
 if TYPE_CHECKING:
-    from scope_opt.study import Record
+    from scope_opt.studies.jobs import Record
 
 SOLVERS = ("interval-milp", "cp-sat", "compact-milp")
 LABELS = tuple(f"{solver}{suffix}" for solver in SOLVERS for suffix in ("", " warm"))

@@ -14,9 +14,9 @@ from statistics import median
 from pages import PAPER_INSTANCES, ROOT, machine, table, text
 from scope_opt.files import write_text
 from scope_opt.instance import Instance
-from scope_opt.provenance import note_run
-from scope_opt.validate import ValidationOptions, validate
-from scope_opt.validation import Validation
+from scope_opt.studies.provenance import note_run
+from scope_opt.validation.document import Validation
+from scope_opt.validation.run import ValidationOptions, validate
 
 HERE = Path(__file__).parent
 VALIDATIONS, MANIFEST = HERE / "validations.jsonl", HERE / "manifest.json"

@@ -76,7 +76,7 @@ def show(
     from scope_opt.instance import Instance
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
-    from scope_opt.validation import Validation
+    from scope_opt.validation.document import Validation
 
     document = load(file, Instance, Schedule, Result, Validation)
     if isinstance(document, Instance):
@@ -95,7 +95,7 @@ def show(
     else:
         found = known_instance(document.instance)
     if isinstance(document, Validation):
-        from scope_opt.validation_view import validation_view
+        from scope_opt.validation.view import validation_view
 
         print_view(lambda _: validation_view(document, found))
         return
@@ -162,13 +162,13 @@ def schema(
     Example:
       scope-opt schema schedule > scope-schedule-1.schema.json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.front import Front
     from scope_opt.instance import Instance
-    from scope_opt.records import Record
-    from scope_opt.replay_report import Replay
+    from scope_opt.pareto.front import Front
+    from scope_opt.replay.report import Replay
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
-    from scope_opt.validation import Validation
+    from scope_opt.studies.records import Record
+    from scope_opt.validation.document import Validation
 
     kinds: dict[DocumentKind, type[Document]] = {
         DocumentKind.INSTANCE: Instance,

@@ -71,9 +71,9 @@ def simulate(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError, refuse_existing, write_text
     from scope_opt.inputs import load_instance, load_schedule
-    from scope_opt.replay_report import InvalidSchedule, replay
+    from scope_opt.replay.report import InvalidSchedule, replay
+    from scope_opt.replay.trace import Trace, default_shown
     from scope_opt.solver import Monitor
-    from scope_opt.trace import Trace, default_shown
 
     if trace is not None:
         refuse_existing(trace, force=force)
@@ -105,7 +105,7 @@ def simulate(
     if as_json:
         print_text(replayed.to_json())
     else:
-        from scope_opt.replay_view import replay_view
+        from scope_opt.replay.view import replay_view
 
         print_view(lambda console: replay_view(console, replayed, problem))
     if not replayed.agrees:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from scope_opt.pool import Backend
-    from scope_opt.records import Record
-    from scope_opt.study import Job
+    from scope_opt.studies.jobs import Job
+    from scope_opt.studies.pool import Backend
+    from scope_opt.studies.records import Record
 
 
 def study(
@@ -72,9 +72,9 @@ def study(
       scope-opt study results/reach/study.toml --cluster tcp://10.0.0.1:8786
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError
-    from scope_opt.records import RECORDS, load_records
-    from scope_opt.study import jobs_of, select
-    from scope_opt.study_file import load_study
+    from scope_opt.studies.file import load_study
+    from scope_opt.studies.jobs import jobs_of, select
+    from scope_opt.studies.records import RECORDS, load_records
 
     if as_json and not dry_run:
         raise InputError("--json", ["goes with --dry-run; results are in the study's folder"])
@@ -97,9 +97,9 @@ def study(
 def _run(chosen: Sequence[Job], folder: Path, backend: Backend, unwanted: Collection[str]) -> None:
     """Run what has no record, or an unwanted one."""
     from scope_opt.commands.study_progress import outcomes, study_progress
-    from scope_opt.pool import run_all
-    from scope_opt.provenance import note_run
-    from scope_opt.records import MANIFEST, RecordFile, write_table
+    from scope_opt.studies.pool import run_all
+    from scope_opt.studies.provenance import note_run
+    from scope_opt.studies.records import MANIFEST, RecordFile, write_table
     from scope_opt.units import plural
 
     with RecordFile(folder) as file:
@@ -134,7 +134,7 @@ def _words(text: str | None) -> list[str] | None:
 def _unwanted(redo: str | None) -> list[str]:
     """Outcomes whose jobs run again."""
     from scope_opt.files import InputError
-    from scope_opt.records import Outcome
+    from scope_opt.studies.records import Outcome
 
     words = _words(redo) or []
     unknown = [word for word in words if word not in list(Outcome)]
@@ -148,13 +148,13 @@ def _backend(
 ) -> Backend:
     """Where the jobs run."""
     from scope_opt.files import InputError
-    from scope_opt.pool import LocalPool, slots_for
+    from scope_opt.studies.pool import LocalPool, slots_for
 
     if cluster is None:
         return LocalPool(slots_for(chosen, jobs, oversubscribe=oversubscribe))
     if jobs is not None:
         raise InputError("--jobs", ["is for this machine; a cluster's workers have threads"])
-    from scope_opt.cluster import DaskCluster
+    from scope_opt.studies.cluster import DaskCluster
 
     found = DaskCluster(cluster)
     try:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from scope_opt.records import Record
     from scope_opt.solver import Monitor
-    from scope_opt.study import Job
+    from scope_opt.studies.jobs import Job
+    from scope_opt.studies.records import Record
 
 
 QUIET_S = 60.0
@@ -26,7 +26,7 @@ QUIET_S = 60.0
 
 def outcomes(records: Iterable[Record]) -> str:
     """Counts such as ``7 done, 1 crashed``."""
-    from scope_opt.records import Outcome
+    from scope_opt.studies.records import Outcome
 
     counts = Counter(record.outcome for record in records)
     named = [f"{counts[kind]} {kind.replace('_', ' ')}" for kind in Outcome if counts[kind]]
@@ -70,21 +70,21 @@ class PlainWatcher:
         """Seconds that jobs took besides solving."""
 
     def started(self, job: Job) -> None:
-        """See `scope_opt.pool.Watcher`."""
+        """See `scope_opt.studies.pool.Watcher`."""
         self._started[job.key] = time.monotonic()
 
     def news(self, job: Job, monitor: Monitor) -> None:
-        """See `scope_opt.pool.Watcher`."""
+        """See `scope_opt.studies.pool.Watcher`."""
 
     def ended(self, job: Job, record: Record) -> None:
-        """See `scope_opt.pool.Watcher`."""
+        """See `scope_opt.studies.pool.Watcher`."""
         self._records[job.key] = record
         self._left.pop(job.key, None)
         took_s = time.monotonic() - self._started.pop(job.key)
         self._loading.append(max(0.0, took_s - record.wall_s))
 
     def tick(self) -> None:
-        """See `scope_opt.pool.Watcher`."""
+        """See `scope_opt.studies.pool.Watcher`."""
         now, changed = time.monotonic(), len(self._left) != self._told
         silent = now > self._next + QUIET_S
         if not (silent or (changed and (now > self._next or not self._left))):

@@ -19,8 +19,8 @@ from scope_opt.commands.arguments import (
 from scope_opt.terminal import complain, print_text, print_view, progress
 
 if TYPE_CHECKING:
-    from scope_opt.front import Front
     from scope_opt.instance import Instance
+    from scope_opt.pareto.front import Front
     from scope_opt.solver import SegmentChoice
 
 
@@ -80,7 +80,7 @@ def pareto(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError, refuse_existing, write_text
     from scope_opt.inputs import load_instance, segment_choice
-    from scope_opt.pareto import trace_front
+    from scope_opt.pareto.search import trace_front
     from scope_opt.solver import SolveOptions
 
     problem = load_instance(instance)
@@ -116,13 +116,13 @@ def pareto(
     if as_json:
         print_text(front.to_json())
     else:
-        from scope_opt.pareto_view import front_view
+        from scope_opt.pareto.view import front_view
 
         print_view(lambda console: front_view(console, front, problem))
     if not front.points:
         raise typer.Exit(NOTHING_FOUND)
     if figure is not None:
-        from scope_opt.pareto_view import front_figure
+        from scope_opt.pareto.view import front_figure
 
         write_text(figure, front_figure(front, problem), force=force)
         complain(f"figure written to {figure}")
@@ -133,7 +133,7 @@ def _continued(
 ) -> Front | None:
     """Front to continue: what the output file holds, if that is about the same schedules."""
     from scope_opt.files import InputError, refuse_existing
-    from scope_opt.front import Front, check_front
+    from scope_opt.pareto.front import Front, check_front
 
     try:
         refuse_existing(output, force=force)

@@ -73,7 +73,7 @@ def validate_heuristic(
     from scope_opt.files import InputError
     from scope_opt.inputs import load_instance, segment_choice
     from scope_opt.solver import SolveOptions
-    from scope_opt.validate import ValidationOptions, validate
+    from scope_opt.validation.run import ValidationOptions, validate
 
     if not 0 < confidence < 1:
         raise InputError("--confidence", [f"found {confidence}; allowed between 0 and 1"])
@@ -94,7 +94,7 @@ def validate_heuristic(
     if as_json:
         print_text(found.to_json())
     else:
-        from scope_opt.validation_view import validation_view
+        from scope_opt.validation.view import validation_view
 
         print_view(lambda _: validation_view(found, problem))
     if found.runs[0].schedule is None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.files import InputError, read_text
 from scope_opt.inputs import STDIN, known_instance, load
-from scope_opt.records import MANIFEST, RECORDS, load_records
 from scope_opt.report.cases import make_case
 from scope_opt.report.page import file_names
 from scope_opt.report.schedule_page import comparison_page, schedule_page
@@ -16,17 +15,18 @@ from scope_opt.report.study_data import arrange
 from scope_opt.report.study_page import study_pages
 from scope_opt.result import Result
 from scope_opt.schedule import Schedule
-from scope_opt.study import jobs_of
-from scope_opt.study_file import load_study
+from scope_opt.studies.file import load_study
+from scope_opt.studies.jobs import jobs_of
+from scope_opt.studies.records import MANIFEST, RECORDS, load_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scope_opt.instance import Instance
-    from scope_opt.records import Record
     from scope_opt.report.cases import Case
     from scope_opt.report.page import Page
     from scope_opt.schedule import InstanceReference
+    from scope_opt.studies.records import Record
 
 
 def schedule_pages(sources: Sequence[str], instances: Sequence[Instance]) -> list[Page]:

@@ -9,15 +9,15 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from scope_opt import metrics
-from scope_opt.records import Outcome
 from scope_opt.result import StopReason
+from scope_opt.studies.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from scope_opt.instance import Instance
     from scope_opt.metrics import Reference, Space
-    from scope_opt.records import Record
+    from scope_opt.studies.records import Record
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from scope_opt.metrics import Profile
-    from scope_opt.records import Record
     from scope_opt.report.figure import Cell, Unit
     from scope_opt.report.study_data import Problem, Study
+    from scope_opt.studies.records import Record
 
 MAX_POINTS = 300
 """Most points of a run's course; with more, some in between are left out."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scope_opt import metrics, units
-from scope_opt.records import Outcome
 from scope_opt.report.cases import make_case
 from scope_opt.report.figure import duration
 from scope_opt.report.page import Column, Fact, Link, Page, Table, file_names
@@ -21,12 +20,13 @@ from scope_opt.report.study_data import (
 )
 from scope_opt.report.study_figures import course, study_figures
 from scope_opt.result import Status
+from scope_opt.studies.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scope_opt.records import Record
     from scope_opt.report.study_data import Problem, Study
+    from scope_opt.studies.records import Record
 
 SHIFT_S = 1.0
 """Shift of the geometric mean of times."""

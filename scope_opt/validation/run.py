@@ -26,7 +26,7 @@ from scope_opt.solver import (
     solve,
 )
 from scope_opt.space import space_size
-from scope_opt.validation import Gap, KnownOptimum, Losses, Place, Rank, Validation
+from scope_opt.validation.document import Gap, KnownOptimum, Losses, Place, Rank, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
-from scope_opt.front import Front, Point, listed, strengthened, undominated
 from scope_opt.instance import Instance
+from scope_opt.pareto.front import Front, Point, listed, strengthened, undominated
 from scope_opt.result import Status, StopReason
 from scope_opt.schedule import InstanceReference
 from scope_opt.solver import SolveOptions, load_solver, refuse_unsupported, solve

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scope_opt.instance import Instance
     from scope_opt.result import Result
     from scope_opt.show import Fact
-    from scope_opt.validation import Gap, Place, Rank, Validation
+    from scope_opt.validation.document import Gap, Place, Rank, Validation
 
 
 def validation_view(found: Validation, instance: Instance | None) -> RenderableType:

@@ -10,17 +10,17 @@ from scope_opt.cost import build_tables
 from scope_opt.evaluate import evaluate
 from scope_opt.files import Document
 from scope_opt.network import Count, Index
-from scope_opt.replay import Mode, SegmentTimes, simulate
+from scope_opt.replay.engine import Mode, SegmentTimes, simulate
+from scope_opt.replay.stages import pipelines
 from scope_opt.schedule import InstanceReference, Schedule
-from scope_opt.stages import pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scope_opt.evaluate import Evaluation
     from scope_opt.instance import Instance
-    from scope_opt.replay import Slice
-    from scope_opt.stages import Pipeline
+    from scope_opt.replay.engine import Slice
+    from scope_opt.replay.stages import Pipeline
 
 
 class InvalidSchedule(Exception):
@@ -97,7 +97,7 @@ def replay(
     record: Callable[[Slice], None] | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Replay:
-    """Replay a schedule in both modes; for the parameters see `scope_opt.replay.simulate`.
+    """Replay a schedule in both modes; for the parameters see `scope_opt.replay.engine.simulate`.
 
     Parameters
     ----------

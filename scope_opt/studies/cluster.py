@@ -10,17 +10,17 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from scope_opt.files import InputError
-from scope_opt.job import run_job
-from scope_opt.records import Record
 from scope_opt.result import versions
 from scope_opt.solver import SolverUnavailable
+from scope_opt.studies.job import run_job
+from scope_opt.studies.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from scope_opt.schedule import Schedule
     from scope_opt.solver import Monitor
-    from scope_opt.study import Job
+    from scope_opt.studies.jobs import Job
 
 CONNECT_S = 15.0
 """Seconds to find the scheduler."""
@@ -85,7 +85,7 @@ class DaskCluster:
     def submit(
         self, job: Job, start: Schedule | None, news: Callable[[Monitor], None]
     ) -> Future[Record | None]:
-        """See `scope_opt.pool.Backend`; what happens on a worker until a job's end is no news."""
+        """See `Backend`; what happens on a worker until a job's end is no news."""
         from distributed.scheduler import KilledWorker
 
         name = f"{job.key[:16]}-{uuid.uuid4().hex}"  # never that of an earlier attempt
@@ -105,7 +105,7 @@ class DaskCluster:
         return answer
 
     def close(self) -> None:
-        """See `scope_opt.pool.Backend`."""
+        """See `scope_opt.studies.pool.Backend`."""
         self._executor.shutdown(wait=False)
         self._client.close()
 

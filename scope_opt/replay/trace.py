@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scope_opt.instance import Instance
-    from scope_opt.replay import Slice
+    from scope_opt.replay.engine import Slice
     from scope_opt.schedule import Schedule
 
 SHOWN_LAYER_RUNS = 20_000
@@ -36,7 +36,7 @@ def default_shown(instance: Instance) -> int | None:
 
 
 class Trace:
-    """Collects the slices of a replay; `add` goes to `scope_opt.replay.simulate`.
+    """Collects the slices of a replay; `add` goes to `scope_opt.replay.engine.simulate`.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from typing import Any
 from scope_opt.files import write_text
 from scope_opt.result import versions
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parent.parent.parent
 
 
 def note_run(manifest: Path, command: str) -> None:

@@ -49,7 +49,7 @@ class Record(Document):
 
     format: Literal["scope-record/1"] = "scope-record/1"
     key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """SHA-256 (hex) of what defines the job, see `scope_opt.study.job_key`."""
+    """SHA-256 (hex) of what defines the job, see `scope_opt.studies.jobs.job_key`."""
     instance: InstanceReference
     """In its variant."""
     variant: str | None

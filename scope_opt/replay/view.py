@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from scope_opt.instance import Instance
-    from scope_opt.replay_report import Replay, ReplayedSegment, ReplayedStage
+    from scope_opt.replay.report import Replay, ReplayedSegment, ReplayedStage
     from scope_opt.show import Fact
 
 _SPENT = (

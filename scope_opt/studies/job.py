@@ -16,8 +16,6 @@ from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
 from scope_opt.isolate import Progress, memory_excess, sender
-from scope_opt.provenance import commit
-from scope_opt.records import Outcome, Record
 from scope_opt.result import Result, StopReason
 from scope_opt.schedule import InstanceReference
 from scope_opt.solver import (
@@ -28,6 +26,8 @@ from scope_opt.solver import (
     load_solver,
     solve,
 )
+from scope_opt.studies.provenance import commit
+from scope_opt.studies.records import Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from scope_opt.schedule import Schedule
     from scope_opt.solver import Solver
-    from scope_opt.study import Job
+    from scope_opt.studies.jobs import Job
     from scope_opt.tables import LatencyTables
 
 LOADING_LIMIT_S = 300.0

@@ -18,7 +18,7 @@ from scope_opt.files import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from scope_opt.stages import Link, Pipeline, Stage
+    from scope_opt.replay.stages import Link, Pipeline, Stage
 
     Steps = Generator[simpy.Event]
 

@@ -11,16 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from scope_opt.files import InputError
-from scope_opt.job import run_job
 from scope_opt.solver import Monitor, interruptible
-from scope_opt.study import begun_first
+from scope_opt.studies.job import run_job
+from scope_opt.studies.jobs import begun_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scope_opt.records import Record, RecordFile
     from scope_opt.schedule import Schedule
-    from scope_opt.study import Job
+    from scope_opt.studies.jobs import Job
+    from scope_opt.studies.records import Record, RecordFile
 
 TICK_S = 0.2
 """Seconds between two calls of `Watcher.tick`."""
@@ -36,7 +36,7 @@ class Backend(Protocol):
     def submit(
         self, job: Job, start: Schedule | None, news: Callable[[Monitor], None]
     ) -> Future[Record | None]:
-        """Run a job; see `scope_opt.job.run_job`. None stands for a job that was lost, too."""
+        """Run a job, see `run_job`; None stands for a job that was lost, too."""
 
     def close(self) -> None:
         """End the jobs that run and give everything back."""

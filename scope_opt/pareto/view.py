@@ -14,8 +14,8 @@ from scope_opt.show import BAD, DIM, GOOD, Columns, facts, title
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from scope_opt.front import Front, Point
     from scope_opt.instance import Instance
+    from scope_opt.pareto.front import Front, Point
     from scope_opt.show import Fact
 
 WIDTH, HEIGHT = 64, 12

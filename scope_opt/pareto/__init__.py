@@ -1,0 +1,1 @@
+"""Fronts of latency and energy."""

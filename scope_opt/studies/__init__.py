@@ -1,0 +1,1 @@
+"""Studies: many instances, many solvers, a record of every solve."""

@@ -1,0 +1,1 @@
+"""How good a heuristic is: gap, rank, losses."""
