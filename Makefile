@@ -21,10 +21,12 @@ test: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
-# The README's picture; needs an installed Chromium. docs/figures/exact_growth.py is not run here:
-# it measures for minutes, with other numbers every time, and draws with matplotlib.
+# Every figure again: the README's picture (needs an installed Chromium), the rest from the
+# measurements and records that are there; nothing is measured again.
 figures: $(STAMP)
 	$(BIN)/python docs/figures/report.py
+	$(BIN)/python docs/figures/exact_growth.py --draw
+	$(BIN)/python results/run.py --page
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/bench --benchmark-only

@@ -16,18 +16,32 @@ from scope_opt.files import write_text
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Constraints, Instance
 from scope_opt.network import Edge, Layer, Network
+from scope_opt.pareto.front import Front
+from scope_opt.replay.report import Replay
 from scope_opt.result import Result
 from scope_opt.schedule import Schedule
+from scope_opt.studies.records import Record
 from scope_opt.tables import ExplicitTables
+from scope_opt.validation.document import Validation
 from scope_opt.zoo import NETWORKS, PAPER_CHIPLETS, paper_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scope_opt.files import Document
     from scope_opt.package import Package
 
 HERE = Path(__file__).parent
 FOLDERS = ("paper", "tiny", "schema")
+FORMATS: dict[str, type[Document]] = {
+    "instance": Instance,
+    "schedule": Schedule,
+    "result": Result,
+    "record": Record,
+    "validation": Validation,
+    "replay": Replay,
+    "pareto": Front,
+}
 KIB = 1024
 
 
@@ -407,7 +421,7 @@ def documents() -> dict[str, str]:
     """Text of every generated file, by its path relative to this folder."""
     texts = {f"paper/{instance.name}.json": instance.to_json() for instance in paper()}
     texts |= {f"tiny/{instance.name}.json": instance.to_json() for instance in tiny()}
-    for kind, model in (("instance", Instance), ("schedule", Schedule), ("result", Result)):
+    for kind, model in FORMATS.items():
         schema = model.model_json_schema(by_alias=True)
         texts[f"schema/{kind}.schema.json"] = json.dumps(schema, indent=2) + "\n"
     return texts

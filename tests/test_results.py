@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,65 +13,127 @@ from scope_opt.bounds import latency_bound
 from scope_opt.cost import build_tables
 from scope_opt.evaluate import evaluate
 from scope_opt.instance import Instance
-from scope_opt.result import Result
+from scope_opt.result import Result, Status
+from scope_opt.schedule import Schedule
+from scope_opt.solver import load_solver
+from scope_opt.studies.file import load_study
+from scope_opt.studies.jobs import jobs_of
+from scope_opt.studies.records import Outcome, Record, load_records
+from scope_opt.validation.document import Validation
+
+if TYPE_CHECKING:
+    from scope_opt.tables import LatencyTables
 
 ROOT = Path(__file__).parent.parent
-RECORDS = ROOT / "results" / "optima" / "records.jsonl"
+STUDIES = sorted(path.parent for path in (ROOT / "results").glob("*/records.jsonl"))
 NAMES = sorted(path.stem for path in (ROOT / "instances" / "paper").glob("*.json"))
+REGISTRY = json.loads((ROOT / "instances" / "best_known.json").read_text())
 
 
-def records() -> dict[str, dict[str, dict[str, Any]]]:
-    """Records of the study by instance and solver."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for line in RECORDS.read_text().splitlines():
-        record = json.loads(line)
-        found.setdefault(record["instance"]["name"], {})[record["solver"]] = record
+@cache
+def paper(name: str) -> tuple[Instance, LatencyTables]:
+    """An instance of the paper with its tables."""
+    instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
+    return instance, build_tables(instance)
+
+
+@cache
+def optima() -> dict[str, int]:
+    """Proved optimum of each instance of the paper."""
+    found = {}
+    for record in load_records(ROOT / "results" / "optima"):
+        if record.label == "exact" and record.result is not None:
+            assert record.result.status is Status.OPTIMAL
+            assert record.result.objective_ps is not None
+            found[record.instance.name] = record.result.objective_ps
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_optima(name: str) -> None:
-    by_solver = records()[name]
-    instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
-    tables = build_tables(instance)
-    exact = by_solver["exact"]
-    assert exact["status"] == "optimal"
-    assert exact["objective_ps"] >= latency_bound(tables)
-    for solver, record in by_solver.items():
-        attribution = record.pop("attribution", None)
-        result = Result.from_json(json.dumps(record), solver)
-        assert result.instance.digest == instance.digest
-        if result.schedule is None:
-            assert result.status == "infeasible"
-            continue
-        evaluation = evaluate(instance, result.schedule, tables)
-        assert evaluation.violations == ()
-        assert evaluation.objective_ps == result.objective_ps
-        assert result.objective_ps >= exact["objective_ps"]
-        if attribution is not None:
-            assert attribution["segments_ps"] == exact["objective_ps"]
-            assert attribution["schedule_ps"] == by_solver["scope"]["objective_ps"]
-    for scheme in ("sequential", "pipeline", "segmented"):
-        best, found = (by_solver[f"{kind}{scheme}"]["objective_ps"] for kind in ("exact-", ""))
-        assert found is None or best <= found
+def check(result: Result, instance: Instance, tables: LatencyTables) -> None:
+    """A schedule must be valid and take what was recorded."""
+    assert result.instance.digest == instance.digest
+    assert result.objective_ps is None or result.objective_ps >= latency_bound(tables)
+    if result.schedule is None:
+        return
+    evaluation = evaluate(instance, result.schedule, tables)
+    assert evaluation.violations == ()
+    assert evaluation.objective_ps == result.objective_ps
 
 
-def test_reach() -> None:
-    """Nothing that a formulation claimed contradicts the evaluator or the proved optimum."""
-    lines = (ROOT / "results" / "reach" / "records.jsonl").read_text().splitlines()
-    for record in map(json.loads, lines):
-        name = record["instance"]["name"]
-        if record.pop("refused") is not None:
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+def test_studies(folder: Path) -> None:
+    """What every record claims, and that the study file still asks for these jobs."""
+    jobs = jobs_of(load_study(folder / "study.toml"), folder / "study.toml")
+    asked = {(job.instance.name, job.variant, job.label, job.seed): job for job in jobs}
+    by_instance: dict[tuple[str, str | None], list[Record]] = {}
+    for record in load_records(folder):
+        place = (record.instance.name, record.variant, record.label, record.seed)
+        assert asked[place].instance.digest == record.instance.digest
+        assert asked[place].options == record.options
+        by_instance.setdefault(place[:2], []).append(record)
+    for records in by_instance.values():
+        first = records[0]
+        instance = asked[first.instance.name, first.variant, first.label, first.seed].instance
+        tables = paper(instance.name)[1] if first.variant is None else build_tables(instance)
+        for record in records:
+            if record.result is not None:
+                check(record.result, instance, tables)
+            else:
+                assert record.outcome is not Outcome.DONE
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+def test_no_claim_contradicts_a_proved_optimum(folder: Path) -> None:
+    for record in load_records(folder):
+        result = record.result
+        if result is None or record.variant is not None:
             continue
-        for key in ("warm", "limit_s"):
-            record.pop(key)
-        result = Result.from_json(json.dumps(record), name)
-        instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
-        assert result.instance.digest == instance.digest
-        optimum = records()[name]["exact"]["objective_ps"]
-        assert result.bound_ps is None or result.bound_ps <= optimum
-        if result.schedule is not None:
-            evaluation = evaluate(instance, result.schedule)
-            assert evaluation.violations == ()
-            assert evaluation.objective_ps == result.objective_ps
-            assert result.objective_ps >= optimum
+        optimum = optima()[record.instance.name]
+        assert result.objective_ps is None or result.objective_ps >= optimum
+        free = record.options.get("segments") in (None, "dp")
+        whole = free and not record.solver.startswith("exact-")
+        if load_solver(record.solver).exact and whole and result.bound_ps is not None:
+            assert result.bound_ps <= optimum
+
+
+def test_every_scheme_is_at_most_its_own_optimum() -> None:
+    found = {
+        (record.instance.name, record.label): record.result.objective_ps
+        for record in load_records(ROOT / "results" / "optima")
+        if record.result is not None
+    }
+    for name in NAMES:
+        for scheme in ("sequential", "pipeline", "segmented"):
+            heuristic, best = found[name, scheme], found[name, f"exact-{scheme}"]
+            assert heuristic is None or (best is not None and best <= heuristic)
+
+
+def test_validations() -> None:
+    lines = (ROOT / "results" / "validation" / "validations.jsonl").read_text().splitlines()
+    assert lines
+    for line in lines:
+        validation = Validation.from_json(line, "validations.jsonl")
+        name = validation.instance.name
+        assert validation.optimum.objective_ps == optima()[name]
+        for result in (*validation.runs, validation.exact):
+            check(result, *paper(name))
+        gap, losses = validation.gaps[0], validation.losses
+        assert gap is not None
+        assert losses is not None
+        parts = losses.partitions + losses.regions + losses.clusters + losses.segments
+        assert parts == pytest.approx(gap.at_least)
+
+
+def test_registry_covers_the_paper() -> None:
+    assert sorted(entry["instance"]["name"] for entry in REGISTRY["entries"]) == NAMES
+
+
+@pytest.mark.parametrize("entry", REGISTRY["entries"], ids=lambda entry: entry["instance"]["name"])
+def test_registry(entry: dict[str, object]) -> None:
+    instance, tables = paper(entry["instance"]["name"])  # type: ignore[index]
+    assert entry["instance"]["digest"] == instance.digest  # type: ignore[index]
+    schedule = Schedule.load(ROOT / "instances" / str(entry["schedule"]))
+    evaluation = evaluate(instance, schedule, tables)
+    assert evaluation.violations == ()
+    assert evaluation.objective_ps == entry["objective_ps"] == optima()[instance.name]
+    assert entry["bound_ps"] == entry["objective_ps"]
