@@ -12,6 +12,7 @@ records, its own or those of another study. Solves that are no jobs of a study i
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -47,6 +48,8 @@ def main() -> None:
             if done.returncode != 0:
                 sys.exit(done.returncode)
         write_page(name)
+    overview = importlib.import_module("overview")
+    write_text(HERE / "README.md", "\n".join(overview.page()) + "\n", force=True)
 
 
 def write_page(name: str) -> None:
