@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import queue
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from formulations.column_paths import to_segments
+from formulations.column_table import ColumnTable
 from formulations.columns import ColumnMaker
+from formulations.cp_drive import drive, size
 from formulations.cp_elements import ElementProgram
 from formulations.cp_program import Program
 from formulations.cp_rows import import_cp_sat
-from formulations.cuts import shortest_cut
+from formulations.cp_thresholds import CpThresholdProgram
+from formulations.cuts import Cuts, shortest_cut
 from formulations.floors import beat_floors
 from formulations.request import CONSTRAINTS, Request, make_request
 from formulations.space import Caps, Stopped
+from formulations.staircase import Staircases
 from scope_opt.files import InputError
 from scope_opt.tables import LIMIT
 
@@ -34,6 +36,8 @@ COARSE_STEPS = 1000
 """Beats are this many units long, at most, in the first, coarse program; energies its square."""
 MAX_COLUMNS = 1_000_000
 """Columns above which a program is not built; CP-SAT would need tens of gigabytes."""
+WHOLE = 500
+"""Columns up to which one program of all segments is the first choice."""
 FIRST_STEP = 64
 """The first ceiling is this part of the bound above it."""
 CEILINGS = 8
@@ -42,8 +46,6 @@ FEWER = 0.9
 """Bounds on beats are improved again if this part of the columns, or less, is left."""
 CLOSE = 200
 """Gaps below this part of the bound are closed in one go."""
-POLL_S = 0.02
-"""Seconds between two looks at whether to stop."""
 
 
 class CpSatSolver:
@@ -116,8 +118,22 @@ class Search:
         self._begin()
         if self._request.energy_minimized:
             self._least_energy()
+        elif self._by_segments():
+            cuts = Cuts(CpSatSolver.name, self._request)
+            cuts.begin(self._maker)
+            staircases = Staircases(self._request, cuts, CpThresholdProgram)
+            staircases.survey()
+            cuts.run(staircases.prove)
         else:
             self._least_latency()
+
+    def _by_segments(self) -> bool:
+        """Whether segments are better proved one by one."""
+        request = self._request
+        if request.options.encoding == "elements" or self._space.couples_segments:
+            return False
+        table = ColumnTable(request, request.monitor.objective)
+        return table.numbers.shape[1] > WHOLE
 
     def exact_model(self) -> Any:
         """The exact program, of the schedules up to the first one found."""
@@ -225,16 +241,23 @@ class Search:
                 raise InputError("instance", [f"numbers too large for CP-SAT: {problem}"])
             if monitor.segments is not None:
                 program.hint(monitor.segments)
-            monitor.size(*_size(program.model))
+            monitor.size(*size(program.model))
         limit = "" if ceiling is None else f" up to {ceiling} ps"
         monitor.report(f"schedules{limit} in units of {unit} ps", 0.0)
         most = None if ceiling is None or self._request.energy_minimized else ceiling + 1
-        status, objective = self._drive(program, most)
+
+        def on_bound(value: int) -> None:
+            bound = program.bound(value)
+            self._request.raise_bound(bound if most is None else min(bound, most))
+
+        status, solver = drive(
+            *(self._request, program.model, program.schedule, self._request.offer, on_bound)
+        )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
             return None
-        if status == cp.OPTIMAL and objective is not None:
-            self._request.raise_bound(program.bound(objective))
+        if status == cp.OPTIMAL:
+            self._request.raise_bound(program.bound(solver.value(program.objective)))
             return unit
         if not monitor.stopping:
             raise RuntimeError("CP-SAT ended without a proof")
@@ -323,88 +346,3 @@ class Search:
             slowest = min(slowest, ceiling // self._tables.samples)
         unit = slowest // COARSE_STEPS
         return unit if unit > 8 else 1
-
-    # --- CP-SAT ----------------------------------------------------------------------------------
-
-    def _drive(self, program: Encoding, most: int | None) -> tuple[Any, int | None]:
-        """Run CP-SAT in a thread; report what it finds; stop it when the monitor says so.
-
-        Bounds above ``most`` are not reported. Returns CP-SAT's status and the least objective.
-        """
-        cp, options = import_cp_sat(), self._request.options
-        solver = cp.CpSolver()
-        solver.parameters.num_workers = options.threads or 1
-        solver.parameters.random_seed = options.seed or 0
-        solver.parameters.linearization_level = 2
-        solver.parameters.catch_sigint_signal = False
-        if options.log is not None:
-            solver.parameters.log_search_progress = True
-            solver.parameters.log_to_stdout = False
-        events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-
-        class OnSolution(cp.CpSolverSolutionCallback):  # type: ignore[misc, name-defined]
-            def on_solution_callback(self) -> None:
-                events.put(("schedule", program.schedule(self.value)))
-
-        solver.best_bound_callback = lambda bound: events.put(("bound", bound))
-        solver.log_callback = lambda line: events.put(("log", line))
-        outcome: list[Any] = []
-
-        def work() -> None:
-            try:
-                outcome.append(solver.solve(program.model, OnSolution()))
-            except BaseException as error:  # raised again in the main thread
-                outcome.append(error)
-
-        def report() -> None:
-            lines = []
-            while not events.empty():
-                kind, value = events.get()
-                if kind == "schedule":
-                    self._request.offer(value)
-                elif kind == "log":
-                    lines.append(f"{value}\n")
-                else:
-                    bound = program.bound(_floor(value))
-                    self._request.raise_bound(bound if most is None else min(bound, most))
-            if lines and options.log is not None:
-                with options.log.open("a", encoding="utf-8") as file:
-                    file.writelines(lines)
-
-        thread = threading.Thread(target=work, name="cp-sat", daemon=True)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(POLL_S)
-                report()
-                if thread.is_alive() and self._monitor.stopping:
-                    solver.stop_search()
-        finally:
-            if thread.is_alive():
-                solver.stop_search()
-                thread.join()
-        report()
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        status = outcome[0]
-        return status, solver.value(program.objective) if status == cp.OPTIMAL else None
-
-
-def _size(model: Any) -> tuple[int, int, int]:
-    """Variables, constraints and the terms in them."""
-    proto, terms = model.proto, 0
-    for row in proto.constraints:
-        terms += len(row.enforcement_literal)
-        if row.has_linear():
-            terms += len(row.linear.vars)
-        elif row.has_exactly_one():
-            terms += len(row.exactly_one.literals)
-        elif row.has_table():
-            terms += len(row.table.values)
-    return len(proto.variables), len(proto.constraints), terms
-
-
-def _floor(bound: float) -> int:
-    """A bound that CP-SAT reports as a float, rounded down safely."""
-    value = int(np.floor(bound))
-    return value if abs(value) < 2**53 else int(np.floor(np.nextafter(bound, -np.inf)))

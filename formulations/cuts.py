@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.bounds import segment_bounds
+from scope_opt.bounds import best_cut, best_rest, segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
@@ -160,6 +160,17 @@ class Cuts:
         if below_ps > self.lower[first, last]:
             self.lower[first, last] = min(below_ps, LIMIT)
             self._publish()
+
+    def raise_bounds(self, bounds_ps: Ints) -> None:
+        """The same for all segments, shape ``(L, L)``."""
+        self.lower = np.minimum(np.maximum(self.lower, bounds_ps), LIMIT)
+        self._publish()
+
+    @property
+    def around(self) -> Ints:
+        """(L, L) lower bounds on the latency of all layers outside a segment."""
+        around: Ints = best_cut(self.lower)[:-1, None] + best_rest(self.lower)[None, 1:]
+        return around
 
     def latency(self, first: int, last: int) -> int:
         """Latency of the segment's best known schedule, `LIMIT` if none is known."""

@@ -15,9 +15,10 @@ from formulations.cuts import Cuts, single_only
 from formulations.highs import Highs, import_highs, import_pyomo
 from formulations.interval_beats import BeatsProgram, solve_beats
 from formulations.interval_energy import EnergySearch
-from formulations.interval_staircase import Staircases, Undecided
+from formulations.interval_thresholds import ThresholdProgram
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
+from formulations.staircase import Staircases, Undecided
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
@@ -90,7 +91,9 @@ def _segment_by_segment(name: str, request: Request) -> bool:
     cuts = Cuts(name, request)
     cuts.begin(ColumnMaker(request.tables, request.space, lambda: request.monitor.stopping))
     try:
-        cuts.run(Staircases(request, cuts).prove)
+        staircases = Staircases(request, cuts, ThresholdProgram)
+        staircases.survey()
+        cuts.run(staircases.prove)
     except Undecided:
         return False
     return True

@@ -27,16 +27,13 @@ from scope_opt.solver import Monitor, SolveOptions, SolverUnavailable, solve, wr
 pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
+from formulations.beat_network import Network
+from formulations.column_table import ColumnTable, SegmentColumns
 from formulations.columns import ColumnMaker
 from formulations.highs import Highs
 from formulations.interval_beats import BeatsProgram
 from formulations.interval_milp import IntervalMilpSolver
-from formulations.interval_thresholds import (
-    ColumnTable,
-    Network,
-    SegmentColumns,
-    ThresholdProgram,
-)
+from formulations.interval_thresholds import ThresholdProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
 
