@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
+    Numbers = NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
@@ -46,55 +47,93 @@ def columns_within(numbers: Ints, low: int, high: int, first: int, last: int) ->
 
 
 @njit(cache=True, nogil=True)
+def fastest_within(
+    times: Ints, columns: Numbers, slowest: int, first: int, last: int
+) -> tuple[Ints, Numbers, Numbers, Numbers]:
+    """Times, first layers, last layers and sizes of columns that segment ``first..last`` can have.
+
+    In the order given, which is that of their times, up to the slowest time. ``columns`` has rows
+    for these three, whether they open and close segments, and their ranges of starts and ends.
+    """
+    count = np.searchsorted(times, slowest, side="right")
+    found = np.empty(count, dtype=np.int64)
+    used = 0
+    firsts, lasts = columns[0], columns[1]
+    for k in range(count):
+        if firsts[k] >= first and lasts[k] <= last:
+            _, _, _, opens, closes, low, high, end_low, end_high = columns[:, k]
+            fits = low <= first and first <= high and end_low <= last and last <= end_high
+            if fits and (opens == 1) == (firsts[k] == first):
+                if (closes == 1) == (lasts[k] == last):
+                    found[used] = k
+                    used += 1
+    found = found[:used]
+    return times[found], firsts[found], lasts[found], columns[2][found]
+
+
+@njit(cache=True, nogil=True)
 def between(
     columns: tuple[Ints, Ints, Ints, Ints], fits: Ints, first: int, last: int, beat: int
 ) -> tuple[Ints, Ints, Ints, int]:
     """Nodes that columns leave from and arrive at, -1 for none; steps down; number of the last.
 
-    ``columns`` are the first layers, last layers, sending and receiving times; see
+    ``columns`` are the first layers, last layers, sending and receiving times of all columns,
+    sorted by first layer and receiving; ``fits`` are those that take no longer than the beat. See
     `formulations.beat_network.Network`.
     """
     firsts, lasts, sending, receiving = columns
     leaves = np.full(len(firsts), -1, dtype=np.int64)
     arrives = np.full(len(firsts), -1, dtype=np.int64)
     steps = np.empty((len(fits), 2), dtype=np.int64)
-    nodes, made = 1, 0
-    by_last = fits[np.argsort(lasts[fits], kind="mergesort")]
-    ended = 0
-    begun = 0
+    # Columns by their last layer: those of layer l are ending[bounds[l - first] ...].
+    bounds = np.zeros(last - first + 2, dtype=np.int64)
+    for k in fits:
+        bounds[lasts[k] - first + 1] += 1
+    bounds = np.cumsum(bounds)
+    ending, place = np.empty(len(fits), dtype=np.int64), bounds.copy()
+    for k in fits:
+        ending[place[lasts[k] - first]] = k
+        place[lasts[k] - first] += 1
+    afford = np.empty(len(fits), dtype=np.int64)
+    nodes, made, begun = 1, 0, 0
     while begun < len(fits) and firsts[fits[begun]] == first:
         leaves[fits[begun]] = 0
         begun += 1
     for layer in range(first, last):
-        end = ended
-        while end < len(by_last) and lasts[by_last[end]] == layer:
-            end += 1
         start = begun
         while start < len(fits) and firsts[fits[start]] == layer + 1:
             start += 1
-        ending, starting = by_last[ended:end], fits[begun:start]
-        ended, begun = end, start
-        levels = np.sort(receiving[starting])
-        # How far up the sorted times for receiving a cluster that ends here can afford to go.
-        afford = np.searchsorted(levels, beat - sending[ending], side="right") - 1
-        some = np.unique(afford[afford >= 0])
-        top = nodes + len(some) - 1
-        places = np.searchsorted(some, afford)
-        for n in range(len(ending)):
+        starting = fits[begun:start]
+        begun = start
+        low, high = bounds[layer - first], bounds[layer - first + 1]
+        levels = receiving[starting]
+        # How far up the times for receiving a cluster that ends here can afford to go.
+        wanted = np.zeros(len(levels), dtype=np.bool_)
+        for n in range(low, high):
+            afford[n] = np.searchsorted(levels, beat - sending[ending[n]], side="right") - 1
             if afford[n] >= 0:
-                arrives[ending[n]] = top - places[n]
-        # The lowest level at which at least that much is afforded; levels may have equal times.
-        needs = np.searchsorted(some, np.searchsorted(levels, receiving[starting]))
+                wanted[afford[n]] = True
+        # From the highest such place down to the lowest; columns in between leave from the next
+        # higher one.
+        node = np.full(len(levels) + 1, -1, dtype=np.int64)
+        count = 0
+        for n in range(len(levels) - 1, -1, -1):
+            if wanted[n]:
+                if count > 0:
+                    steps[made, 0], steps[made, 1] = nodes + count - 1, nodes + count
+                    made += 1
+                count += 1
+            if count > 0:
+                node[n] = nodes + count - 1
+        nodes += count
+        for n in range(low, high):
+            if afford[n] >= 0:
+                arrives[ending[n]] = node[afford[n]]
         for n in range(len(starting)):
-            if needs[n] < len(some):
-                leaves[starting[n]] = top - needs[n]
-        for node in range(nodes, top):
-            steps[made, 0], steps[made, 1] = node, node + 1
-            made += 1
-        nodes += len(some)
-    for k in by_last[ended:]:
-        if lasts[k] == last:
-            arrives[k] = nodes
+            # Equal times are one level, that of the last of them: all there is or none.
+            leaves[starting[n]] = node[n]
+    for k in ending[bounds[last - first] :]:
+        arrives[k] = nodes
     return leaves, arrives, steps[:made].copy(), nodes
 
 
@@ -183,7 +222,7 @@ def lightest_path(
 
 @njit(cache=True, nogil=True)
 def coverable(
-    columns: tuple[Ints, Ints, Ints, Ints],
+    columns: tuple[Ints, Numbers, Numbers, Numbers],
     ends: tuple[int, int],
     chiplets: int,
     counts: tuple[int, int],
@@ -215,8 +254,8 @@ def coverable(
     load, samples = timing
     layers = last - first + 1
     most = min(counts[1], layers)
-    needed = np.empty((layers, layers), dtype=np.int64)
-    covered = np.empty((layers + 1, most + 1), dtype=np.int64)
+    needed = np.empty((layers, layers), dtype=np.int32)
+    covered = np.empty((layers + 1, most + 1), dtype=np.int32)
     low, high = window[0], window[1] + 1
     for _ in range(steps):
         if low >= high:
@@ -247,14 +286,14 @@ def coverable(
 @njit(cache=True, nogil=True)
 def _cover(
     times: Ints,
-    firsts: Ints,
-    lasts: Ints,
-    sizes: Ints,
+    firsts: Numbers,
+    lasts: Numbers,
+    sizes: Numbers,
     beat: int,
     first: int,
     chiplets: int,
-    needed: Ints,
-    covered: Ints,
+    needed: Numbers,
+    covered: Numbers,
 ) -> None:
     """Fill ``covered[l, n]``: fewest chiplets for the first ``l`` layers in ``n`` clusters."""
     layers, most, none = len(needed), covered.shape[1] - 1, chiplets + 1
@@ -266,9 +305,18 @@ def _cover(
         needed[i, j] = min(needed[i, j], sizes[k])
     covered[:] = none
     covered[0, 0] = 0
-    for end in range(layers):
-        for begin in range(end + 1):
-            size = needed[begin, end]
-            if size < none:
-                for n in range(min(most, begin + 1)):
-                    covered[end + 1, n + 1] = min(covered[end + 1, n + 1], covered[begin, n] + size)
+    # Numbers of clusters of which there are covers, by number of layers.
+    some, some_end = np.zeros(layers + 1, dtype=np.int64), np.ones(layers + 1, dtype=np.int64)
+    for end in range(1, layers + 1):
+        for begin in range(end):
+            size = needed[begin, end - 1]
+            low, high = some[begin], min(some_end[begin], most)
+            if size < none and low < high:
+                before, after = covered[begin, low:high], covered[end, low + 1 : high + 1]
+                for n in range(len(before)):
+                    after[n] = min(after[n], before[n] + size)
+        some[end], some_end[end] = most + 1, 0
+        for n in range(1, most + 1):
+            if covered[end, n] < none:
+                some[end] = min(some[end], n)
+                some_end[end] = n + 1

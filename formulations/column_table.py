@@ -70,6 +70,11 @@ class ColumnTable:
             self._rows = np.concatenate([self._rows, *self._maker.rows(self.caps)])
             self.numbers = self._from_rows(tables.receive_ps)
         """(14, n), ordered by first layer: see `SegmentColumns`"""
+        order = np.argsort(self.numbers[3], kind="stable")
+        self.times: Ints = self.numbers[3, order]
+        """(n,) in ascending order"""
+        self.by_time = self.numbers[[0, 1, 2, 8, 9, 10, 11, 12, 13]].astype(np.int32)[:, order]
+        """(9, n) what `formulations.beat_kernels.fastest_within` needs, in the order of times"""
 
     def column(self, index: int) -> Column:
         """One of the columns."""
@@ -86,8 +91,8 @@ class ColumnTable:
     @property
     def covers(self) -> tuple[Ints, ...]:
         """As `formulations.floors.Covers`."""
-        first, last, size, time, _, _, _, _, opens, closes, low, high, *_ = self.numbers
-        return time, first, last, size, 2 * opens + closes, low, high
+        first, last, size, opens, closes, low, high, *_ = self.by_time
+        return self.times, first, last, size, 2 * opens + closes, low, high
 
     def _from_objects(self) -> Ints:
         numbers = [
@@ -118,6 +123,7 @@ class SegmentColumns:
         # Columns are sorted by their first layer.
         low, high = np.searchsorted(numbers[0], [first, last + 1]).tolist()
         index = columns_within(numbers, low, high, first, last)
+        index = index[np.lexsort((numbers[5, index], numbers[0, index]))]
         self._table, self._index = table, index
         self.first, self.last, self.size, self.time_ps = numbers[:4, index]
         self.sending_ps, self.receive_ps, self.energy_fj, self.refetched_bytes = numbers[4:8, index]

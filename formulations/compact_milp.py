@@ -160,8 +160,7 @@ class Separate:
     def run(self) -> None:
         """Prove segments until the best cut is; raises `Stopped`."""
         monitor = self._request.monitor
-        maker = ColumnMaker(self._request.tables, self._request.space, lambda: monitor.stopping)
-        self._cuts.begin(maker)
+        self._cuts.begin()
         self._cuts.run(self._prove)
 
     def _prove(self, first: int, last: int, ceiling: int | None) -> None:

@@ -120,7 +120,7 @@ class Search:
             self._least_energy()
         elif self._by_segments():
             cuts = Cuts(CpSatSolver.name, self._request)
-            cuts.begin(self._maker)
+            cuts.begin()
             staircases = Staircases(self._request, cuts, CpThresholdProgram)
             staircases.survey()
             cuts.run(staircases.prove)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 STEPS = 4096
 """Beats that are tried, at most."""
-WORK = 3 * 10**9
-"""Additions that a call may take, roughly; fewer beats are tried in a deep network."""
+WORK = 6 * 10**10
+"""Additions that a call may take if it comes to the worst; fewer beats are tried in deep networks."""
 
 
 class Covers(NamedTuple):
@@ -138,6 +138,8 @@ def _floors_from(
     needed = np.full((4, layers, layers), none, dtype=np.int32)
     covered = np.empty((layers, most + 1), dtype=np.int32)
     inside = np.empty(most + 1, dtype=np.int32)
+    # Numbers of clusters of which there are covers, by last layer.
+    some, some_end = np.zeros(layers, dtype=np.int64), np.zeros(layers, dtype=np.int64)
     column = 0
     open_low, open_top = LIMIT, np.int64(-1)
     for last in range(first, layers):
@@ -180,14 +182,20 @@ def _floors_from(
             covered[last, 1] = needed[2, first, last]
             limit = min(useful[last], last - first + 1)
             for then in range(first + 1, last + 1):
-                n_end = min(limit, then - first + 1)
+                begin, end = some[then - 1], min(some_end[then - 1], limit)
                 for kind in range(2):
                     size = needed[kind, then, last]
-                    if size < none:
+                    if size < none and begin < end:
+                        before = covered[then - 1, begin:end]
                         row = inside if kind else covered[last]
-                        before = covered[then - 1]
-                        for n in range(2, n_end + 1):
-                            row[n] = min(row[n], before[n - 1] + size)
+                        after = row[begin + 1 : end + 1]
+                        for n in range(len(before)):
+                            after[n] = min(after[n], before[n] + size)
+            some[last], some_end[last] = limit + 1, 0
+            for n in range(1, limit + 1):
+                if covered[last, n] < none:
+                    some[last] = min(some[last], n)
+                    some_end[last] = n + 1
             for n in range(1, limit + 1):
                 if inside[n] < none and floors[last, n] == LIMIT:
                     floors[last, n] = least[step]

@@ -89,7 +89,7 @@ class IntervalMilpSolver:
 def _segment_by_segment(name: str, request: Request) -> bool:
     """Prove the best cut by thresholds; False if HiGHS' tolerances do not allow that."""
     cuts = Cuts(name, request)
-    cuts.begin(ColumnMaker(request.tables, request.space, lambda: request.monitor.stopping))
+    cuts.begin()
     try:
         staircases = Staircases(request, cuts, ThresholdProgram)
         staircases.survey()
@@ -106,7 +106,7 @@ def _beats_program(request: Request) -> BeatsProgram:
         request.raise_bound(Caps(tables, space, None).bound_ps)
     maker = ColumnMaker(tables, space, lambda: monitor.stopping)
     if not space.couples_segments:
-        Cuts(IntervalMilpSolver.name, request).begin(maker)
+        Cuts(IntervalMilpSolver.name, request).begin()
     ceiling = monitor.objective if space.latency_ps is None else space.latency_ps
     caps = Caps(tables, space, ceiling)
     monitor.report("columns", 0.0)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from formulations.beat_kernels import coverable
+from formulations.beat_kernels import coverable, fastest_within
 from formulations.beat_network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from formulations.column_table import SegmentColumns
+    from formulations.column_table import ColumnTable, SegmentColumns
     from formulations.request import Request
 
-HALVINGS = 40
-"""Of a range of latencies, at most."""
+HALVINGS = 14
+"""Of a range of latencies for a bound, at most."""
+PRECISION = 4000
+"""Schedules are at most this part of their latency slower than the fastest."""
 
 
 class Found(NamedTuple):
@@ -28,6 +28,23 @@ class Found(NamedTuple):
 
     latency_ps: int
     used: list[int]
+
+
+def quick_bound(
+    request: Request, table: ColumnTable, ends: tuple[int, int], low_ps: int, top_ps: int
+) -> int:
+    """Lower bound on the latency of a segment, of at least ``low_ps``, at most ``top_ps + 1``.
+
+    The table has all columns up to that latency.
+    """
+    tables, space = request.tables, request.space
+    timing = int(tables.load_ps[ends]), tables.samples
+    slowest = (top_ps - timing[0]) // (tables.samples + space.fewest - 1)
+    return coverable(
+        fastest_within(table.times, table.by_time, slowest, *ends),
+        *(ends, tables.chiplets, (space.fewest, space.most), timing),
+        *((low_ps, top_ps), HALVINGS),
+    )
 
 
 class SegmentSearch:
@@ -40,29 +57,18 @@ class SegmentSearch:
         self._load, self._dram = int(tables.load_ps[ends]), int(tables.segment_dram_ps[ends])
         self._counts = (space.fewest, min(space.most, ends[1] - ends[0] + 1))
 
-    def bound(self, low_ps: int, top_ps: int) -> int:
-        """Lower bound on the latency, of at least ``low_ps`` and at most ``top_ps + 1``."""
-        c = self._columns
-        order = np.argsort(c.time_ps, kind="stable")
-        return coverable(
-            (c.time_ps[order], c.first[order], c.last[order], c.size[order]),
-            *(self._ends, self._chiplets, self._counts, (self._load, self._samples)),
-            *((low_ps, top_ps), HALVINGS),
-        )
-
     def schedule(
         self, low_ps: int, top_ps: int, stopping: Callable[[], bool] = lambda: False
     ) -> Found | None:
-        """Fastest schedule within a range of latencies; None if there is none.
+        """A fast schedule within a range of latencies; None if there is none.
 
-        Only chiplets and the number of clusters limit it. It need not be the fastest if the caller
-        is stopping.
+        Only chiplets and the number of clusters limit it.
         """
         best = self._attempt(top_ps)
         if best is None:
             return None
         top = best.latency_ps - 1
-        while low_ps <= top and not stopping():
+        while top - low_ps > top // PRECISION and not stopping():
             middle = (low_ps + top) // 2
             found = self._attempt(middle)
             if found is None:

@@ -15,7 +15,7 @@ from formulations.beat_network import Network, side_rows
 from formulations.column_table import ColumnTable, SegmentColumns
 from formulations.cuts import shortest_cut
 from formulations.floors import floors_of
-from formulations.segment_search import SegmentSearch
+from formulations.segment_search import PRECISION, SegmentSearch, quick_bound
 from formulations.space import Caps
 from scope_opt.tables import LIMIT
 
@@ -40,10 +40,12 @@ LOW = 8
 """The first ceiling is this part of the bound above it."""
 CEILINGS = 6
 """Without a schedule, there is no ceiling any more after this many."""
-RISE = 16
+RISE = 4
 """The first ceiling of a survey is this part of the bound above it."""
 SWEEPS = 2
 """Bounds of all segments are computed so often; each time fewer beats are left to try."""
+LOWER = 50
+"""Bounds are computed again if a ceiling turns out to be higher than needed by this part."""
 CLOSE = 400
 """Gaps below this part of the latency are closed in one go."""
 
@@ -59,7 +61,7 @@ class Staircase:
         self,
         request: Request,
         cuts: Cuts,
-        supply: Callable[[int, int, int | None], SegmentColumns],
+        supply: Supply,
         formulate: Formulate,
         first: int,
         last: int,
@@ -75,8 +77,8 @@ class Staircase:
         """Least beat that is not refuted, for each number of clusters"""
         self._raise_beats()
         self._tries = 0
-        self.estimated_ps = -1
-        """Latency up to which there is an estimate"""
+        self._estimated_ps = self._searched_ps = -1
+        """Latencies up to which there is a quick bound, and a schedule if there is any"""
         if not len(self._counts):
             cuts.refute(first, last, LIMIT)
 
@@ -101,19 +103,29 @@ class Staircase:
         beats = -(-rest // (self._request.tables.samples + self._counts - 1))
         self._bounds = np.maximum(self._bounds, beats)
 
-    def estimate(self, top_ps: int) -> None:
-        """A quick bound, and the best schedule within a latency, unless that was done."""
-        request, cuts = self._request, self._cuts
-        self.estimated_ps = top_ps
-        columns = self._supply(*self._ends, top_ps)
-        search = SegmentSearch(request, columns, self._ends)
-        lower = search.bound(int(cuts.lower[self._ends]), top_ps)
-        cuts.refute(*self._ends, lower)
+    def estimate(self, top_ps: int) -> bool:
+        """A quick bound, as far as it matters up to a latency; whether that was to be done."""
+        if top_ps <= self._estimated_ps:
+            return False
+        self._estimated_ps = top_ps
+        table, lower = self._supply.table(*self._ends, top_ps), int(self._cuts.lower[self._ends])
+        lower = quick_bound(self._request, table, self._ends, lower, top_ps)
+        self._cuts.refute(*self._ends, lower)
         self._raise_beats()
-        if lower <= top_ps:
-            found = search.schedule(lower, top_ps, lambda: request.monitor.stopping)
-            if found is not None:
-                cuts.found(columns.segment(found.used))
+        return True
+
+    def search(self, top_ps: int) -> None:
+        """A fast schedule of at most that latency, unless a good one is known."""
+        lower, known = int(self._cuts.lower[self._ends]), self._cuts.latency(*self._ends)
+        top = min(top_ps, known - 1 - known // PRECISION)
+        if lower > top or top_ps <= self._searched_ps:
+            return
+        self._searched_ps = top_ps
+        columns = self._supply.columns(*self._ends, top)
+        search = SegmentSearch(self._request, columns, self._ends)
+        found = search.schedule(lower, top, lambda: self._request.monitor.stopping)
+        if found is not None:
+            self._cuts.found(columns.segment(found.used))
 
     def _decide(self, latency_ps: int | None) -> None:
         """Find a schedule of at most that latency, or refute it.
@@ -122,7 +134,7 @@ class Staircase:
         The answer, how many clusters that beat needs, refutes it for all smaller numbers.
         """
         monitor = self._request.monitor
-        self._columns = self._supply(*self._ends, latency_ps)
+        self._columns = self._supply.columns(*self._ends, latency_ps)
         while not monitor.stopping:
             beats = self._beats(latency_ps)
             open_counts = np.flatnonzero(self._bounds <= beats)
@@ -213,14 +225,56 @@ class Staircase:
         return latency is not None and latency <= most
 
 
+class Supply:
+    """Columns for all segments, made up to a ceiling that rises as they are asked for."""
+
+    def __init__(self, request: Request, cuts: Cuts) -> None:
+        self._request, self._cuts = request, cuts
+        self._table: ColumnTable | None = None
+        self._latest: tuple[tuple[int, int], SegmentColumns] | None = None
+
+    def columns(self, first: int, last: int, latency_ps: int | None) -> SegmentColumns:
+        """All columns that the segment can have within that latency."""
+        table = self.table(first, last, latency_ps)
+        if self._latest is None or self._latest[0] != (first, last):
+            self._latest = (first, last), SegmentColumns(table, first, last)
+        return self._latest[1]
+
+    def table(self, first: int, last: int, latency_ps: int | None) -> ColumnTable:
+        """The same with those of other segments."""
+        if self._table is None or not self._table.contains(first, last, latency_ps):
+            ceiling = None
+            if latency_ps is not None:
+                ceiling = self._generous(latency_ps + int(self._cuts.around[first, last]))
+            return self.make(ceiling)
+        return self._table
+
+    def make(self, ceiling_ps: int | None) -> ColumnTable:
+        """Columns of all schedules up to a ceiling."""
+        monitor = self._request.monitor
+        monitor.report("columns", 0.0)
+        self._latest = None
+        with monitor.timed("build"):
+            self._table = ColumnTable(self._request, ceiling_ps, self._cuts.lower)
+        return self._table
+
+    def _generous(self, ceiling_ps: int) -> int:
+        """A ceiling that others will hardly exceed soon, nor beyond what is of any use."""
+        best, bound = self._request.monitor.objective, self._request.monitor.bound
+        made = None if self._table is None else self._table.ceiling_ps
+        if bound is None:
+            return ceiling_ps
+        wide = ceiling_ps if made is None else max(ceiling_ps, 2 * made - bound)
+        return wide if best is None else max(ceiling_ps, min(wide, best))
+
+
 class Staircases:
     """Staircases of all segments, and the columns that they share."""
 
     def __init__(self, request: Request, cuts: Cuts, formulate: Formulate) -> None:
         self._request, self._cuts, self._formulate = request, cuts, formulate
         self._stairs: dict[tuple[int, int], Staircase] = {}
-        self._table: ColumnTable | None = None
-        self._latest: tuple[tuple[int, int], SegmentColumns] | None = None
+        self._supply = Supply(request, cuts)
 
     def survey(self) -> None:
         """Bounds of all segments and a good schedule, without a program; raises `Stopped`.
@@ -237,15 +291,19 @@ class Staircases:
             if ceiling >= LIMIT:
                 return
             self._sweep(ceiling)
-            self._follow(ceiling)
-            if monitor.objective is not None and monitor.objective <= ceiling:
+            self._search(ceiling)
+            best = monitor.objective
+            if best is not None and best <= ceiling:
+                if best < ceiling - ceiling // LOWER:
+                    self._sweep(best)
+                self._follow()
                 return
 
     def _sweep(self, ceiling_ps: int) -> None:
         """Bounds on all segments within a ceiling, by how few chiplets suffice for their layers."""
         request, cuts, space = self._request, self._cuts, self._request.space
         tables, monitor = request.tables, request.monitor
-        table = self._make_table(ceiling_ps)
+        table = self._supply.make(ceiling_ps)
         monitor.report(f"bounds of segments up to {ceiling_ps} ps", 0.0)
         caps, covers, beats = table.caps, table.covers, None
         for _ in range(SWEEPS):
@@ -262,22 +320,35 @@ class Staircases:
                 request.raise_bound(ceiling_ps + 1)
                 return
 
-    def _follow(self, ceiling_ps: int) -> None:
-        """Estimate segments until all those of the best cut by their bounds have been."""
-        cuts, monitor = self._cuts, self._request.monitor
-        while not monitor.stopping:
-            total, path = shortest_cut(cuts.lower, self._request.space.segment_count)
-            if total > ceiling_ps:
-                return
-            around = cuts.around
-            tops = {ends: ceiling_ps - int(around[ends]) for ends in path}
-            fresh = [e for e in path if tops[e] > self._of(*e).estimated_ps]
-            if not fresh:
-                return
-            for ends in fresh:
-                first, last = ends
-                monitor.report(f"layers {first} to {last}: estimate", 0.0)
-                self._of(first, last).estimate(tops[ends])
+    def _search(self, ceiling_ps: int) -> None:
+        """Find schedules of the segments of the best cut by their bounds."""
+        for part, top in self._path(ceiling_ps):
+            part.search(top)
+
+    def _path(self, ceiling_ps: int) -> list[tuple[Staircase, int]]:
+        """Segments of the best cut by their bounds, and how long they may take; empty if too long.
+
+        The ceiling is on the latency of the network.
+        """
+        total, path = shortest_cut(self._cuts.lower, self._request.space.segment_count)
+        if total > ceiling_ps:
+            return []
+        around = self._cuts.around
+        return [(self._of(*ends), ceiling_ps - int(around[ends])) for ends in path]
+
+    def _follow(self) -> None:
+        """Raise bounds of segments until those of the best cut by their bounds are as they are.
+
+        Ever so often, and in the end, schedules of these are found.
+        """
+        monitor, changed, number = self._request.monitor, True, 0
+        while changed and not monitor.stopping and monitor.objective is not None:
+            number += 1
+            path = self._path(monitor.objective - 1)
+            monitor.report(f"layers in {len(path)} segments: bounds", 0.0)
+            changed = any([part.estimate(top) for part, top in path])
+            if not changed or number & (number - 1) == 0:
+                self._search(monitor.objective - 1)
 
     def prove(self, first: int, last: int, ceiling_ps: int | None) -> None:
         """Settle a segment; see `Cuts.run`. Raises `Stopped` and `Undecided`."""
@@ -285,35 +356,6 @@ class Staircases:
 
     def _of(self, first: int, last: int) -> Staircase:
         if (first, last) not in self._stairs:
-            parts = (self._request, self._cuts, self.supply, self._formulate)
+            parts = (self._request, self._cuts, self._supply, self._formulate)
             self._stairs[first, last] = Staircase(*parts, first, last)
         return self._stairs[first, last]
-
-    def supply(self, first: int, last: int, latency_ps: int | None) -> SegmentColumns:
-        """All columns that the segment can have within that latency."""
-        table = self._table
-        if table is None or not table.contains(first, last, latency_ps):
-            ceiling = None
-            if latency_ps is not None:
-                ceiling = self._generous(latency_ps + int(self._cuts.around[first, last]))
-            table = self._make_table(ceiling)
-        if self._latest is None or self._latest[0] != (first, last):
-            self._latest = (first, last), SegmentColumns(table, first, last)
-        return self._latest[1]
-
-    def _make_table(self, ceiling_ps: int | None) -> ColumnTable:
-        monitor = self._request.monitor
-        monitor.report("columns", 0.0)
-        self._latest = None
-        with monitor.timed("build"):
-            self._table = ColumnTable(self._request, ceiling_ps, self._cuts.lower)
-        return self._table
-
-    def _generous(self, ceiling_ps: int) -> int:
-        """A ceiling that others will hardly exceed soon, nor beyond what is of any use."""
-        best, bound = self._request.monitor.objective, self._request.monitor.bound
-        made = None if self._table is None else self._table.ceiling_ps
-        if bound is None:
-            return ceiling_ps
-        wide = ceiling_ps if made is None else max(ceiling_ps, 2 * made - bound)
-        return wide if best is None else max(ceiling_ps, min(wide, best))
