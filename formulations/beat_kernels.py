@@ -63,10 +63,10 @@ def fastest_within(
         if firsts[k] >= first and lasts[k] <= last:
             _, _, _, opens, closes, low, high, end_low, end_high = columns[:, k]
             fits = low <= first and first <= high and end_low <= last and last <= end_high
-            if fits and (opens == 1) == (firsts[k] == first):
-                if (closes == 1) == (lasts[k] == last):
-                    found[used] = k
-                    used += 1
+            fits = fits and (opens == 1) == (firsts[k] == first)
+            if fits and (closes == 1) == (lasts[k] == last):
+                found[used] = k
+                used += 1
     found = found[:used]
     return times[found], firsts[found], lasts[found], columns[2][found]
 

@@ -136,7 +136,8 @@ def _cheapest(keys: NDArray[Any], size: Ints) -> Ints:
     if len(keys) == 2:
         pairs = keys[0] * (1 + keys[1].max(initial=0)) + keys[1]
         order = np.lexsort((size, pairs))
-        return order[np.diff(pairs[order], prepend=-1) > 0]
+        best: Ints = order[np.diff(pairs[order], prepend=-1) > 0]
+        return best
     order = np.lexsort((size, *keys[::-1]))
     kept: list[int] = []
     rest = np.vstack([keys[2:], size[None, :]])

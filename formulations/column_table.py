@@ -78,9 +78,7 @@ class ColumnTable:
 
     def column(self, index: int) -> Column:
         """One of the columns."""
-        if self._columns:
-            return self._columns[index]
-        return next(self._maker.objects(self._rows[index : index + 1]))
+        return self.objects(np.array([index]))[0]
 
     def contains(self, first: int, last: int, latency_ps: int | None) -> bool:
         """Whether all columns are here that a segment can have within that latency."""
@@ -88,11 +86,34 @@ class ColumnTable:
             return self.ceiling_ps is None
         return latency_ps + int(self.caps.around[first, last]) <= self.ceiling_ps
 
-    @property
-    def covers(self) -> tuple[Ints, ...]:
-        """As `formulations.floors.Covers`."""
-        first, last, size, opens, closes, low, high, *_ = self.by_time
-        return self.times, first, last, size, 2 * opens + closes, low, high
+    def covers(self, index: Ints | None = None) -> tuple[Ints, ...]:
+        """All columns, or some, as `formulations.floors.Covers`."""
+        chosen = self.numbers if index is None else self.numbers[:, index]
+        first, last, size, time, _, _, _, _, opens, closes, low, high, *_ = chosen
+        return time, first, last, size, 2 * opens + closes, low, high
+
+    def longest(self, index: Ints, caps: Caps) -> Ints:
+        """Largest times that some of the columns may take."""
+        layers = len(caps.floors)
+        opens, closes, *around = self.numbers[8:, index]
+        alone = opens & closes
+        key = alone
+        for value in around:
+            key = key * layers + value
+        _, places, inverse = np.unique(key, return_index=True, return_inverse=True)
+        tops = [
+            caps.cluster((a, b), (c, d), alone=bool(single))
+            for a, b, c, d, single in zip(
+                *(values[places].tolist() for values in (*around, alone)), strict=True
+            )
+        ]
+        return np.array(tops, dtype=np.int64)[inverse]
+
+    def objects(self, index: Ints) -> list[Column]:
+        """Some of the columns."""
+        if self._columns:
+            return [self._columns[k] for k in index.tolist()]
+        return list(self._maker.objects(self._rows[index]))
 
     def _from_objects(self) -> Ints:
         numbers = [

@@ -17,27 +17,32 @@ from formulations.cp_program import Program
 from formulations.cp_rows import import_cp_sat
 from formulations.cp_thresholds import CpThresholdProgram
 from formulations.cuts import Cuts, shortest_cut
-from formulations.floors import beat_floors
+from formulations.floors import floors_of
 from formulations.request import CONSTRAINTS, Request, make_request
 from formulations.space import Caps, Stopped
 from formulations.staircase import Staircases
+from formulations.survey import Survey
 from scope_opt.files import InputError
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from formulations.cp_rows import Encoding
     from formulations.space import Column
     from scope_opt.instance import Instance
     from scope_opt.solver import Monitor, SolveOptions
     from scope_opt.tables import LatencyTables
 
+    Ints = NDArray[np.int64]
+
 ENCODINGS = ("columns", "elements")
 COARSE_STEPS = 1000
 """Beats are this many units long, at most, in the first, coarse program; energies its square."""
 MAX_COLUMNS = 1_000_000
 """Columns above which a program is not built; CP-SAT would need tens of gigabytes."""
-WHOLE = 500
-"""Columns up to which one program of all segments is the first choice."""
+WHOLE = 1000
+"""Possible clusters, by layers and region size, up to which one program has all segments."""
 FIRST_STEP = 64
 """The first ceiling is this part of the bound above it."""
 CEILINGS = 8
@@ -115,25 +120,20 @@ class Search:
 
     def run(self) -> None:
         """Solve program after program; raises `Stopped`."""
-        self._begin()
-        if self._request.energy_minimized:
-            self._least_energy()
-        elif self._by_segments():
-            cuts = Cuts(CpSatSolver.name, self._request)
-            cuts.begin()
-            staircases = Staircases(self._request, cuts, CpThresholdProgram)
-            staircases.survey()
-            cuts.run(staircases.prove)
-        else:
-            self._least_latency()
-
-    def _by_segments(self) -> bool:
-        """Whether segments are better proved one by one."""
-        request = self._request
-        if request.options.encoding == "elements" or self._space.couples_segments:
-            return False
-        table = ColumnTable(request, request.monitor.objective)
-        return table.numbers.shape[1] > WHOLE
+        space, layers = self._space, self._tables.layers
+        whole = layers * (layers + 1) // 2 * len(space.sizes) <= WHOLE
+        if whole or space.couples_segments or self._request.options.encoding == "elements":
+            self._begin()
+            if self._request.energy_minimized:
+                self._least_energy()
+            else:
+                self._least_latency()
+            return
+        cuts = Cuts(CpSatSolver.name, self._request)
+        cuts.begin()
+        survey = Survey(self._request, cuts)
+        survey.run()
+        cuts.run(Staircases(self._request, cuts, survey.supply, CpThresholdProgram).prove)
 
     def exact_model(self) -> Any:
         """The exact program, of the schedules up to the first one found."""
@@ -270,9 +270,10 @@ class Search:
             unit = 1 if exact else self._unit(int(tables.compute_ps.max()), ceiling)
             caps = Caps(tables, space, ceiling)
             return unit, ElementProgram(tables, space, caps, unit, ceiling)
-        caps, columns = self._columns(ceiling)
-        if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
+        found = self._columns(ceiling)
+        if found is None:
             return None
+        caps, columns = found
         slowest = max((column.time_ps for column in columns), default=0)
         unit = 1 if exact else self._unit(slowest, ceiling)
         unit_fj = 1
@@ -284,61 +285,63 @@ class Search:
             raise Stopped
         return unit, Program(tables, space, columns, receive, caps, unit, unit_fj, ceiling)
 
-    def _columns(self, ceiling: int | None) -> tuple[Caps, list[Column]]:
-        """Columns of schedules up to the ceiling, and largest beats.
+    def _columns(self, ceiling: int | None) -> tuple[Caps, list[Column]] | None:
+        """Columns of schedules up to the ceiling, and largest beats; None if there is none.
 
-        Columns bound beats from below, which may leave fewer columns, and so on.
+        Columns bound beats from below, which may leave fewer columns, and so on. They are numbers
+        until it is known which ones are left.
         """
-        tables, space = self._tables, self._space
-        caps = Caps(tables, space, ceiling)
-        columns: list[Column] = []
-        for column in self._maker.columns(caps):
-            columns.append(column)
-            if len(columns) > MAX_COLUMNS:
-                problem = (
-                    f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
-                    "'exact', fewer segments or a smaller max_region"
-                )
-                self._monitor.give_up([problem])
-                raise Stopped
-        columns = self._within_energy(columns) if space.couples_segments else columns
+        tables, space, monitor = self._tables, self._space, self._monitor
+        table = ColumnTable(self._request, ceiling)
+        caps, index = table.caps, np.arange(table.numbers.shape[1])
+        if len(index) > MAX_COLUMNS:
+            problem = (
+                f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
+                "'exact', fewer segments or a smaller max_region"
+            )
+            monitor.give_up([problem])
+            raise Stopped
+        if space.couples_segments:
+            index = self._within_energy(table.numbers)
         before = None
-        while before is None or len(columns) < before * FEWER:
-            if self._monitor.stopping:
-                raise Stopped
-            before = len(columns)
-            beats = beat_floors(columns, space, tables.layers, tables.chiplets)
+        while before is None or len(index) < before * FEWER:
+            before = len(index)
+            beats = floors_of(
+                *(table.covers(index), space, tables.layers, tables.chiplets),
+                stopping=lambda: monitor.stopping,
+            )
             caps = Caps(tables, space, ceiling, beats)
             if ceiling is not None and not self._request.energy_minimized:
                 self._request.raise_bound(min(caps.bound_ps, ceiling + 1))
-            columns = [
-                c
-                for c in columns
-                if c.time_ps <= caps.cluster(c.starts, c.ends, alone=c.opens and c.closes)
-            ]
-        return caps, columns
+            index = index[table.numbers[3, index] <= table.longest(index, caps)]
+        if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
+            return None
+        return caps, table.objects(index)
 
-    def _within_energy(self, columns: list[Column]) -> list[Column]:
+    def _within_energy(self, numbers: Ints) -> Ints:
         """Columns that some row of columns through all layers contains at little enough energy.
 
         That of the known schedule, where energy is minimized. The least of all rows is a bound.
         """
         tables, energy, budget = self._tables, self._tables.energy, self._space.budget_fj
+        first, last, spent = numbers[0], numbers[1], numbers[6]
         if energy is None:
-            return columns
+            return np.arange(len(first))
         loading = tables.loading_fj
-        before, rest = [0] + [LIMIT] * tables.layers, [LIMIT] * tables.layers + [0]
-        for c in sorted(columns, key=lambda column: column.first):
-            before[c.last + 1] = min(before[c.last + 1], before[c.first] + c.energy_fj)
-        for c in sorted(columns, key=lambda column: -column.last):
-            rest[c.first] = min(rest[c.first], rest[c.last + 1] + c.energy_fj)
+        before, rest = np.full((2, tables.layers + 1), LIMIT)
+        before[0] = rest[-1] = 0
+        for layer in range(tables.layers):
+            some = first == layer
+            np.minimum.at(before, last[some] + 1, before[layer] + spent[some])
+            some = last == tables.layers - 1 - layer
+            np.minimum.at(rest, first[some], rest[tables.layers - layer] + spent[some])
         most = LIMIT if budget is None else budget
         if self._request.energy_minimized:
             if before[-1] < LIMIT:
-                self._request.raise_bound(tables.samples * before[-1] + loading)
+                self._request.raise_bound(tables.samples * int(before[-1]) + loading)
             if self._monitor.objective is not None:
                 most = min(most, (self._monitor.objective - loading) // tables.samples)
-        return [c for c in columns if before[c.first] + c.energy_fj + rest[c.last + 1] <= most]
+        return np.flatnonzero(before[first] + spent + rest[last + 1] <= most)
 
     def _unit(self, slowest: int, ceiling: int | None) -> int:
         """Length of a coarse program's time unit in ps; 1 if that is hardly finer."""

@@ -133,7 +133,7 @@ class Cuts:
         if space.fewest > 1:
             return
         every = 1 + tables.layers**2 * len(space.sizes) // ALONE
-        sizes = space.sizes[:: -every][::-1]
+        sizes = space.sizes[::-every][::-1]
         maker = ColumnMaker(
             tables, replace(space, sizes=sizes), lambda: self._request.monitor.stopping
         )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STEPS = 4096
 """Beats that are tried, at most."""
 WORK = 6 * 10**10
-"""Additions that a call may take if it comes to the worst; fewer beats are tried in deep networks."""
+"""Additions that a call takes in the worst case; fewer beats are tried in a deep network."""
 
 
 class Covers(NamedTuple):

@@ -19,6 +19,7 @@ from formulations.interval_thresholds import ThresholdProgram
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from formulations.staircase import Staircases, Undecided
+from formulations.survey import Survey
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
@@ -91,9 +92,9 @@ def _segment_by_segment(name: str, request: Request) -> bool:
     cuts = Cuts(name, request)
     cuts.begin()
     try:
-        staircases = Staircases(request, cuts, ThresholdProgram)
-        staircases.survey()
-        cuts.run(staircases.prove)
+        survey = Survey(request, cuts)
+        survey.run()
+        cuts.run(Staircases(request, cuts, survey.supply, ThresholdProgram).prove)
     except Undecided:
         return False
     return True

@@ -59,8 +59,8 @@ class SegmentSearch:
 
     def schedule(
         self, low_ps: int, top_ps: int, stopping: Callable[[], bool] = lambda: False
-    ) -> Found | None:
-        """A fast schedule within a range of latencies; None if there is none.
+    ) -> list[int] | None:
+        """Columns of a fast schedule within a range of latencies; None if there is none.
 
         Only chiplets and the number of clusters limit it.
         """
@@ -75,7 +75,7 @@ class SegmentSearch:
                 low_ps = middle + 1
             else:
                 best, top = found, found.latency_ps - 1
-        return best
+        return best.used
 
     def _attempt(self, latency_ps: int) -> Found | None:
         """A schedule of at most that latency."""

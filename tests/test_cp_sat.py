@@ -378,7 +378,7 @@ def test_unknown_encodings_are_refused() -> None:
 
 
 def test_time_limit_leaves_a_valid_bound() -> None:
-    instance = paper_instance("resnet18", 16)
+    instance = paper_instance("resnet50", 64)
     result = solve(instance, CpSatSolver(), SolveOptions(time_limit_s=3.0))
     assert result.stop_reason is StopReason.TIME_LIMIT
     assert result.status is Status.FEASIBLE
@@ -394,7 +394,7 @@ def test_time_limit_leaves_a_valid_bound() -> None:
 
 def test_interruption_keeps_the_best_schedule() -> None:
     def stop(monitor: Monitor) -> None:
-        monitor.interrupted |= monitor.stage.startswith("schedules")
+        monitor.interrupted |= monitor.stage.startswith("layers")
 
     result = solve(paper_instance("resnet18", 16), CpSatSolver(), on_progress=stop)
     assert result.stop_reason is StopReason.INTERRUPTED
