@@ -139,16 +139,17 @@ def between(
 
 @njit(cache=True, nogil=True)
 def short_enough(
-    leaves: Ints, arrives: Ints, steps: Ints, lengths: Ints, goal: int, most: int
+    arcs: tuple[Ints, Ints, Ints, Ints, Ints], lengths: Ints, goal: int, most: int
 ) -> Flags:
     """Whether a path from node 0 to the goal through a column has a length of at most ``most``.
 
-    For each row of ``lengths``, which are those of the columns; steps have none.
+    For each row of ``lengths``, which are those of the columns; steps have none. ``arcs`` are the
+    nodes that columns leave and arrive at, steps, and the numbers of columns, then steps, ordered
+    by where they arrive and, backwards, by where they leave.
     """
+    leaves, arrives, steps, forwards, backwards = arcs
     count = len(leaves)
     fits = np.ones(count, dtype=np.bool_)
-    forwards = np.argsort(np.concatenate((arrives, steps[:, 1])), kind="mergesort")
-    backwards = np.argsort(-np.concatenate((leaves, steps[:, 0])), kind="mergesort")
     for kind in range(len(lengths)):
         length = lengths[kind]
         before = np.full(goal + 1, LIMIT, dtype=np.int64)
@@ -174,9 +175,7 @@ def short_enough(
 
 @njit(cache=True, nogil=True)
 def lightest_path(
-    leaves: Ints,
-    arrives: Ints,
-    steps: Ints,
+    arcs: tuple[Ints, Ints, Ints, Ints, Ints],
     size: Ints,
     goal: int,
     chiplets: int,
@@ -185,14 +184,15 @@ def lightest_path(
     """Columns of a path with the fewest clusters, at least ``counts[0]``, that fit the package.
 
     Of those the one with the fewest chiplets; empty if there is none with ``counts[1]`` clusters or
-    fewer.
+    fewer. For ``arcs`` see `short_enough`.
     """
+    leaves, arrives, steps, forwards, _ = arcs
     count, most = len(leaves), counts[1]
     none = chiplets + 1
     least = np.full((goal + 1, most + 1), none, dtype=np.int64)
     through = np.full((goal + 1, most + 1), -1, dtype=np.int64)
     least[0, 0] = 0
-    for k in np.argsort(np.concatenate((arrives, steps[:, 1])), kind="mergesort"):
+    for k in forwards:
         if k < count:
             tail, head = leaves[k], arrives[k]
             for n in range(most):

@@ -112,22 +112,26 @@ class Network:
         self.kept, self.size = self.kept[some], self.size[some]
         self.leaves, self.arrives = self.leaves[some], self.arrives[some]
 
+    @property
+    def _arcs(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        heads = np.concatenate([self.arrives, self.steps[:, 1]])
+        tails = np.concatenate([self.leaves, self.steps[:, 0]])
+        forwards, backwards = np.argsort(heads, kind="stable"), np.argsort(-tails, kind="stable")
+        return self.leaves, self.arrives, self.steps, forwards, backwards
+
     def _short_enough(self, clusters: int) -> NDArray[np.bool_]:
         """Whether a path through a column keeps to both limits, weighed against each other."""
         share = np.arange(WEIGHTS + 1)[:, None]
         lengths = share * clusters * self.size + (WEIGHTS - share) * self._chiplets
         most = WEIGHTS * clusters * self._chiplets
-        return short_enough(self.leaves, self.arrives, self.steps, lengths, self.goal, most)
+        return short_enough(self._arcs, lengths, self.goal, most)
 
     def lightest(self, fewest: int, most: int) -> list[int]:
         """Columns of a path with the fewest clusters, and then chiplets; none if there is none.
 
         Nothing but chiplets limits it.
         """
-        path = lightest_path(
-            *(self.leaves, self.arrives, self.steps, self.size),
-            *(self.goal, self._chiplets, (fewest, most)),
-        )
+        path = lightest_path(self._arcs, self.size, self.goal, self._chiplets, (fewest, most))
         return [int(self.kept[k]) for k in path]
 
 

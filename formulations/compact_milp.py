@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from scope_opt.solver import Monitor, SolveOptions
     from scope_opt.tables import LatencyTables
 
+LARGE = 8000
+"""Possible clusters of an instance from which on programs alone find hardly any schedule."""
+
 
 class CompactMilpSolver:
     """Mixed-integer programming, layer by layer."""
@@ -61,6 +64,8 @@ class CompactMilpSolver:
                 Separate(self.name, request).run()
         except Stopped:
             return
+        finally:
+            request.close_log("HiGHS")
 
     def export(
         self,
@@ -160,7 +165,8 @@ class Separate:
     def run(self) -> None:
         """Prove segments until the best cut is; raises `Stopped`."""
         self._cuts.begin()
-        Survey(self._request, self._cuts).run()
+        if self._request.clusters > LARGE:
+            Survey(self._request, self._cuts).run()
         self._cuts.run(self._prove)
 
     def _prove(self, first: int, last: int, ceiling: int | None) -> None:

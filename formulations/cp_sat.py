@@ -41,8 +41,6 @@ COARSE_STEPS = 1000
 """Beats are this many units long, at most, in the first, coarse program; energies its square."""
 MAX_COLUMNS = 1_000_000
 """Columns above which a program is not built; CP-SAT would need tens of gigabytes."""
-WHOLE = 1000
-"""Possible clusters, by layers and region size, up to which one program has all segments."""
 FIRST_STEP = 64
 """The first ceiling is this part of the bound above it."""
 CEILINGS = 8
@@ -79,10 +77,13 @@ class CpSatSolver:
         if options.encoding not in (None, *ENCODINGS):
             problem = f"found {options.encoding!r}; allowed: {', '.join(ENCODINGS)}"
             raise InputError("--encoding", [problem])
+        request = make_request(self.name, instance, tables, options, monitor)
         try:
-            Search(make_request(self.name, instance, tables, options, monitor)).run()
+            Search(request).run()
         except Stopped:
             return
+        finally:
+            request.close_log("CP-SAT")
 
     def export(
         self,
@@ -120,9 +121,9 @@ class Search:
 
     def run(self) -> None:
         """Solve program after program; raises `Stopped`."""
-        space, layers = self._space, self._tables.layers
-        whole = layers * (layers + 1) // 2 * len(space.sizes) <= WHOLE
-        if whole or space.couples_segments or self._request.options.encoding == "elements":
+        request = self._request
+        by_layers = request.options.encoding == "elements"
+        if by_layers or request.small or self._space.couples_segments:
             self._begin()
             if self._request.energy_minimized:
                 self._least_energy()

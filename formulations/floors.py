@@ -18,11 +18,11 @@ from formulations.space import Stopped
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from formulations.space import Caps, Column, Space
+    from formulations.space import Caps, Space
 
     Ints = NDArray[np.int64]
 
@@ -46,30 +46,6 @@ class Covers(NamedTuple):
     """Range of first layers that the segment may have"""
 
 
-def beat_floors(columns: Sequence[Column], space: Space, layers: int, chiplets: int) -> Ints:
-    """Lower bound in ps on the beat of segment ``[i, j]`` of ``n`` clusters.
-
-    Parameters
-    ----------
-    columns : list of Column
-        Beats that need another column are impossible.
-    space : Space
-        For the number of clusters.
-    layers, chiplets : int
-
-    Returns
-    -------
-    array of int64, shape (L, L, N + 1)
-        `LIMIT` where no beat is possible; entry 0 of the last axis is unused.
-    """
-    numbers = [(c.first, c.last, c.size, c.time_ps, c.opens, c.closes, *c.starts) for c in columns]
-    first, last, size, time, opens, closes, low, high = (
-        np.array(numbers, dtype=np.int64).reshape(len(numbers), 8).T
-    )
-    covers = (time, first, last, size, 2 * opens + closes, low, high)
-    return floors_of(covers, space, layers, chiplets)
-
-
 def floors_of(
     columns: tuple[Ints, ...],
     space: Space,
@@ -78,10 +54,24 @@ def floors_of(
     caps: Caps | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Ints:
-    """The same of columns as the arrays of `Covers`, in any order.
+    """Lower bound in ps on the beat of segment ``[i, j]`` of ``n`` clusters.
 
-    With ``caps``, larger beats than those are not tried, and are called impossible. Raises
-    `Stopped` when ``stopping`` says so, which is asked once per first layer.
+    Parameters
+    ----------
+    columns : tuple of array
+        The arrays of `Covers`, in any order. Beats that need another column are impossible.
+    space : Space
+        For the number of clusters.
+    layers, chiplets : int
+    caps : Caps, optional
+        Larger beats than those are not tried, and called impossible.
+    stopping : callable
+        Asked once per first layer; when it says so, `Stopped` is raised.
+
+    Returns
+    -------
+    array of int64, shape (L, L, N + 1)
+        `LIMIT` where no beat is possible; entry 0 of the last axis is unused.
     """
     most = space.most
     floors = np.full((layers, layers, most + 1), LIMIT)

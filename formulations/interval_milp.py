@@ -1,7 +1,7 @@
 """Interval formulation: clusters are intervals of layers, chosen by integer programs in HiGHS.
 
 Two encodings. ``thresholds`` asks, segment by segment, which beats are possible, in programs that
-contain no times (`formulations.interval_staircase`). ``beats`` is one program of the whole network
+contain no times (`formulations.staircase`). ``beats`` is one program of the whole network
 with the beats as variables (`formulations.interval_beats`); it also serves where segments are
 coupled by an energy budget or a bound on the latency, and is what is exported.
 """
@@ -64,10 +64,12 @@ class IntervalMilpSolver:
                 decided = EnergySearch(request, space.latency_ps).run()
             else:
                 decided = _segment_by_segment(self.name, request)
+            if not decided:
+                monitor.give_up([UNDECIDED])
         except Stopped:
             return
-        if not decided:
-            monitor.give_up([UNDECIDED])
+        finally:
+            request.close_log("HiGHS")
 
     def export(
         self,
@@ -93,7 +95,8 @@ def _segment_by_segment(name: str, request: Request) -> bool:
     cuts.begin()
     try:
         survey = Survey(request, cuts)
-        survey.run()
+        if not request.small:
+            survey.run()
         cuts.run(Staircases(request, cuts, survey.supply, ThresholdProgram).prove)
     except Undecided:
         return False

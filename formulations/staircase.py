@@ -66,6 +66,7 @@ class Staircase:
         self._counts = np.arange(space.fewest, most + 1)
         self._bounds = np.full(len(self._counts), tables.segment_dram_ps[first, last])
         """Least beat that is not refuted, for each number of clusters"""
+        self._step: int | None = None
         self._tries = 0
         if not len(self._counts):
             cuts.refute(first, last, LIMIT)
@@ -86,7 +87,9 @@ class Staircase:
         if top < LIMIT - 1:
             return top if top - lower <= top // CLOSE else (lower + top) // 2
         self._tries += 1
-        return lower + (max(1, lower // LOW) << self._tries) if self._tries < CEILINGS else None
+        self._step = max(1, lower // LOW) if self._step is None else 2 * self._step
+        latency = lower + self._step
+        return latency if self._tries <= CEILINGS and latency < LIMIT - 1 else None
 
     def _decide(self, latency_ps: int | None) -> None:
         """Find a schedule of at most that latency, or refute it.
@@ -147,7 +150,7 @@ class Staircase:
     ) -> int:
         """Least number of clusters from ``fewest`` up; more than ``most``: that many do not do."""
         request, monitor, columns = self._request, self._request.monitor, self._columns
-        path = network.lightest(fewest, most)
+        path = [] if request.small else network.lightest(fewest, most)
         if path and self._accept(path, beat_ps):
             # Only whether fewer do is left to be asked.
             most = len(path) - 1

@@ -48,10 +48,10 @@ class Supply:
     def table(self, first: int, last: int, latency_ps: int | None) -> ColumnTable:
         """The same with those of other segments."""
         if self._table is None or not self._table.contains(first, last, latency_ps):
-            ceiling = None
+            ceiling = LIMIT
             if latency_ps is not None:
-                ceiling = self._generous(latency_ps + int(self._cuts.around[first, last]))
-            return self.make(ceiling)
+                ceiling = latency_ps + int(self._cuts.around[first, last])
+            return self.make(None if ceiling >= LIMIT else self._generous(ceiling))
         return self._table
 
     def make(self, ceiling_ps: int | None) -> ColumnTable:
@@ -162,7 +162,7 @@ class Survey:
         while changed and not monitor.stopping and monitor.objective is not None:
             number += 1
             path = self._path(monitor.objective - 1)
-            monitor.report(f"layers in {len(path)} segments: bounds", 0.0)
+            monitor.report(f"bounds of {len(path)} segments", 0.0)
             fresh = [(ends, top) for ends, top in path if top > self._bounded.get(ends, -1)]
             for ends, top in fresh:
                 self._bounded[ends] = top

@@ -27,6 +27,7 @@ from scope_opt.solver import Monitor, SolveOptions, SolverUnavailable, solve, wr
 pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
+import formulations.request
 from formulations.beat_network import Network
 from formulations.column_table import ColumnTable, SegmentColumns
 from formulations.columns import ColumnMaker
@@ -116,6 +117,25 @@ def test_equals_exhaustive_search_under_side_constraints(document: Json, choice:
     result = run(document, "single" if choice == "single" else None)
     exactly = choice == "single" or not coupled
     agree(document, result, oracle.best(document, choice), exactly)
+
+
+@settings(max_examples=strategies.share(2))
+@given(document=SMALL | SIDE | MEDIUM, data=st.data())
+def test_quick_bounds_and_schedules_first(document: Json, data: st.DataObject) -> None:
+    """As in large instances."""
+    constraints = document.get("constraints", {})
+    assume(not {"energy_budget_j", "latency_bound_s"} & set(constraints))
+    free = "fixed_segments" in constraints or len(read(document).layer_names) > 4
+    choice = "free" if free else data.draw(st.sampled_from(["free", "single"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formulations.request, "SMALL", 0)
+        result = run(document, "single" if choice == "single" else None)
+    if set(constraints) & COUPLINGS or not free:
+        agree(document, result, oracle.best(document, choice), exactly=True)
+    else:
+        exact = solve(read(document), "exact")
+        assert result.status is exact.status
+        assert result.objective_ps == exact.objective_ps
 
 
 @settings(max_examples=strategies.share(4))
@@ -294,7 +314,7 @@ def test_time_limit_leaves_a_valid_bound(encoding: str, network: str, chiplets: 
 
 def test_interruption_keeps_the_best_schedule() -> None:
     def stop(monitor: Monitor) -> None:
-        monitor.interrupted |= monitor.stage.startswith("layers")
+        monitor.interrupted |= monitor.stage.startswith("bounds")
 
     result = solve(paper_instance("resnet18", 16), IntervalMilpSolver(), on_progress=stop)
     assert result.stop_reason is StopReason.INTERRUPTED
