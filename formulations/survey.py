@@ -101,10 +101,10 @@ class Survey:
             self._sweep(ceiling)
             self._search(ceiling)
             best = monitor.objective
-            if best is not None and best <= ceiling:
-                if best < ceiling - ceiling // LOWER:
-                    self._sweep(best)
-                self._follow()
+            if best is not None and best < ceiling - ceiling // LOWER:
+                self._sweep(best)
+            self._follow(ceiling)
+            if monitor.objective is not None and monitor.objective <= ceiling:
                 return
 
     def _sweep(self, ceiling_ps: int) -> None:
@@ -153,15 +153,17 @@ class Survey:
         around = self._cuts.around
         return [(ends, ceiling_ps - int(around[ends])) for ends in path]
 
-    def _follow(self) -> None:
+    def _follow(self, ceiling_ps: int) -> None:
         """Raise bounds of segments until those of the best cut by their bounds are as they are.
 
         Ever so often, and in the end, schedules of these are found.
         """
         monitor, changed, number = self._request.monitor, True, 0
-        while changed and not monitor.stopping and monitor.objective is not None:
+        while changed and not monitor.stopping:
             number += 1
-            path = self._path(monitor.objective - 1)
+            best = monitor.objective
+            limit = ceiling_ps if best is None else min(ceiling_ps, best - 1)
+            path = self._path(limit)
             monitor.report(f"bounds of {len(path)} segments", 0.0)
             fresh = [(ends, top) for ends, top in path if top > self._bounded.get(ends, -1)]
             for ends, top in fresh:
@@ -170,4 +172,4 @@ class Survey:
                 self._cuts.refute(*ends, quick_bound(self._request, table, ends, lower, top))
             changed = bool(fresh)
             if not changed or number & (number - 1) == 0:
-                self._search(monitor.objective - 1)
+                self._search(limit)

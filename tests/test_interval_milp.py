@@ -337,6 +337,19 @@ def test_same_seed_same_run(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().count("HiGHS") >= 2
 
 
+@pytest.mark.parametrize(("solver", "library"), [("interval-milp", "HiGHS"), ("cp-sat", "CP-SAT")])
+def test_log_without_programs(
+    solver: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shortest paths alone prove this one if they come first, as they do in large instances."""
+    monkeypatch.setattr(formulations.request, "SMALL", 0)
+    instance, log = read(json.loads(TINY[0].read_text())), tmp_path / "log"
+    result = solve(instance, solver, SolveOptions(log=log))
+    assert result.status is Status.OPTIMAL
+    assert result.model is None
+    assert log.read_text() == f"{library} was not called: no program was needed\n"
+
+
 def test_unknown_encodings_and_formats_are_refused() -> None:
     document = json.loads(TINY[0].read_text())
     with pytest.raises(InputError, match="allowed are thresholds, beats"):
