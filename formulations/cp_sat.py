@@ -20,7 +20,7 @@ from formulations.cuts import Cuts, shortest_cut
 from formulations.floors import floors_of
 from formulations.request import CONSTRAINTS, Request, make_request
 from formulations.space import Caps, Stopped
-from formulations.staircase import Staircases
+from formulations.staircase import Staircases, Undecided
 from formulations.survey import Survey
 from scope_opt.files import InputError
 from scope_opt.tables import LIMIT
@@ -125,16 +125,19 @@ class Search:
         by_layers = request.options.encoding == "elements"
         if by_layers or request.small or self._space.couples_segments:
             self._begin()
-            if self._request.energy_minimized:
+            if request.energy_minimized:
                 self._least_energy()
             else:
                 self._least_latency()
             return
-        cuts = Cuts(CpSatSolver.name, self._request)
+        cuts = Cuts(CpSatSolver.name, request)
         cuts.begin()
-        survey = Survey(self._request, cuts)
+        survey = Survey(request, cuts)
         survey.run()
-        cuts.run(Staircases(self._request, cuts, survey.supply, CpThresholdProgram).prove)
+        try:
+            cuts.run(Staircases(request, cuts, survey.supply, CpThresholdProgram).prove)
+        except Undecided:
+            self._least_latency()
 
     def exact_model(self) -> Any:
         """The exact program, of the schedules up to the first one found."""
