@@ -139,7 +139,7 @@ def _cheapest(keys: NDArray[Any], size: Ints) -> Ints:
     """Of the columns with equal first two keys, those that no other one beats in all else."""
     if len(keys) == 2:
         pairs = keys[0] * (1 + keys[1].max(initial=0)) + keys[1]
-        order = np.lexsort((size, pairs))
+        order = np.argsort(pairs * (1 + size.max(initial=0)) + size, kind="stable")
         best: Ints = order[np.diff(pairs[order], prepend=-1) > 0]
         return best
     order = np.lexsort((size, *keys[::-1]))

@@ -57,7 +57,7 @@ class ColumnTable:
         self, request: Request, ceiling_ps: int | None, proved: Ints | None = None
     ) -> None:
         tables, stopping = request.tables, lambda: request.monitor.stopping
-        self._maker = ColumnMaker(tables, request.space, stopping)
+        self._maker = ColumnMaker(tables, request.space, stopping, request.threads)
         self.caps = Caps(tables, request.space, ceiling_ps, proved=proved)
         self.ceiling_ps = ceiling_ps
         # As numbers where that is possible: objects are made for the few columns that are used.

@@ -48,7 +48,7 @@ def drive(
     """
     cp, options, monitor = import_cp_sat(), request.options, request.monitor
     solver = cp.CpSolver()
-    solver.parameters.num_workers = options.threads or 1
+    solver.parameters.num_workers = request.threads
     solver.parameters.random_seed = options.seed or 0
     solver.parameters.linearization_level = 2
     solver.parameters.catch_sigint_signal = False

@@ -135,7 +135,8 @@ class Search:
         survey = Survey(request, cuts)
         survey.run()
         try:
-            cuts.run(Staircases(request, cuts, survey.supply, CpThresholdProgram).prove)
+            staircases = Staircases(request, cuts, survey.supply, CpThresholdProgram)
+            cuts.run(survey.first(staircases.prove))
         except Undecided:
             self._least_latency()
 
@@ -313,6 +314,7 @@ class Search:
             beats = floors_of(
                 *(table.covers(index), space, tables.layers, tables.chiplets),
                 stopping=lambda: monitor.stopping,
+                threads=self._request.threads,
             )
             caps = Caps(tables, space, ceiling, beats)
             if ceiling is not None and not self._request.energy_minimized:

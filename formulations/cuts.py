@@ -134,9 +134,8 @@ class Cuts:
             return
         every = 1 + tables.layers**2 * len(space.sizes) // ALONE
         sizes = space.sizes[::-every][::-1]
-        maker = ColumnMaker(
-            tables, replace(space, sizes=sizes), lambda: self._request.monitor.stopping
-        )
+        request, few = self._request, replace(space, sizes=sizes)
+        maker = ColumnMaker(tables, few, lambda: request.monitor.stopping, request.threads)
         for (first, last), column in maker.segments_of_one().items():
             beat = max(column.time_ps, int(tables.segment_dram_ps[first, last]))
             moved = int(space.traffic_bytes[first, last]) + column.refetched_bytes

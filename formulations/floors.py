@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from formulations.space import Stopped
+from formulations.parallel import each
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def floors_of(
     chiplets: int,
     caps: Caps | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    threads: int = 1,
 ) -> Ints:
     """Lower bound in ps on the beat of segment ``[i, j]`` of ``n`` clusters.
 
@@ -67,6 +68,8 @@ def floors_of(
         Larger beats than those are not tried, and called impossible.
     stopping : callable
         Asked once per first layer; when it says so, `Stopped` is raised.
+    threads : int
+        For compiled code.
 
     Returns
     -------
@@ -87,10 +90,12 @@ def floors_of(
         for n in range(1, most + 1):
             tops[..., n] = caps.all_segments(n)
     lows = np.zeros((layers, layers), dtype=np.int64) if caps is None else caps.floors
-    for first in range(layers):
-        if stopping():
-            raise Stopped
+
+    def work(first: int) -> None:
         _floors_from(covers, first, beats, least, chiplets, lows[first], tops[first], floors[first])
+
+    for _ in each(work, layers, threads, stopping):
+        pass
     return floors
 
 

@@ -117,7 +117,7 @@ class EnergySearch:
             highs = Highs(program.model, monitor)
             outcome = highs.solve(
                 monitor,
-                threads=options.threads or 1,
+                threads=request.threads,
                 seed=options.seed or 0,
                 log=options.log,
                 presolve=False,

@@ -95,9 +95,12 @@ def _segment_by_segment(name: str, request: Request) -> bool:
     cuts.begin()
     try:
         survey = Survey(request, cuts)
-        if not request.small:
+        staircases = Staircases(request, cuts, survey.supply, ThresholdProgram)
+        if request.small:
+            cuts.run(staircases.prove)
+        else:
             survey.run()
-        cuts.run(Staircases(request, cuts, survey.supply, ThresholdProgram).prove)
+            cuts.run(survey.first(staircases.prove))
     except Undecided:
         return False
     return True

@@ -109,7 +109,7 @@ class ThresholdProgram:
         highs = Highs(self.model, monitor)
         outcome = highs.solve(
             monitor,
-            threads=options.threads or 1,
+            threads=request.threads,
             seed=options.seed or 0,
             log=options.log,
             target=target,

@@ -53,6 +53,11 @@ class Request:
         return self.clusters <= SMALL
 
     @property
+    def threads(self) -> int:
+        """How many to use."""
+        return self.options.threads or 1
+
+    @property
     def energy_minimized(self) -> bool:
         """Whether energy is minimized, within a bound on the latency."""
         return self.space.latency_ps is not None

@@ -17,7 +17,7 @@ from formulations.space import Caps
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
-    from formulations.cuts import Cuts
+    from formulations.cuts import Cuts, Prove
     from formulations.request import Request
 
     Ends = tuple[int, int]
@@ -99,7 +99,7 @@ class Survey:
             if ceiling >= LIMIT:
                 return
             self._sweep(ceiling)
-            self._search(ceiling)
+            self._find(ceiling)
             best = monitor.objective
             if best is not None and best < ceiling - ceiling // LOWER:
                 self._sweep(best)
@@ -117,7 +117,7 @@ class Survey:
         for _ in range(SWEEPS):
             found = floors_of(
                 *(covers, space, tables.layers, tables.chiplets, caps),
-                lambda: monitor.stopping,
+                *((lambda: monitor.stopping), request.threads),
             )
             beats = found if beats is None else np.maximum(beats, found)
             # Slower schedules may have columns that are not here.
@@ -128,19 +128,50 @@ class Survey:
                 request.raise_bound(ceiling_ps + 1)
                 return
 
-    def _search(self, ceiling_ps: int) -> None:
+    def first(self, prove: Prove) -> Prove:
+        """The same after a quick bound, and a search for a schedule, of the segment.
+
+        These are not limited by the ceiling that it is given but by the best schedule known.
+        """
+
+        def both(first: int, last: int, ceiling_ps: int | None) -> None:
+            ends, best = (first, last), self._request.monitor.objective
+            if best is not None:
+                room = best - 1 - int(self._cuts.around[ends])
+                if self._bound(ends, room):
+                    self._search(ends, room)
+            if not self._cuts.settled(*ends, ceiling_ps):
+                prove(*ends, ceiling_ps)
+
+        return both
+
+    def _bound(self, ends: Ends, room_ps: int) -> bool:
+        """Raise the bound of a segment as far as it matters; whether that was to be done."""
+        if room_ps <= self._bounded.get(ends, -1):
+            return False
+        self._bounded[ends] = room_ps
+        lower, table = int(self._cuts.lower[ends]), self.supply.table(*ends, room_ps)
+        self._cuts.refute(*ends, quick_bound(self._request, table, ends, lower, room_ps))
+        return True
+
+    def _search(self, ends: Ends, room_ps: int) -> None:
+        """Find a schedule of a segment of at most that latency, unless a good one is known."""
+        cuts, monitor = self._cuts, self._request.monitor
+        lower, known = int(cuts.lower[ends]), cuts.latency(*ends)
+        top = min(room_ps, known - 1 - known // PRECISION)
+        if lower > top or room_ps <= self._searched.get(ends, -1):
+            return
+        self._searched[ends] = room_ps
+        columns = self.supply.columns(*ends, top)
+        search = SegmentSearch(self._request, columns, ends)
+        used = search.schedule(lower, top, lambda: monitor.stopping)
+        if used is not None:
+            cuts.found(columns.segment(used))
+
+    def _find(self, ceiling_ps: int) -> None:
         """Find schedules of the segments of the best cut by their bounds."""
-        cuts, stopping = self._cuts, lambda: self._request.monitor.stopping
         for ends, room in self._path(ceiling_ps):
-            lower, known = int(cuts.lower[ends]), cuts.latency(*ends)
-            top = min(room, known - 1 - known // PRECISION)
-            if lower > top or room <= self._searched.get(ends, -1):
-                continue
-            self._searched[ends] = room
-            columns = self.supply.columns(*ends, top)
-            used = SegmentSearch(self._request, columns, ends).schedule(lower, top, stopping)
-            if used is not None:
-                cuts.found(columns.segment(used))
+            self._search(ends, room)
 
     def _path(self, ceiling_ps: int) -> list[tuple[Ends, int]]:
         """Segments of the best cut by their bounds, and how long they may take; empty if too long.
@@ -165,11 +196,7 @@ class Survey:
             limit = ceiling_ps if best is None else min(ceiling_ps, best - 1)
             path = self._path(limit)
             monitor.report(f"bounds of {len(path)} segments", 0.0)
-            fresh = [(ends, top) for ends, top in path if top > self._bounded.get(ends, -1)]
-            for ends, top in fresh:
-                self._bounded[ends] = top
-                lower, table = int(self._cuts.lower[ends]), self.supply.table(*ends, top)
-                self._cuts.refute(*ends, quick_bound(self._request, table, ends, lower, top))
-            changed = bool(fresh)
+            new = [self._bound(ends, room) for ends, room in path]
+            changed = any(new)
             if not changed or number & (number - 1) == 0:
-                self._search(limit)
+                self._find(limit)
