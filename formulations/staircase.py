@@ -76,7 +76,7 @@ class Staircase:
         cuts, monitor = self._cuts, self._request.monitor
         rest = int(cuts.lower[self._ends]) - self._load
         beats = -(-rest // (self._request.tables.samples + self._counts - 1))
-        self._bounds = np.maximum(self._bounds, beats)
+        self._raise(np.maximum(self._bounds, beats))
         while not cuts.settled(*self._ends, ceiling_ps) and not monitor.stopping:
             self._decide(self._next(ceiling_ps))
 
@@ -132,13 +132,17 @@ class Staircase:
         # Clusters of several were made only up to a shorter time than single ones.
         beats = np.where(self._counts > 1, min(beat_ps, columns.complete_ps), beat_ps)
         refuted = self._counts < needed
-        self._bounds = np.where(refuted, np.maximum(self._bounds, beats + 1), self._bounds)
+        self._raise(np.where(refuted, np.maximum(self._bounds, beats + 1), self._bounds))
+
+    def _raise(self, bounds_ps: Ints) -> None:
+        """Set the bounds on the beats, and that on the latency which follows: beats are whole."""
+        self._bounds = bounds_ps
         samples = self._request.tables.samples
         totals = [
             LIMIT if beat >= LIMIT else self._load + (samples + count - 1) * beat
-            for beat, count in zip(self._bounds.tolist(), self._counts.tolist(), strict=True)
+            for beat, count in zip(bounds_ps.tolist(), self._counts.tolist(), strict=True)
         ]
-        self._cuts.refute(*self._ends, min(totals))
+        self._cuts.refute(*self._ends, min(totals, default=LIMIT))
 
     def _needed(
         self,

@@ -28,15 +28,19 @@ pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=I
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
 import formulations.request
+import formulations.segment_search
 from formulations.beat_network import Network
 from formulations.column_table import ColumnTable, SegmentColumns
 from formulations.columns import ColumnMaker
+from formulations.cuts import Cuts
 from formulations.highs import Highs
 from formulations.interval_beats import BeatsProgram
 from formulations.interval_milp import IntervalMilpSolver
 from formulations.interval_thresholds import ThresholdProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
+from formulations.staircase import Staircases
+from formulations.survey import Survey
 
 if TYPE_CHECKING:
     from scope_opt.solver import SegmentChoice
@@ -122,13 +126,15 @@ def test_equals_exhaustive_search_under_side_constraints(document: Json, choice:
 @settings(max_examples=strategies.share(2))
 @given(document=SMALL | SIDE | MEDIUM, data=st.data())
 def test_quick_bounds_and_schedules_first(document: Json, data: st.DataObject) -> None:
-    """As in large instances."""
+    """As in large instances, with bounds and schedules of any quality."""
     constraints = document.get("constraints", {})
     assume(not {"energy_budget_j", "latency_bound_s"} & set(constraints))
     free = "fixed_segments" in constraints or len(read(document).layer_names) > 4
     choice = "free" if free else data.draw(st.sampled_from(["free", "single"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formulations.request, "SMALL", 0)
+        patch.setattr(formulations.segment_search, "HALVINGS", data.draw(st.integers(0, 3)))
+        patch.setattr(formulations.segment_search, "PRECISION", data.draw(st.integers(1, 9)))
         result = run(document, "single" if choice == "single" else None)
     if set(constraints) & COUPLINGS or not free:
         agree(document, result, oracle.best(document, choice), exactly=True)
@@ -278,6 +284,26 @@ def test_schedules_pass_their_own_threshold_and_no_lower_one(
             program = ThresholdProgram(columns, network, chiplets, (count, count), [])
             outcome = Highs(program.model, request.monitor).solve(request.monitor)
             assert (outcome.status == "optimal") == (not below)
+
+
+@settings(max_examples=strategies.share(4))
+@given(document=MEDIUM, below=st.integers(0, 70))
+def test_bounds_between_whole_beats_are_rounded_up(document: Json, below: int) -> None:
+    """A segment is settled whatever bound on its latency there is before."""
+    exact = solve(read(document), "exact", SolveOptions(segments="single"))
+    assume(exact.schedule is not None and exact.objective_ps is not None)
+    assert exact.schedule is not None
+    assert exact.objective_ps is not None
+    tables = build_tables(read(document))
+    options, monitor = SolveOptions(segments="single"), Monitor(time_limit_s=20)
+    request = make_request("interval-milp", read(document), tables, options, monitor)
+    cuts, ends = Cuts("interval-milp", request), (0, tables.layers - 1)
+    cuts.found(exact.schedule.segments[0])
+    cuts.refute(*ends, exact.objective_ps - below)
+    supply = Survey(request, cuts).supply
+    Staircases(request, cuts, supply, ThresholdProgram).prove(*ends, None)
+    assert not monitor.stopped_early
+    assert cuts.lower[ends] == exact.objective_ps
 
 
 # --- Behavior ------------------------------------------------------------------------------------
