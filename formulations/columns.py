@@ -21,6 +21,7 @@ from formulations.column_kernels import (
     partitions_of,
 )
 from formulations.column_labels import LabelledRuns
+from formulations.parallel import each
 from formulations.space import Caps, Column, Stopped
 from scope_opt.tables import LIMIT
 
@@ -48,13 +49,19 @@ class ColumnMaker(LabelledRuns):
     stopping : callable
         Asked once per first layer or, where energies matter, per run of layers; when it says so,
         `Stopped` is raised.
+    threads : int
+        For compiled code.
     """
 
     def __init__(
-        self, tables: LatencyTables, space: Space, stopping: Callable[[], bool] = lambda: False
+        self,
+        tables: LatencyTables,
+        space: Space,
+        stopping: Callable[[], bool] = lambda: False,
+        threads: int = 1,
     ) -> None:
         super().__init__(tables, space)
-        self._stopping = stopping
+        self._stopping, self._threads = stopping, threads
         self._kernel = None if space.energy_matters else make_kernel(tables, space, self._least)
 
     def receive_ps(self, column: Column) -> int:
@@ -128,12 +135,13 @@ class ColumnMaker(LabelledRuns):
             yield from self.objects(ordered[np.diff(ordered[:, LAST], prepend=-1) > 0])
 
     def _rows(self, one: Ints, several: Ints, refetch_limit: int | None) -> Iterator[Ints]:
-        assert self._kernel is not None
-        for first in range(self._tables.layers):
-            if self._stopping():
-                raise Stopped
-            limit = LIMIT if refetch_limit is None else refetch_limit
-            yield columns_from(self._kernel, first, one, several, limit)
+        kernel, limit = self._kernel, LIMIT if refetch_limit is None else refetch_limit
+        assert kernel is not None
+
+        def work(first: int) -> Ints:
+            return columns_from(kernel, first, one, several, limit)
+
+        yield from each(work, self._tables.layers, self._threads, self._stopping)
 
     def _pairs(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
         for first, last in np.argwhere(wanted).tolist():

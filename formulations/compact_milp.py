@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from formulations.columns import ColumnMaker
 from formulations.compact_rounds import SLACK, Rounds, Status
 from formulations.compact_tables import NoSchedule, one_layer_choices
 from formulations.cuts import Cuts
@@ -16,6 +15,7 @@ from formulations.encodings import ENCODINGS
 from formulations.highs import Highs, import_highs
 from formulations.request import CONSTRAINTS, check_encoding, make_request
 from formulations.space import Stopped
+from formulations.survey import Survey
 from scope_opt.bounds import segment_bounds
 from scope_opt.files import InputError
 from scope_opt.schedule import make_segment
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from scope_opt.schedule import Segment
     from scope_opt.solver import Monitor, SolveOptions
     from scope_opt.tables import LatencyTables
+
+LARGE = 8000
+"""Possible clusters of an instance from which on programs alone find hardly any schedule."""
 
 
 class CompactMilpSolver:
@@ -61,6 +64,8 @@ class CompactMilpSolver:
                 Separate(self.name, request).run()
         except Stopped:
             return
+        finally:
+            request.close_log("HiGHS")
 
     def export(
         self,
@@ -159,9 +164,9 @@ class Separate:
 
     def run(self) -> None:
         """Prove segments until the best cut is; raises `Stopped`."""
-        monitor = self._request.monitor
-        maker = ColumnMaker(self._request.tables, self._request.space, lambda: monitor.stopping)
-        self._cuts.begin(maker)
+        self._cuts.begin()
+        if self._request.clusters > LARGE:
+            Survey(self._request, self._cuts).run()
         self._cuts.run(self._prove)
 
     def _prove(self, first: int, last: int, ceiling: int | None) -> None:

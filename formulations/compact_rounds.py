@@ -252,7 +252,7 @@ class Rounds:
 
         outcome = highs.solve(
             monitor,
-            threads=options.threads or 1,
+            threads=request.threads,
             seed=options.seed or 0,
             log=options.log,
             start=None if best is None else program.start(best),

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import queue
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from formulations.column_paths import to_segments
+from formulations.column_table import ColumnTable
 from formulations.columns import ColumnMaker
+from formulations.cp_drive import drive, size
 from formulations.cp_elements import ElementProgram
 from formulations.cp_program import Program
 from formulations.cp_rows import import_cp_sat
-from formulations.cuts import shortest_cut
-from formulations.floors import beat_floors
+from formulations.cp_thresholds import CpThresholdProgram
+from formulations.cuts import Cuts, shortest_cut
+from formulations.floors import floors_of
 from formulations.request import CONSTRAINTS, Request, make_request
 from formulations.space import Caps, Stopped
+from formulations.staircase import Staircases, Undecided
+from formulations.survey import Survey
 from scope_opt.files import InputError
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from formulations.cp_rows import Encoding
     from formulations.space import Column
     from scope_opt.instance import Instance
     from scope_opt.solver import Monitor, SolveOptions
     from scope_opt.tables import LatencyTables
+
+    Ints = NDArray[np.int64]
 
 ENCODINGS = ("columns", "elements")
 COARSE_STEPS = 1000
@@ -42,8 +49,6 @@ FEWER = 0.9
 """Bounds on beats are improved again if this part of the columns, or less, is left."""
 CLOSE = 200
 """Gaps below this part of the bound are closed in one go."""
-POLL_S = 0.02
-"""Seconds between two looks at whether to stop."""
 
 
 class CpSatSolver:
@@ -72,10 +77,13 @@ class CpSatSolver:
         if options.encoding not in (None, *ENCODINGS):
             problem = f"found {options.encoding!r}; allowed: {', '.join(ENCODINGS)}"
             raise InputError("--encoding", [problem])
+        request = make_request(self.name, instance, tables, options, monitor)
         try:
-            Search(make_request(self.name, instance, tables, options, monitor)).run()
+            Search(request).run()
         except Stopped:
             return
+        finally:
+            request.close_log("CP-SAT")
 
     def export(
         self,
@@ -113,10 +121,23 @@ class Search:
 
     def run(self) -> None:
         """Solve program after program; raises `Stopped`."""
-        self._begin()
-        if self._request.energy_minimized:
-            self._least_energy()
-        else:
+        request = self._request
+        by_layers = request.options.encoding == "elements"
+        if by_layers or request.small or self._space.couples_segments:
+            self._begin()
+            if request.energy_minimized:
+                self._least_energy()
+            else:
+                self._least_latency()
+            return
+        cuts = Cuts(CpSatSolver.name, request)
+        cuts.begin()
+        survey = Survey(request, cuts)
+        survey.run()
+        try:
+            staircases = Staircases(request, cuts, survey.supply, CpThresholdProgram)
+            cuts.run(survey.first(staircases.prove))
+        except Undecided:
             self._least_latency()
 
     def exact_model(self) -> Any:
@@ -225,16 +246,23 @@ class Search:
                 raise InputError("instance", [f"numbers too large for CP-SAT: {problem}"])
             if monitor.segments is not None:
                 program.hint(monitor.segments)
-            monitor.size(*_size(program.model))
+            monitor.size(*size(program.model))
         limit = "" if ceiling is None else f" up to {ceiling} ps"
         monitor.report(f"schedules{limit} in units of {unit} ps", 0.0)
         most = None if ceiling is None or self._request.energy_minimized else ceiling + 1
-        status, objective = self._drive(program, most)
+
+        def on_bound(value: int) -> None:
+            bound = program.bound(value)
+            self._request.raise_bound(bound if most is None else min(bound, most))
+
+        status, solver = drive(
+            *(self._request, program.model, program.schedule, self._request.offer, on_bound)
+        )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
             return None
-        if status == cp.OPTIMAL and objective is not None:
-            self._request.raise_bound(program.bound(objective))
+        if status == cp.OPTIMAL:
+            self._request.raise_bound(program.bound(solver.value(program.objective)))
             return unit
         if not monitor.stopping:
             raise RuntimeError("CP-SAT ended without a proof")
@@ -247,9 +275,10 @@ class Search:
             unit = 1 if exact else self._unit(int(tables.compute_ps.max()), ceiling)
             caps = Caps(tables, space, ceiling)
             return unit, ElementProgram(tables, space, caps, unit, ceiling)
-        caps, columns = self._columns(ceiling)
-        if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
+        found = self._columns(ceiling)
+        if found is None:
             return None
+        caps, columns = found
         slowest = max((column.time_ps for column in columns), default=0)
         unit = 1 if exact else self._unit(slowest, ceiling)
         unit_fj = 1
@@ -261,61 +290,64 @@ class Search:
             raise Stopped
         return unit, Program(tables, space, columns, receive, caps, unit, unit_fj, ceiling)
 
-    def _columns(self, ceiling: int | None) -> tuple[Caps, list[Column]]:
-        """Columns of schedules up to the ceiling, and largest beats.
+    def _columns(self, ceiling: int | None) -> tuple[Caps, list[Column]] | None:
+        """Columns of schedules up to the ceiling, and largest beats; None if there is none.
 
-        Columns bound beats from below, which may leave fewer columns, and so on.
+        Columns bound beats from below, which may leave fewer columns, and so on. They are numbers
+        until it is known which ones are left.
         """
-        tables, space = self._tables, self._space
-        caps = Caps(tables, space, ceiling)
-        columns: list[Column] = []
-        for column in self._maker.columns(caps):
-            columns.append(column)
-            if len(columns) > MAX_COLUMNS:
-                problem = (
-                    f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
-                    "'exact', fewer segments or a smaller max_region"
-                )
-                self._monitor.give_up([problem])
-                raise Stopped
-        columns = self._within_energy(columns) if space.couples_segments else columns
+        tables, space, monitor = self._tables, self._space, self._monitor
+        table = ColumnTable(self._request, ceiling)
+        caps, index = table.caps, np.arange(table.numbers.shape[1])
+        if len(index) > MAX_COLUMNS:
+            problem = (
+                f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
+                "'exact', fewer segments or a smaller max_region"
+            )
+            monitor.give_up([problem])
+            raise Stopped
+        if space.couples_segments:
+            index = self._within_energy(table.numbers)
         before = None
-        while before is None or len(columns) < before * FEWER:
-            if self._monitor.stopping:
-                raise Stopped
-            before = len(columns)
-            beats = beat_floors(columns, space, tables.layers, tables.chiplets)
+        while before is None or len(index) < before * FEWER:
+            before = len(index)
+            beats = floors_of(
+                *(table.covers(index), space, tables.layers, tables.chiplets),
+                stopping=lambda: monitor.stopping,
+                threads=self._request.threads,
+            )
             caps = Caps(tables, space, ceiling, beats)
             if ceiling is not None and not self._request.energy_minimized:
                 self._request.raise_bound(min(caps.bound_ps, ceiling + 1))
-            columns = [
-                c
-                for c in columns
-                if c.time_ps <= caps.cluster(c.starts, c.ends, alone=c.opens and c.closes)
-            ]
-        return caps, columns
+            index = index[table.numbers[3, index] <= table.longest(index, caps)]
+        if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
+            return None
+        return caps, table.objects(index)
 
-    def _within_energy(self, columns: list[Column]) -> list[Column]:
+    def _within_energy(self, numbers: Ints) -> Ints:
         """Columns that some row of columns through all layers contains at little enough energy.
 
         That of the known schedule, where energy is minimized. The least of all rows is a bound.
         """
         tables, energy, budget = self._tables, self._tables.energy, self._space.budget_fj
+        first, last, spent = numbers[0], numbers[1], numbers[6]
         if energy is None:
-            return columns
+            return np.arange(len(first))
         loading = tables.loading_fj
-        before, rest = [0] + [LIMIT] * tables.layers, [LIMIT] * tables.layers + [0]
-        for c in sorted(columns, key=lambda column: column.first):
-            before[c.last + 1] = min(before[c.last + 1], before[c.first] + c.energy_fj)
-        for c in sorted(columns, key=lambda column: -column.last):
-            rest[c.first] = min(rest[c.first], rest[c.last + 1] + c.energy_fj)
+        before, rest = np.full((2, tables.layers + 1), LIMIT)
+        before[0] = rest[-1] = 0
+        for layer in range(tables.layers):
+            some = first == layer
+            np.minimum.at(before, last[some] + 1, before[layer] + spent[some])
+            some = last == tables.layers - 1 - layer
+            np.minimum.at(rest, first[some], rest[tables.layers - layer] + spent[some])
         most = LIMIT if budget is None else budget
         if self._request.energy_minimized:
             if before[-1] < LIMIT:
-                self._request.raise_bound(tables.samples * before[-1] + loading)
+                self._request.raise_bound(tables.samples * int(before[-1]) + loading)
             if self._monitor.objective is not None:
                 most = min(most, (self._monitor.objective - loading) // tables.samples)
-        return [c for c in columns if before[c.first] + c.energy_fj + rest[c.last + 1] <= most]
+        return np.flatnonzero(before[first] + spent + rest[last + 1] <= most)
 
     def _unit(self, slowest: int, ceiling: int | None) -> int:
         """Length of a coarse program's time unit in ps; 1 if that is hardly finer."""
@@ -323,88 +355,3 @@ class Search:
             slowest = min(slowest, ceiling // self._tables.samples)
         unit = slowest // COARSE_STEPS
         return unit if unit > 8 else 1
-
-    # --- CP-SAT ----------------------------------------------------------------------------------
-
-    def _drive(self, program: Encoding, most: int | None) -> tuple[Any, int | None]:
-        """Run CP-SAT in a thread; report what it finds; stop it when the monitor says so.
-
-        Bounds above ``most`` are not reported. Returns CP-SAT's status and the least objective.
-        """
-        cp, options = import_cp_sat(), self._request.options
-        solver = cp.CpSolver()
-        solver.parameters.num_workers = options.threads or 1
-        solver.parameters.random_seed = options.seed or 0
-        solver.parameters.linearization_level = 2
-        solver.parameters.catch_sigint_signal = False
-        if options.log is not None:
-            solver.parameters.log_search_progress = True
-            solver.parameters.log_to_stdout = False
-        events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-
-        class OnSolution(cp.CpSolverSolutionCallback):  # type: ignore[misc, name-defined]
-            def on_solution_callback(self) -> None:
-                events.put(("schedule", program.schedule(self.value)))
-
-        solver.best_bound_callback = lambda bound: events.put(("bound", bound))
-        solver.log_callback = lambda line: events.put(("log", line))
-        outcome: list[Any] = []
-
-        def work() -> None:
-            try:
-                outcome.append(solver.solve(program.model, OnSolution()))
-            except BaseException as error:  # raised again in the main thread
-                outcome.append(error)
-
-        def report() -> None:
-            lines = []
-            while not events.empty():
-                kind, value = events.get()
-                if kind == "schedule":
-                    self._request.offer(value)
-                elif kind == "log":
-                    lines.append(f"{value}\n")
-                else:
-                    bound = program.bound(_floor(value))
-                    self._request.raise_bound(bound if most is None else min(bound, most))
-            if lines and options.log is not None:
-                with options.log.open("a", encoding="utf-8") as file:
-                    file.writelines(lines)
-
-        thread = threading.Thread(target=work, name="cp-sat", daemon=True)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(POLL_S)
-                report()
-                if thread.is_alive() and self._monitor.stopping:
-                    solver.stop_search()
-        finally:
-            if thread.is_alive():
-                solver.stop_search()
-                thread.join()
-        report()
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        status = outcome[0]
-        return status, solver.value(program.objective) if status == cp.OPTIMAL else None
-
-
-def _size(model: Any) -> tuple[int, int, int]:
-    """Variables, constraints and the terms in them."""
-    proto, terms = model.proto, 0
-    for row in proto.constraints:
-        terms += len(row.enforcement_literal)
-        if row.has_linear():
-            terms += len(row.linear.vars)
-        elif row.has_exactly_one():
-            terms += len(row.exactly_one.literals)
-        elif row.has_table():
-            terms += len(row.table.values)
-    return len(proto.variables), len(proto.constraints), terms
-
-
-def _floor(bound: float) -> int:
-    """A bound that CP-SAT reports as a float, rounded down safely."""
-    value = int(np.floor(bound))
-    return value if abs(value) < 2**53 else int(np.floor(np.nextafter(bound, -np.inf)))

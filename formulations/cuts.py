@@ -7,11 +7,13 @@ over the best schedules known.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.bounds import segment_bounds
+from formulations.columns import ColumnMaker
+from scope_opt.bounds import best_cut, best_rest, segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns import ColumnMaker
     from formulations.request import Request
     from formulations.space import Space
     from scope_opt.schedule import Segment
@@ -34,6 +35,8 @@ STEPS = 2
 """A segment is first asked for this part of what the whole gap would allow it,"""
 LOW = 16
 """and for no more than this part of the bound above its own."""
+ALONE = 500_000
+"""Segments of one cluster, by first and last layer and region size, of which some are left out."""
 CLOSE = 200
 """Gaps below this part of the objective are closed in one go."""
 
@@ -121,11 +124,18 @@ class Cuts:
         for segment in request.monitor.segments or ():
             self.found(segment)
 
-    def begin(self, maker: ColumnMaker) -> None:
-        """Learn the segments of one cluster; offer the best schedule made of them."""
+    def begin(self) -> None:
+        """Learn the segments of one cluster; offer the best schedule made of them.
+
+        In a deep network on a large package of some region sizes only, as there are so many.
+        """
         space, tables = self._space, self._tables
         if space.fewest > 1:
             return
+        every = 1 + tables.layers**2 * len(space.sizes) // ALONE
+        sizes = space.sizes[::-every][::-1]
+        request, few = self._request, replace(space, sizes=sizes)
+        maker = ColumnMaker(tables, few, lambda: request.monitor.stopping, request.threads)
         for (first, last), column in maker.segments_of_one().items():
             beat = max(column.time_ps, int(tables.segment_dram_ps[first, last]))
             moved = int(space.traffic_bytes[first, last]) + column.refetched_bytes
@@ -160,6 +170,17 @@ class Cuts:
         if below_ps > self.lower[first, last]:
             self.lower[first, last] = min(below_ps, LIMIT)
             self._publish()
+
+    def raise_bounds(self, bounds_ps: Ints) -> None:
+        """The same for all segments, shape ``(L, L)``."""
+        self.lower = np.minimum(np.maximum(self.lower, bounds_ps), LIMIT)
+        self._publish()
+
+    @property
+    def around(self) -> Ints:
+        """(L, L) lower bounds on the latency of all layers outside a segment."""
+        around: Ints = best_cut(self.lower)[:-1, None] + best_rest(self.lower)[None, 1:]
+        return around
 
     def latency(self, first: int, last: int) -> int:
         """Latency of the segment's best known schedule, `LIMIT` if none is known."""

@@ -404,7 +404,7 @@ def solve_beats(request: Request, program: BeatsProgram) -> bool:
 
         outcome = highs.solve(
             monitor,
-            threads=options.threads or 1,
+            threads=request.threads,
             seed=options.seed or 0,
             log=options.log,
             start=start,

@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from formulations.beat_network import COEFFICIENT, Network, side_rows
+from formulations.column_table import ColumnTable, SegmentColumns
 from formulations.highs import Highs
-from formulations.interval_thresholds import (
-    COEFFICIENT,
-    ColumnTable,
-    Network,
-    SegmentColumns,
-    ThresholdProgram,
-    side_rows,
-)
+from formulations.interval_thresholds import ThresholdProgram
 
 if TYPE_CHECKING:
     from formulations.request import Request
@@ -122,7 +117,7 @@ class EnergySearch:
             highs = Highs(program.model, monitor)
             outcome = highs.solve(
                 monitor,
-                threads=options.threads or 1,
+                threads=request.threads,
                 seed=options.seed or 0,
                 log=options.log,
                 presolve=False,

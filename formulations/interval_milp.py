@@ -1,7 +1,7 @@
 """Interval formulation: clusters are intervals of layers, chosen by integer programs in HiGHS.
 
 Two encodings. ``thresholds`` asks, segment by segment, which beats are possible, in programs that
-contain no times (`formulations.interval_staircase`). ``beats`` is one program of the whole network
+contain no times (`formulations.staircase`). ``beats`` is one program of the whole network
 with the beats as variables (`formulations.interval_beats`); it also serves where segments are
 coupled by an energy budget or a bound on the latency, and is what is exported.
 """
@@ -15,9 +15,11 @@ from formulations.cuts import Cuts, single_only
 from formulations.highs import Highs, import_highs, import_pyomo
 from formulations.interval_beats import BeatsProgram, solve_beats
 from formulations.interval_energy import EnergySearch
-from formulations.interval_staircase import Staircases, Undecided
+from formulations.interval_thresholds import ThresholdProgram
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
+from formulations.staircase import Staircases, Undecided
+from formulations.survey import Survey
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
@@ -62,10 +64,12 @@ class IntervalMilpSolver:
                 decided = EnergySearch(request, space.latency_ps).run()
             else:
                 decided = _segment_by_segment(self.name, request)
+            if not decided:
+                monitor.give_up([UNDECIDED])
         except Stopped:
             return
-        if not decided:
-            monitor.give_up([UNDECIDED])
+        finally:
+            request.close_log("HiGHS")
 
     def export(
         self,
@@ -88,9 +92,15 @@ class IntervalMilpSolver:
 def _segment_by_segment(name: str, request: Request) -> bool:
     """Prove the best cut by thresholds; False if HiGHS' tolerances do not allow that."""
     cuts = Cuts(name, request)
-    cuts.begin(ColumnMaker(request.tables, request.space, lambda: request.monitor.stopping))
+    cuts.begin()
     try:
-        cuts.run(Staircases(request, cuts).prove)
+        survey = Survey(request, cuts)
+        staircases = Staircases(request, cuts, survey.supply, ThresholdProgram)
+        if request.small:
+            cuts.run(staircases.prove)
+        else:
+            survey.run()
+            cuts.run(survey.first(staircases.prove))
     except Undecided:
         return False
     return True
@@ -103,7 +113,7 @@ def _beats_program(request: Request) -> BeatsProgram:
         request.raise_bound(Caps(tables, space, None).bound_ps)
     maker = ColumnMaker(tables, space, lambda: monitor.stopping)
     if not space.couples_segments:
-        Cuts(IntervalMilpSolver.name, request).begin(maker)
+        Cuts(IntervalMilpSolver.name, request).begin()
     ceiling = monitor.objective if space.latency_ps is None else space.latency_ps
     caps = Caps(tables, space, ceiling)
     monitor.report("columns", 0.0)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CONSTRAINTS = SHAPE | NEEDS_ENERGY
 """Side constraints that every formulation honours: all there are."""
 
+SMALL = 1000
+"""Possible clusters of an instance that programs alone solve in no time."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -37,6 +40,22 @@ class Request:
     space: Space
     options: SolveOptions
     monitor: Monitor
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters are possible, by their layers and region sizes."""
+        layers = self.tables.layers
+        return layers * (layers + 1) // 2 * len(self.space.sizes)
+
+    @property
+    def small(self) -> bool:
+        """Whether programs can do without what shortest paths tell before."""
+        return self.clusters <= SMALL
+
+    @property
+    def threads(self) -> int:
+        """How many to use."""
+        return self.options.threads or 1
 
     @property
     def energy_minimized(self) -> bool:
@@ -61,6 +80,13 @@ class Request:
         """Report a lower bound, unless it is as good as none."""
         if bound < LIMIT or self.energy_minimized:
             self.monitor.raise_bound(bound)
+
+    def close_log(self, library: str) -> None:
+        """Say so in the log, if one was asked for, where there was no program to solve."""
+        log = self.options.log
+        if log is not None and self.monitor.model is None:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"{library} was not called: no program was needed\n")
 
     def prove_infeasible(self) -> None:
         """Report that there is no schedule, which no simple reason explains."""

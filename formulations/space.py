@@ -149,15 +149,23 @@ class Caps:
 
     A segment matters only if, with the bounds of the layers before and after it, its latency stays
     within ``most_ps``, the latency of a known schedule (None if none is known). ``beats`` are
-    further lower bounds on beats, by number of clusters (`formulations.floors`).
+    further lower bounds on beats, by number of clusters (`formulations.floors`), ``proved`` on the
+    latencies of segments.
     """
 
     def __init__(
-        self, tables: LatencyTables, space: Space, most_ps: int | None, beats: Ints | None = None
+        self,
+        tables: LatencyTables,
+        space: Space,
+        most_ps: int | None,
+        beats: Ints | None = None,
+        proved: Ints | None = None,
     ) -> None:
         self._samples, self._beat_floors = tables.samples, beats
         lower = segment_bounds(tables)
         floors = (lower - tables.load_ps) // tables.samples
+        if proved is not None:
+            lower = np.maximum(lower, proved)
         if beats is not None:
             times = tables.samples - 1 + np.arange(beats.shape[2])
             known = np.maximum(np.where(beats < LIMIT, beats, 0), floors[..., None]) * times
@@ -167,12 +175,17 @@ class Caps:
         lower[~space.segments] = LIMIT
         lower = np.triu(lower)
         before, rest = best_cut(lower), best_rest(lower)
+        self.lower = lower
+        """(L, L) lower bounds on latencies; `LIMIT` where there is no schedule, or none within
+        ``most_ps`` because of ``beats``"""
         self.bound_ps = int(before[-1])
         """Lower bound on every schedule; `LIMIT` if the bound alone leaves none."""
         possible = (lower < LIMIT) & space.segments
         self.floors = np.where(possible, floors, 0)
         """(L, L) lower bounds on the beat"""
-        around = before[:-1, None] + rest[None, 1:] + tables.load_ps
+        self.around: Ints = before[:-1, None] + rest[None, 1:]
+        """(L, L) lower bounds on the latency of all layers outside a segment"""
+        around = self.around + tables.load_ps
         self._room = np.where(
             possible & (around < LIMIT), (LIMIT if most_ps is None else most_ps) - around, -1
         )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import oracle
 import pytest
 import strategies
@@ -28,14 +29,22 @@ cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
+import formulations.floors  # noqa: E402
+import formulations.request  # noqa: E402
+from formulations.beat_network import Network  # noqa: E402
+from formulations.column_table import ColumnTable, SegmentColumns  # noqa: E402
 from formulations.columns import ColumnMaker  # noqa: E402
 from formulations.cp_program import Program  # noqa: E402
 from formulations.cp_sat import CpSatSolver  # noqa: E402
-from formulations.floors import beat_floors  # noqa: E402
+from formulations.cp_thresholds import CpThresholdProgram  # noqa: E402
+from formulations.floors import floors_of  # noqa: E402
+from formulations.interval_thresholds import ThresholdProgram  # noqa: E402
+from formulations.request import make_request  # noqa: E402
+from formulations.segment_search import quick_bound  # noqa: E402
 from formulations.space import Caps, make_space  # noqa: E402
 
 if TYPE_CHECKING:
-    from formulations.space import Column
+    from formulations.space import Column, Space
     from scope_opt.solver import SegmentChoice
 
 Json = dict[str, Any]
@@ -48,6 +57,11 @@ SIDE = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True
 SIDE |= strategies.physical_instances(max_layers=4, max_chiplets=4, constraints=True)
 BUDGETED = strategies.physical_instances(max_layers=3, max_chiplets=4, constraints=True).filter(
     lambda document: "energy_budget_j" in document["constraints"]
+)
+MEDIUM = strategies.table_instances(max_layers=6, max_chiplets=6)
+MEDIUM |= strategies.physical_instances(max_layers=6, max_chiplets=6)
+POWERED = strategies.physical_instances(max_layers=4, max_chiplets=4, couplings=True).filter(
+    lambda document: not {"energy_budget_j", "latency_bound_s"} & set(document["constraints"])
 )
 COUPLED = strategies.physical_instances(max_layers=3, max_chiplets=4, couplings=True).filter(
     lambda document: bool(document["constraints"])
@@ -95,6 +109,46 @@ def test_equals_exhaustive_search(document: Json, choice: str) -> None:
 @given(document=SIDE)
 def test_equals_exhaustive_search_under_side_constraints(document: Json) -> None:
     agree(document, run(document), oracle.best(document))
+
+
+@settings(max_examples=strategies.share(4))
+@given(document=SMALL | SIDE | POWERED, choice=st.sampled_from(["free", "single"]))
+def test_segment_by_segment(document: Json, choice: str) -> None:
+    """As in large instances."""
+    constraints = document.get("constraints", {})
+    assume(choice == "free" or "fixed_segments" not in constraints)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formulations.request, "SMALL", 0)
+        result = run(document, "single" if choice == "single" else None)
+    agree(document, result, oracle.best(document, choice))
+
+
+@settings(max_examples=strategies.share(4))
+@given(document=MEDIUM, data=st.data())
+def test_fewest_clusters_equal_those_of_the_integer_program(
+    document: Json, data: st.DataObject
+) -> None:
+    """Of a segment under one largest beat, in CP-SAT and in HiGHS."""
+    pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
+    tables = build_tables(read(document))
+    request = make_request("cp-sat", read(document), tables, SolveOptions(), Monitor())
+    first = data.draw(st.integers(0, tables.layers - 1))
+    ends = first, data.draw(st.integers(first, tables.layers - 1))
+    columns = SegmentColumns(ColumnTable(request, None), *ends)
+    assume(len(columns.first))
+    beat = data.draw(st.sampled_from(sorted(set(columns.time_ps.tolist()))))
+    most = data.draw(st.integers(1, tables.layers))
+    network = Network(columns, ends, beat, tables.chiplets, most, [])
+    parts = (columns, network, tables.chiplets, (1, most), [])
+    path = network.lightest(1, most)
+    fewest = len(path) or None
+    for program in (CpThresholdProgram(*parts), ThresholdProgram(*parts)):
+        answer = program.solve(request, 1)
+        assert answer.clusters == fewest
+        if fewest is not None:
+            assert answer.used is not None
+            assert len(answer.used) == fewest
+            assert columns.size[answer.used].sum() <= tables.chiplets
 
 
 @settings(max_examples=strategies.share(4))
@@ -227,6 +281,43 @@ def test_schedules_are_solutions_with_the_evaluators_objective(
         assert program.bound(objective) == evaluation.objective_ps
     else:
         assert status == cp_model.INFEASIBLE
+
+
+def beat_floors(columns: list[Column], space: Space, layers: int, chiplets: int) -> Any:
+    numbers = [
+        (c.time_ps, c.first, c.last, c.size, 2 * c.opens + c.closes, *c.starts) for c in columns
+    ]
+    arrays = tuple(np.array(numbers, dtype=np.int64).reshape(len(numbers), 7).T)
+    return floors_of(arrays, space, layers, chiplets)
+
+
+@settings(max_examples=strategies.share(3))
+@given(document=MEDIUM, data=st.data(), steps=st.integers(2, 5))
+def test_floors_of_few_beats_within_a_ceiling(
+    document: Json, data: st.DataObject, steps: int
+) -> None:
+    """They hold for every valid schedule that is no slower than the ceiling."""
+    drawn = data.draw(strategies.schedules(document))
+    instance = read(document)
+    schedule = {**drawn, "instance": {"name": instance.name, "digest": instance.digest}}
+    evaluation = evaluate(instance, Schedule.from_json(json.dumps(schedule), "test"))
+    assume(evaluation.objective_ps is not None)
+    assert evaluation.objective_ps is not None
+    tables = build_tables(instance)
+    request = make_request("cp-sat", instance, tables, SolveOptions(), Monitor())
+    ceiling = evaluation.objective_ps + data.draw(st.integers(0, 5))
+    table = ColumnTable(request, ceiling)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formulations.floors, "STEPS", steps)
+        floors = floors_of(
+            table.covers(), request.space, tables.layers, tables.chiplets, table.caps
+        )
+    for s in evaluation.segments:
+        ends = s.first_layer, s.last_layer
+        assert floors[(*ends, len(s.clusters))] <= s.beat_ps
+        assert table.contains(*ends, s.latency_ps)
+        for top in (s.latency_ps, s.latency_ps - 1):
+            assert quick_bound(request, table, ends, 0, top) <= s.latency_ps
 
 
 @settings(max_examples=strategies.share(2))
@@ -378,7 +469,7 @@ def test_unknown_encodings_are_refused() -> None:
 
 
 def test_time_limit_leaves_a_valid_bound() -> None:
-    instance = paper_instance("resnet18", 16)
+    instance = paper_instance("resnet50", 64)
     result = solve(instance, CpSatSolver(), SolveOptions(time_limit_s=3.0))
     assert result.stop_reason is StopReason.TIME_LIMIT
     assert result.status is Status.FEASIBLE
@@ -394,7 +485,7 @@ def test_time_limit_leaves_a_valid_bound() -> None:
 
 def test_interruption_keeps_the_best_schedule() -> None:
     def stop(monitor: Monitor) -> None:
-        monitor.interrupted |= monitor.stage.startswith("schedules")
+        monitor.interrupted |= monitor.stage.startswith("bounds")
 
     result = solve(paper_instance("resnet18", 16), CpSatSolver(), on_progress=stop)
     assert result.stop_reason is StopReason.INTERRUPTED

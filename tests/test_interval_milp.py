@@ -27,18 +27,20 @@ from scope_opt.solver import Monitor, SolveOptions, SolverUnavailable, solve, wr
 pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
+import formulations.request
+import formulations.segment_search
+from formulations.beat_network import Network
+from formulations.column_table import ColumnTable, SegmentColumns
 from formulations.columns import ColumnMaker
+from formulations.cuts import Cuts
 from formulations.highs import Highs
 from formulations.interval_beats import BeatsProgram
 from formulations.interval_milp import IntervalMilpSolver
-from formulations.interval_thresholds import (
-    ColumnTable,
-    Network,
-    SegmentColumns,
-    ThresholdProgram,
-)
+from formulations.interval_thresholds import ThresholdProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
+from formulations.staircase import Staircases
+from formulations.survey import Survey
 
 if TYPE_CHECKING:
     from scope_opt.solver import SegmentChoice
@@ -119,6 +121,27 @@ def test_equals_exhaustive_search_under_side_constraints(document: Json, choice:
     result = run(document, "single" if choice == "single" else None)
     exactly = choice == "single" or not coupled
     agree(document, result, oracle.best(document, choice), exactly)
+
+
+@settings(max_examples=strategies.share(2))
+@given(document=SMALL | SIDE | MEDIUM, data=st.data())
+def test_quick_bounds_and_schedules_first(document: Json, data: st.DataObject) -> None:
+    """As in large instances, with bounds and schedules of any quality."""
+    constraints = document.get("constraints", {})
+    assume(not {"energy_budget_j", "latency_bound_s"} & set(constraints))
+    free = "fixed_segments" in constraints or len(read(document).layer_names) > 4
+    choice = "free" if free else data.draw(st.sampled_from(["free", "single"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formulations.request, "SMALL", 0)
+        patch.setattr(formulations.segment_search, "HALVINGS", data.draw(st.integers(0, 3)))
+        patch.setattr(formulations.segment_search, "PRECISION", data.draw(st.integers(1, 9)))
+        result = run(document, "single" if choice == "single" else None)
+    if set(constraints) & COUPLINGS or not free:
+        agree(document, result, oracle.best(document, choice), exactly=True)
+    else:
+        exact = solve(read(document), "exact")
+        assert result.status is exact.status
+        assert result.objective_ps == exact.objective_ps
 
 
 @settings(max_examples=strategies.share(4))
@@ -263,6 +286,26 @@ def test_schedules_pass_their_own_threshold_and_no_lower_one(
             assert (outcome.status == "optimal") == (not below)
 
 
+@settings(max_examples=strategies.share(4))
+@given(document=MEDIUM, below=st.integers(0, 70))
+def test_bounds_between_whole_beats_are_rounded_up(document: Json, below: int) -> None:
+    """A segment is settled whatever bound on its latency there is before."""
+    exact = solve(read(document), "exact", SolveOptions(segments="single"))
+    assume(exact.schedule is not None and exact.objective_ps is not None)
+    assert exact.schedule is not None
+    assert exact.objective_ps is not None
+    tables = build_tables(read(document))
+    options, monitor = SolveOptions(segments="single"), Monitor(time_limit_s=20)
+    request = make_request("interval-milp", read(document), tables, options, monitor)
+    cuts, ends = Cuts("interval-milp", request), (0, tables.layers - 1)
+    cuts.found(exact.schedule.segments[0])
+    cuts.refute(*ends, exact.objective_ps - below)
+    supply = Survey(request, cuts).supply
+    Staircases(request, cuts, supply, ThresholdProgram).prove(*ends, None)
+    assert not monitor.stopped_early
+    assert cuts.lower[ends] == exact.objective_ps
+
+
 # --- Behavior ------------------------------------------------------------------------------------
 
 
@@ -297,7 +340,7 @@ def test_time_limit_leaves_a_valid_bound(encoding: str, network: str, chiplets: 
 
 def test_interruption_keeps_the_best_schedule() -> None:
     def stop(monitor: Monitor) -> None:
-        monitor.interrupted |= monitor.stage.startswith("layers")
+        monitor.interrupted |= monitor.stage.startswith("bounds")
 
     result = solve(paper_instance("resnet18", 16), IntervalMilpSolver(), on_progress=stop)
     assert result.stop_reason is StopReason.INTERRUPTED
@@ -318,6 +361,19 @@ def test_same_seed_same_run(tmp_path: Path) -> None:
     results = [run(document, seed=7, log=tmp_path / "log", threads=2) for _ in range(2)]
     assert results[0].schedule == results[1].schedule
     assert (tmp_path / "log").read_text().count("HiGHS") >= 2
+
+
+@pytest.mark.parametrize(("solver", "library"), [("interval-milp", "HiGHS"), ("cp-sat", "CP-SAT")])
+def test_log_without_programs(
+    solver: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shortest paths alone prove this one if they come first, as they do in large instances."""
+    monkeypatch.setattr(formulations.request, "SMALL", 0)
+    instance, log = read(json.loads(TINY[0].read_text())), tmp_path / "log"
+    result = solve(instance, solver, SolveOptions(log=log))
+    assert result.status is Status.OPTIMAL
+    assert result.model is None
+    assert log.read_text() == f"{library} was not called: no program was needed\n"
 
 
 def test_unknown_encodings_and_formats_are_refused() -> None:
