@@ -541,7 +541,7 @@ def same(table: Ints, counts: Ints, i: int, j: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def partitions_of(kernel: Kernel, rows: Ints) -> NDArray[np.int8]:
-    """Partitions that attain the times of columns with the same first layer.
+    """Partitions that attain the times of columns.
 
     Shape ``(n, L)``; entry ``l`` of a row is the partition of the column's ``l``-th layer.
     """

@@ -93,7 +93,7 @@ class ColumnMaker(LabelledRuns):
         yield from self._rows(one, several, space.traffic_limit_bytes)
 
     def objects(self, rows: Ints) -> Iterator[Column]:
-        """Columns of some rows, all with the same first layer."""
+        """Columns of some rows."""
         assert self._kernel is not None
         layers = self._tables.layers
         data = partitions_of(self._kernel, rows).tobytes()
