@@ -18,7 +18,7 @@ from formulations.cp_rows import import_cp_sat
 from formulations.cp_thresholds import CpThresholdProgram
 from formulations.cuts import Cuts, shortest_cut
 from formulations.floors import floors_of
-from formulations.request import CONSTRAINTS, Request, make_request
+from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from formulations.staircase import Staircases, Undecided
 from formulations.survey import Survey
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-ENCODINGS = ("columns", "elements")
+ENCODINGS = ("segments", "columns", "elements")
+"""Segments one by one where nothing couples them, else as ``columns``; one program whose Booleans
+are columns; one program of layers."""
 COARSE_STEPS = 1000
 """Beats are this many units long, at most, in the first, coarse program; energies its square."""
 MAX_COLUMNS = 1_000_000
@@ -74,9 +76,7 @@ class CpSatSolver:
         Coarse programs come first. One worker unless told otherwise, so that runs are repeatable.
         """
         import_cp_sat()
-        if options.encoding not in (None, *ENCODINGS):
-            problem = f"found {options.encoding!r}; allowed: {', '.join(ENCODINGS)}"
-            raise InputError("--encoding", [problem])
+        check_encoding(options.encoding, ENCODINGS)
         request = make_request(self.name, instance, tables, options, monitor)
         try:
             Search(request).run()
@@ -122,8 +122,8 @@ class Search:
     def run(self) -> None:
         """Solve program after program; raises `Stopped`."""
         request = self._request
-        by_layers = request.options.encoding == "elements"
-        if by_layers or request.small or self._space.couples_segments:
+        one_program = request.options.encoding in ("columns", "elements")
+        if one_program or request.small or self._space.couples_segments:
             self._begin()
             if request.energy_minimized:
                 self._least_energy()

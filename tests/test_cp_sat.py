@@ -464,7 +464,7 @@ def test_program_size_and_build_time_are_recorded() -> None:
 
 
 def test_unknown_encodings_are_refused() -> None:
-    with pytest.raises(InputError, match="allowed: columns, elements"):
+    with pytest.raises(InputError, match="allowed are segments, columns, elements"):
         run(json.loads(TINY[0].read_text()), encoding="rows")
 
 
@@ -524,3 +524,12 @@ def test_budgets_below_weight_loading_are_explained() -> None:
     result = run(document)
     assert result.status is Status.INFEASIBLE
     assert "loading the weights alone" in result.explanation[0]
+
+
+def test_one_program_agrees_with_segments_one_by_one() -> None:
+    instance = paper_instance("alexnet", 32)
+    whole = solve(instance, "cp-sat", SolveOptions(encoding="columns"))
+    apart = solve(instance, "cp-sat", SolveOptions(encoding="segments"))
+    assert whole.model is not None
+    assert whole.status == apart.status == "optimal"
+    assert whole.objective_ps == apart.objective_ps
