@@ -35,9 +35,10 @@ SOLVERS = {
     "interval-milp": "reach",
     "cp-sat": "reach",
     "compact-milp": "reach",
+    "cp-sat columns": "reach",
 }
 """Labels and the study that has their records."""
-EXACT = ("exact", "interval-milp", "cp-sat", "compact-milp")
+EXACT = ("exact", "interval-milp", "cp-sat", "compact-milp", "cp-sat columns")
 LIMIT_S = 60.0
 SHIFT_S = 10.0
 
