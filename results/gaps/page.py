@@ -20,10 +20,13 @@ from scope_opt.metrics import (
 from scope_opt.result import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from scope_opt.metrics import Reference
     from scope_opt.result import Result
+
+    Runs = dict[str, dict[str, Result | None]]
+    """Results by solver and instance, of the jobs that were run; None for one without a result."""
 
 HERE = Path(__file__).parent
 SOLVERS = {
@@ -48,24 +51,29 @@ def page() -> list[str]:
     known = best_known.known()
     best_known.write(known)
     studies = {study: Records(study) for study in set(SOLVERS.values())}
-    names = [name for name in known if name in studies["reach"].instances]
+    names = list(known)
     references = {name: known[name][0] for name in names}
-    results = {
-        solver: [studies[study].result(name, solver) for name in names]
+    runs: Runs = {
+        solver: {
+            name: studies[study].result(name, solver)
+            for name in names
+            if studies[study].record(name, solver) is not None
+        }
         for solver, study in SOLVERS.items()
     }
+    runs = {solver: results for solver, results in runs.items() if results}
     kinds = [references[name].kind for name in names]
     counts = ", ".join(
         f"{kinds.count(kind)} {meaning}"
         for kind, meaning in best_known.CLASSES.items()
         if kind in kinds
     )
-    _draw(names, references, results)
+    _draw(references, runs)
     rows = []
-    for n, name in enumerate(names):
+    for name in names:
         what = references[name]
         cells = [text(None if what.objective is None else what.objective / 1e9, ".3f"), what.kind]
-        cells += [_gap(results[solver][n], what) for solver in SOLVERS]
+        cells += [_gap(results[name], what) if name in results else "" for results in runs.values()]
         rows.append([name, *cells])
     return [
         "# Gap study: every solver on every instance of the paper",
@@ -81,8 +89,9 @@ def page() -> list[str]:
         "",
         "![Gap and time profiles](profiles.svg)",
         "",
-        "Left: share of instances whose schedule is within a gap of the reference. Right: share of "
-        "instances proved optimal within a factor of the fastest proof (Dolan and Moré, 2002).",
+        "Left: share of the instances run whose schedule is within a gap of the reference. Right: share of "
+        f"the {len(_common(runs))} instances that every exact method was run on that are proved optimal within a "
+        "factor of the fastest proof (Dolan and Moré, 2002).",
         "",
         "## Over all instances",
         "",
@@ -96,6 +105,7 @@ def page() -> list[str]:
         *table(
             [
                 "solver",
+                "runs",
                 "median",
                 "p90",
                 "worst",
@@ -109,16 +119,16 @@ def page() -> list[str]:
                 "best",
                 "proof",
             ],
-            [_aggregate(solver, results[solver], names, references) for solver in SOLVERS],
+            [_aggregate(solver, results, references) for solver, results in runs.items()],
         ),
         "",
         "## Instance by instance",
         "",
         "Reference latency in ms and its class (`opt` proved by two or more independent methods, `opt1` by "
         "one, `best` only known); then the gap of each solver in per cent, as a bracket where the optimum is "
-        "not proved. A star marks a proof by the solver itself.",
+        "not proved. A star marks a proof by the solver itself; an empty cell, that it has not been run.",
         "",
-        *table(["instance", "reference", "class", *SOLVERS], rows),
+        *table(["instance", "reference", "class", *runs], rows),
     ]
 
 
@@ -132,37 +142,37 @@ def _gap(result: Result | None, what: Reference) -> str:
     return f"{text(None if low is None else 100 * low)} to {text(None if high is None else 100 * high)}"
 
 
+def _common(runs: Runs) -> list[str]:
+    """Instances that every exact method was run on."""
+    methods = [runs[solver] for solver in EXACT if solver in runs]
+    return [name for name in methods[0] if all(name in results for results in methods)]
+
+
 def _gaps(
-    results: Sequence[Result | None], names: Sequence[str], references: dict[str, Reference]
+    results: Mapping[str, Result | None], references: Mapping[str, Reference]
 ) -> list[float | None]:
     return [
         None
         if result is None or result.objective_ps is None
         else gap_bracket(result.objective_ps, references[name])[0]
-        for name, result in zip(names, results, strict=True)
+        for name, result in results.items()
     ]
 
 
-def _seconds(solver: str, results: Sequence[Result | None]) -> list[float | None]:
-    """Until the end of each run; None for an exact method without a proof."""
-    return [
-        None
-        if result is None or (solver in EXACT and result.status is not Status.OPTIMAL)
-        else result.times_s.total
-        for result in results
-    ]
+def _seconds(solver: str, result: Result | None) -> float | None:
+    """Until the end of a run; None for an exact method without a proof."""
+    if result is None or (solver in EXACT and result.status is not Status.OPTIMAL):
+        return None
+    return result.times_s.total
 
 
 def _aggregate(
-    solver: str,
-    results: Sequence[Result | None],
-    names: Sequence[str],
-    references: dict[str, Reference],
+    solver: str, results: Mapping[str, Result | None], references: Mapping[str, Reference]
 ) -> list[str]:
-    spread = summary(_gaps(results, names, references))
-    times = _seconds(solver, results)
+    spread = summary(_gaps(results, references))
+    times = [_seconds(solver, result) for result in results.values()]
     primal, dual, reached = [], [], []
-    for name, result in zip(names, results, strict=True):
+    for name, result in results.items():
         best = references[name].objective
         points = () if result is None else result.trajectory
         if best is not None:
@@ -176,9 +186,10 @@ def _aggregate(
     percent = [spread.median, spread.p90, spread.worst, spread.share_at_0]
     return [
         solver,
+        str(len(results)),
         *(text(None if value is None else 100 * value) for value in percent),
         str(spread.missing),
-        str(sum(r is not None and r.status is Status.OPTIMAL for r in results)),
+        str(sum(r is not None and r.status is Status.OPTIMAL for r in results.values())),
         text(shifted_geometric_mean(times, SHIFT_S, LIMIT_S)),
         text(sum(primal) / len(primal), ".3f"),
         text(sum(dual) / len(dual), ".3f"),
@@ -186,20 +197,21 @@ def _aggregate(
     ]
 
 
-def _draw(
-    names: Sequence[str],
-    references: dict[str, Reference],
-    results: dict[str, list[Result | None]],
-) -> None:
+def _draw(references: Mapping[str, Reference], runs: Runs) -> None:
     figure, (left, right) = new_figure(1, 2, width=10, height=3.8)
-    for n, solver in enumerate(SOLVERS):
-        profile = gap_profile(_gaps(results[solver], names, references))
+    for solver, results in runs.items():
+        n = list(SOLVERS).index(solver)
+        profile = gap_profile(_gaps(results, references))
         steps = [(max(x, 1e-5), share) for x, share in profile.steps()]
         xs = [1e-5, *(x for x, _ in steps), 1e2]
         ys = [profile.share(0.0), *(share for _, share in steps), profile.share(1e9)]
         style = "-" if n < len(COLORS) else "--"
         left.step(xs, ys, style, where="post", color=COLORS[n % len(COLORS)], label=solver)
-    times = {solver: _seconds(solver, results[solver]) for solver in EXACT}
+    times = {
+        solver: [_seconds(solver, runs[solver][name]) for name in _common(runs)]
+        for solver in EXACT
+        if solver in runs
+    }
     for solver, profile in performance_profiles(times).items():
         n = list(SOLVERS).index(solver)
         xs = [1.0, *(x for x, _ in profile.steps()), 1e4]
