@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from formulations.request import Request
     from formulations.space import Space
     from scope_opt.instance import Instance
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Segment
-    from scope_opt.solver import Monitor, SolveOptions
+    from scope_opt.solver import SolveOptions
     from scope_opt.tables import LatencyTables
 
 LARGE = 8000

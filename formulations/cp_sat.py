@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from formulations.cp_rows import Encoding
     from formulations.space import Column
     from scope_opt.instance import Instance
-    from scope_opt.solver import Monitor, SolveOptions
+    from scope_opt.monitor import Monitor
+    from scope_opt.solver import SolveOptions
     from scope_opt.tables import LatencyTables
 
     Ints = NDArray[np.int64]

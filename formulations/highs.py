@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scope_opt.solver import Monitor
+    from scope_opt.monitor import Monitor
 
     Floats = NDArray[np.float64]
 

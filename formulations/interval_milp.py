@@ -23,7 +23,8 @@ from formulations.survey import Survey
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
-    from scope_opt.solver import Monitor, SolveOptions
+    from scope_opt.monitor import Monitor
+    from scope_opt.solver import SolveOptions
     from scope_opt.tables import LatencyTables
 
 ENCODINGS = ("thresholds", "beats")

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from scope_opt.evaluate import Evaluation
     from scope_opt.instance import Instance
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Segment
-    from scope_opt.solver import Monitor, SegmentChoice, SolveOptions
+    from scope_opt.solver import SegmentChoice, SolveOptions
     from scope_opt.tables import LatencyTables
 
 CONSTRAINTS = SHAPE | NEEDS_ENERGY

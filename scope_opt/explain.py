@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scope_opt.instance import Instance
-    from scope_opt.solver import Monitor, SegmentChoice
+    from scope_opt.monitor import Monitor
+    from scope_opt.solver import SegmentChoice
 
 SOLVERS = ("exact", "cp-sat")
 """What decides whether a relaxed instance has a schedule: the first that honours its demands."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scope_opt.child import Child
 from scope_opt.files import InputError
+from scope_opt.monitor import Monitor, interruptible
 from scope_opt.result import ModelSize, StopReason
-from scope_opt.solver import Monitor, SolverUnavailable, interruptible, peak_memory_bytes
+from scope_opt.solver import SolverUnavailable, peak_memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from scope_opt.evaluate import Evaluation
     from scope_opt.instance import Instance
+    from scope_opt.monitor import Monitor
     from scope_opt.result import Result
     from scope_opt.schedule import InstanceReference, Schedule
-    from scope_opt.solver import Monitor
 
 PLAIN_PROGRESS_S = 5.0
 """Seconds between progress lines where stderr is no terminal."""

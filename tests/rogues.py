@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.files import InputError
 from scope_opt.schedule import make_segment
-from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.solver import SolveOptions, solve
 from scope_opt.studies.job import WARM_UP_NAME
 from scope_opt.tables import ISP
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pytest
 
     from scope_opt.instance import Instance
+    from scope_opt.monitor import Monitor
     from scope_opt.tables import LatencyTables
 
 TRACES = "ROGUE_TRACES"

@@ -20,6 +20,7 @@ from scope_opt.cost import build_tables
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
+from scope_opt.monitor import Monitor
 from scope_opt.result import Result, Status, StopReason
 from scope_opt.schedule import Schedule
 from scope_opt.search.anneal import (
@@ -43,7 +44,7 @@ from scope_opt.search.annealing_walk import (
     best_cuts,
 )
 from scope_opt.search.segmentation import balanced_choices
-from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.solver import SolveOptions, solve
 from scope_opt.tables import LIMIT
 
 Json = dict[str, Any]

@@ -19,9 +19,10 @@ from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
+from scope_opt.monitor import Monitor
 from scope_opt.result import Result, Status, StopReason
 from scope_opt.schedule import Schedule
-from scope_opt.solver import Monitor, SolveOptions, SolverUnavailable, solve
+from scope_opt.solver import SolveOptions, SolverUnavailable, solve
 
 pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed")
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed")

@@ -21,9 +21,10 @@ from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import NEEDS_ENERGY, Instance
+from scope_opt.monitor import Monitor
 from scope_opt.result import Result, Status, StopReason
 from scope_opt.schedule import Schedule
-from scope_opt.solver import Monitor, SolveOptions, SolverUnavailable, solve
+from scope_opt.solver import SolveOptions, SolverUnavailable, solve
 
 cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError

@@ -19,8 +19,9 @@ from formulations.request import Request, make_request
 from scope_opt.cost import build_tables
 from scope_opt.files import InputError
 from scope_opt.instance import Instance
+from scope_opt.monitor import Monitor
 from scope_opt.schedule import make_segment
-from scope_opt.solver import Monitor, SolveOptions
+from scope_opt.solver import SolveOptions
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:

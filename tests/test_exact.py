@@ -20,6 +20,7 @@ from scope_opt.cost import build_tables
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
+from scope_opt.monitor import Monitor
 from scope_opt.preflight import reasons
 from scope_opt.result import Result, Status, StopReason
 from scope_opt.schedule import InstanceReference, Schedule
@@ -42,7 +43,7 @@ from scope_opt.search.recursion import (
     solve_rows,
 )
 from scope_opt.search.segmentation import balanced_choices
-from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.solver import SolveOptions, solve
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from scope_opt.cost import build_tables
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
+from scope_opt.monitor import Monitor
 from scope_opt.result import Result, Status, StopReason
 from scope_opt.schedule import Schedule
 from scope_opt.search import distribution as distribution_module
@@ -25,7 +26,7 @@ from scope_opt.search import enumeration
 from scope_opt.search.distribution import Distribution, distribution
 from scope_opt.search.exhaustive import ExhaustiveSolver
 from scope_opt.search.prover import Stopped
-from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.solver import SolveOptions, solve
 from scope_opt.space import log10_space_size, space_size
 
 Json = dict[str, Any]

@@ -18,7 +18,7 @@ from scope_opt.solver import SolveOptions, load_solver, solve
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
-    from scope_opt.solver import Monitor
+    from scope_opt.monitor import Monitor
 
 
 def instance() -> Instance:
@@ -39,7 +39,9 @@ def test_same_result_as_in_this_process() -> None:
 
 
 def test_program_size_and_times_come_along() -> None:
-    result = solve(instance(), Isolated(load_solver("cp-sat")), SolveOptions(segments=1))
+    result = solve(
+        instance(), Isolated(load_solver("cp-sat")), SolveOptions(segments=1, encoding="columns")
+    )
     assert result.model is not None
     assert result.times_s.build is not None
 

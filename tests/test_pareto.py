@@ -24,11 +24,12 @@ from scope_opt.cli import app
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.instance import Constraints, Instance
+from scope_opt.monitor import Monitor
 from scope_opt.pareto.front import Front, Point, check_front, strengthened, undominated
 from scope_opt.pareto.search import UNBOUNDED_S, bound_seconds, trace_front
 from scope_opt.result import Status
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.solver import Monitor, SolveOptions, SolverDisagreement
+from scope_opt.solver import SolveOptions, SolverDisagreement
 
 if TYPE_CHECKING:
     from click.testing import Result as Outcome

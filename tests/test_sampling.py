@@ -19,6 +19,7 @@ from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import SHAPE, Constraints, Instance
+from scope_opt.monitor import Monitor
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.search import sampling
 from scope_opt.search.distribution import distribution
@@ -26,7 +27,6 @@ from scope_opt.search.kernels import NEVER
 from scope_opt.search.prover import Stopped
 from scope_opt.search.sampling import Sample, Sampler, sample, schedule_at, share_at_most
 from scope_opt.search.valid_sampling import ValidSampler, countable
-from scope_opt.solver import Monitor
 from scope_opt.space import space_size
 
 Json = dict[str, Any]

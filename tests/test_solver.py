@@ -18,7 +18,6 @@ from scope_opt.instance import Instance
 from scope_opt.result import Result, Status, StopReason, relative_gap
 from scope_opt.schedule import Schedule, make_segment
 from scope_opt.solver import (
-    Monitor,
     SolveOptions,
     SolverDisagreement,
     SolverUnavailable,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from scope_opt.monitor import Monitor
     from scope_opt.tables import LatencyTables
 
 Json = dict[str, Any]

@@ -34,7 +34,7 @@ from scope_opt.studies.records import Outcome, RecordFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scope_opt.solver import Monitor
+    from scope_opt.monitor import Monitor
     from scope_opt.studies.records import Record
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
 from scope_opt.schedule import make_segment
 from scope_opt.search.distribution import distribution
-from scope_opt.solver import Monitor, SolveOptions, SolverDisagreement, solve
+from scope_opt.solver import SolveOptions, SolverDisagreement, solve
 from scope_opt.tables import ISP
 from scope_opt.validation.document import Validation
 from scope_opt.validation.run import ValidationOptions, validate
@@ -26,6 +26,7 @@ from scope_opt.validation.run import ValidationOptions, validate
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Segment
     from scope_opt.tables import LatencyTables
 

@@ -22,8 +22,9 @@ from typing import Any
 
 from scope_opt.cost import build_tables
 from scope_opt.generate import paper_instance
+from scope_opt.monitor import Monitor
 from scope_opt.search.exact import ExactSolver
-from scope_opt.solver import Monitor, SolveOptions
+from scope_opt.solver import SolveOptions
 
 HERE = Path(__file__).parent
 CSV = HERE / "exact-growth.csv"

@@ -23,7 +23,8 @@ from scope_opt.bounds import latency_bound
 from scope_opt.cost import build_tables
 from scope_opt.files import write_text
 from scope_opt.instance import Instance
-from scope_opt.solver import Monitor, SolveOptions, solve
+from scope_opt.monitor import Monitor
+from scope_opt.solver import SolveOptions, solve
 from scope_opt.studies.provenance import note_run, runs
 
 HERE = Path(__file__).parent

@@ -70,9 +70,9 @@ def distribution(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.cost import build_tables
     from scope_opt.inputs import load_instance, load_schedule
+    from scope_opt.monitor import Monitor
     from scope_opt.search.distribution import distribution as count
     from scope_opt.show import distribution_view
-    from scope_opt.solver import Monitor
 
     problem = load_instance(instance)
     schedules = [load_schedule(str(path)) for path in rank or ()]

@@ -71,9 +71,9 @@ def simulate(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.files import InputError, refuse_existing, write_text
     from scope_opt.inputs import load_instance, load_schedule
+    from scope_opt.monitor import Monitor
     from scope_opt.replay.report import InvalidSchedule, replay
     from scope_opt.replay.trace import Trace, default_shown
-    from scope_opt.solver import Monitor
 
     if trace is not None:
         refuse_existing(trace, force=force)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from scope_opt.solver import Monitor
+    from scope_opt.monitor import Monitor
     from scope_opt.studies.jobs import Job
     from scope_opt.studies.records import Record
 

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from scope_opt.monitor import Monitor
     from scope_opt.result import Result
     from scope_opt.schedule import Schedule
-    from scope_opt.solver import Monitor, Solver
+    from scope_opt.solver import Solver
 
     Progress = Callable[[str], AbstractContextManager[Callable[[Monitor], None] | None]]
 

@@ -74,9 +74,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.instance import Instance
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Schedule, Segment
     from scope_opt.search.kernels import Ints
-    from scope_opt.solver import Monitor, SegmentChoice, SolveOptions
+    from scope_opt.solver import SegmentChoice, SolveOptions
     from scope_opt.tables import LatencyTables
 
     Floats = NDArray[np.float64]

@@ -11,6 +11,7 @@ from scope_opt.bounds import segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.instance import SHAPE
+from scope_opt.monitor import Monitor
 from scope_opt.schedule import Schedule
 from scope_opt.search.enumeration import (
     AT_LEAST,
@@ -26,7 +27,6 @@ from scope_opt.search.enumeration import (
     prepare,
 )
 from scope_opt.search.kernels import COMPUTE
-from scope_opt.solver import Monitor
 from scope_opt.space import space_size
 
 if TYPE_CHECKING:

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.instance import Constraints, Instance
+    from scope_opt.monitor import Monitor
     from scope_opt.search.kernels import Ints, Kernel
     from scope_opt.search.recursion import Space
-    from scope_opt.solver import Monitor
     from scope_opt.tables import LatencyTables
 
     Floats = NDArray[np.float64]

@@ -15,11 +15,12 @@ from scope_opt.bounds import best_rest, segment_bounds
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
 from scope_opt.instance import SHAPE, Constraints
+from scope_opt.monitor import Monitor
 from scope_opt.schedule import InstanceReference, Schedule
 from scope_opt.search.prover import Found, Prover, Stopped, make_space
 from scope_opt.search.scope import ScopeSolver, SegmentedSolver, agreed_segments
 from scope_opt.search.segmentation import balanced_choices, segment_ends
-from scope_opt.solver import Monitor, SolveOptions
+from scope_opt.solver import SolveOptions
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:

@@ -30,9 +30,10 @@ from scope_opt.search.recursion import cluster_partitions
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Segment
     from scope_opt.search.enumeration import Tally, Walk
-    from scope_opt.solver import Monitor, SolveOptions
+    from scope_opt.solver import SolveOptions
     from scope_opt.tables import LatencyTables
 
 

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.instance import Constraints
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Segment
     from scope_opt.search.recursion import Labels
-    from scope_opt.solver import Monitor
     from scope_opt.tables import LatencyTables
 
     Ints = NDArray[np.int64]

@@ -12,11 +12,11 @@ import numpy as np
 
 from scope_opt.evaluate import evaluate
 from scope_opt.files import InputError
+from scope_opt.monitor import Monitor
 from scope_opt.search.exact import ExactSolver, prove_segment
 from scope_opt.search.prover import Found, make_space
 from scope_opt.search.recursion import FREE, ONLY_ISP, WSP_IF_FITS
 from scope_opt.search.scope import PipelineSolver, ScopeSolver, SegmentedSolver, SequentialSolver
-from scope_opt.solver import Monitor
 
 if TYPE_CHECKING:
     from scope_opt.instance import Instance

@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 from scipy.special import betaincinv
 
+from scope_opt.monitor import Monitor
 from scope_opt.schedule import make_segment
 from scope_opt.search.distribution import refuse_other_constraints
 from scope_opt.search.kernels import (
@@ -32,7 +33,6 @@ from scope_opt.search.kernels import (
 )
 from scope_opt.search.prover import Stopped, make_space
 from scope_opt.search.recursion import ONLY_ISP, ONLY_WSP
-from scope_opt.solver import Monitor
 from scope_opt.space import space_size
 
 if TYPE_CHECKING:

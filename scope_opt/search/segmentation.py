@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Segment
-    from scope_opt.solver import Monitor, SegmentChoice
+    from scope_opt.solver import SegmentChoice
     from scope_opt.tables import LatencyTables
 
     Ints = NDArray[np.int64]

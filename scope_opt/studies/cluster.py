@@ -18,8 +18,8 @@ from scope_opt.studies.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from scope_opt.monitor import Monitor
     from scope_opt.schedule import Schedule
-    from scope_opt.solver import Monitor
     from scope_opt.studies.jobs import Job
 
 CONNECT_S = 15.0

@@ -16,16 +16,10 @@ from scope_opt.files import InputError
 from scope_opt.generate import paper_instance
 from scope_opt.instance import Instance
 from scope_opt.isolate import Progress, memory_excess, sender
+from scope_opt.monitor import Monitor
 from scope_opt.result import Result, StopReason
 from scope_opt.schedule import InstanceReference
-from scope_opt.solver import (
-    Monitor,
-    SolveOptions,
-    SolverDisagreement,
-    SolverUnavailable,
-    load_solver,
-    solve,
-)
+from scope_opt.solver import SolveOptions, SolverDisagreement, SolverUnavailable, load_solver, solve
 from scope_opt.studies.provenance import commit
 from scope_opt.studies.records import Outcome, Record
 

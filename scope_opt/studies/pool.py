@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from scope_opt.files import InputError
-from scope_opt.solver import Monitor, interruptible
+from scope_opt.monitor import Monitor, interruptible
 from scope_opt.studies.job import run_job
 from scope_opt.studies.jobs import begun_first
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 from scope_opt import metrics
 from scope_opt.cost import build_tables
 from scope_opt.files import MAX_INT, InputError
+from scope_opt.monitor import Monitor, interruptible
 from scope_opt.search.distribution import distribution, refuse_other_constraints
 from scope_opt.search.prover import Stopped
 from scope_opt.search.restricted import attribute
 from scope_opt.search.sampling import Sample, sample, share_at_most
 from scope_opt.search.valid_sampling import ValidSampler, countable
 from scope_opt.solver import (
-    Monitor,
     SolveOptions,
     SolverDisagreement,
-    interruptible,
     load_solver,
     refuse_unsupported,
     solve,

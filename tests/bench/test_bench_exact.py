@@ -8,9 +8,10 @@ import pytest
 
 from scope_opt.cost import build_tables
 from scope_opt.generate import paper_instance
+from scope_opt.monitor import Monitor
 from scope_opt.search.exact import ExactSolver
 from scope_opt.search.scope import ScopeSolver
-from scope_opt.solver import Monitor, SolveOptions
+from scope_opt.solver import SolveOptions
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
