@@ -122,6 +122,21 @@ def make_space(
         total = Fraction(str(wanted.energy_budget_j)) * 10**15
         budget = (total - tables.loading_fj) // tables.samples
     bound_s, power_w = wanted.latency_bound_s, wanted.power_budget_w
+    # 1 W is 1000 fJ per ps.
+    power = None if power_w is None else 1000 * Fraction(str(power_w))
+    bound = None if bound_s is None else int(Fraction(str(bound_s)) * 10**12)
+    # Limits that no schedule reaches would only make numbers too large for the libraries.
+    worst_fj = worst_energy_fj(tables, 0, layers - 1)
+    if budget is not None and budget >= worst_fj:
+        budget = None
+    if power is not None and power >= worst_fj:
+        power = None
+    if bound is not None:
+        longest = tables.worst_latency_ps
+        if power is not None:
+            beats = (tables.samples + layers) * layers
+            longest += beats * (int(worst_fj / power) + 1)
+        bound = min(bound, longest)
     traffic = segment_traffic_bytes(tables)
     if wanted.dram_bytes_per_beat is not None:
         segments &= traffic <= wanted.dram_bytes_per_beat
@@ -136,9 +151,8 @@ def make_space(
             indices[fixed[layer]] if layer in fixed else (ISP, WSP) for layer in range(layers)
         ),
         budget_fj=budget,
-        latency_ps=None if bound_s is None else int(Fraction(str(bound_s)) * 10**12),
-        # 1 W is 1000 fJ per ps.
-        power_fj_per_ps=None if power_w is None else 1000 * Fraction(str(power_w)),
+        latency_ps=bound,
+        power_fj_per_ps=power,
         traffic_bytes=traffic,
         traffic_limit_bytes=wanted.dram_bytes_per_beat,
     )

@@ -167,8 +167,9 @@ class LatencyTables:
     def _stored_bytes(self) -> int:
         return sum(map(int, self.weight_bytes))
 
-    def _refuse_overflow(self) -> None:
-        """Bound every total a schedule can reach; raises `InputError` when int64 is too small."""
+    @property
+    def worst_latency_ps(self) -> int:
+        """A latency that no schedule exceeds; the stretching by a power budget is left out."""
 
         def worst(*parts: NDArray[np.int64]) -> int:
             """Sum over layers/edges of the largest entry of each part, in exact Python integers."""
@@ -188,7 +189,11 @@ class LatencyTables:
             *(self.edge_write_ps, self.edge_read_ps),
         )
         beat = max(beat, int(self.segment_dram_ps.max(initial=0)))
-        latency = (self.samples + self.layers) * beat * self.layers + worst(self.load_ps)
+        return (self.samples + self.layers) * beat * self.layers + worst(self.load_ps)
+
+    def _refuse_overflow(self) -> None:
+        """Bound every total a schedule can reach; raises `InputError` when int64 is too small."""
+        weights, latency = self._stored_bytes, self.worst_latency_ps
         scaled = weights * max(1, self.chiplets)
         scaled = max(scaled, self.weight_buffer_bytes * self.chiplets)
         streamed = weights * int(self.stream_fs_per_byte.max(initial=0))

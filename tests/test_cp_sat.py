@@ -534,3 +534,18 @@ def test_one_program_agrees_with_segments_one_by_one() -> None:
     assert whole.model is not None
     assert whole.status == apart.status == "optimal"
     assert whole.objective_ps == apart.objective_ps
+
+
+@pytest.mark.parametrize("solver", ["cp-sat", "interval-milp"])
+def test_limits_that_nothing_reaches_change_nothing(solver: str) -> None:
+    document = json.loads(next(p for p in TINY if p.stem == "tiny-skip").read_text())
+    free = Instance.from_json(json.dumps(document), "free")
+    document["constraints"] = {"energy_budget_j": 1e15, "power_budget_w": 1e15}
+    budget = Instance.from_json(json.dumps(document), "budget")
+    document["constraints"] = {"latency_bound_s": 1e15}
+    bound = Instance.from_json(json.dumps(document), "bound")
+    least = solve(free, "exact").objective_ps
+    assert solve(budget, solver, SolveOptions(time_limit_s=60)).objective_ps == least
+    found = solve(bound, solver, SolveOptions(time_limit_s=60))
+    assert found.objective_fj is not None
+    assert found.bound_fj is not None
