@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 
 METHODS = {
     "exact": "exact",
-    "cp-sat": "cp-sat",
-    "interval-milp": "interval-milp",
-    "compact-milp": "compact-milp",
+    "cp-sat": "formulations",
+    "interval-milp": "formulations",
+    "compact-milp": "formulations",
     "exhaustive": "exhaustive",
 }
 """Method behind each solver whose bounds hold for every schedule of the segments asked for.
 
-Two proofs are independent if their methods differ: solvers of one method share the code that
-proves. ``exact-segmented`` and its like are missing because their bounds hold for their own scheme
-only, and they use the method of ``exact``.
+Two proofs are independent if their methods differ: solvers of one method share code that proves,
+as the formulations do, which often need no program after their common bounds. ``exact-segmented``
+and its like are missing because their bounds hold for their own scheme only, and they use the
+method of ``exact``.
 """
 
 Space = Literal["single"] | int | tuple[int, ...] | None

@@ -56,7 +56,9 @@ def test_one_proof_and_two() -> None:
     exact, scope = SOLVED["exact", None], SOLVED["scope", None]
     assert reference([exact, scope]) == Reference(OPTIMUM, OPTIMUM, "opt1", ("exact",))
     other = renamed(exact, "cp-sat")
-    assert reference([exact, other]) == Reference(OPTIMUM, OPTIMUM, "opt", ("cp-sat", "exact"))
+    assert reference([exact, other]) == Reference(
+        OPTIMUM, OPTIMUM, "opt", ("exact", "formulations")
+    )
     assert reference([exact, exact]).kind == "opt1"
 
 
@@ -65,7 +67,7 @@ def test_a_bound_proves_a_schedule_of_another_solver() -> None:
     no_schedule = {"schedule": None, "objective_ps": None, "status": Status.UNKNOWN}
     bound = renamed(exact, "interval-milp", **no_schedule)
     best = renamed(exact, "scope", bound_ps=None, status=Status.FEASIBLE)
-    assert reference([bound, best]) == Reference(OPTIMUM, OPTIMUM, "opt1", ("interval-milp",))
+    assert reference([bound, best]) == Reference(OPTIMUM, OPTIMUM, "opt1", ("formulations",))
     assert reference([best]) == Reference(OPTIMUM, None, "best")
     assert reference([bound]) == Reference(None, OPTIMUM, "unkn")
     assert reference([]) == Reference(None, None, "unkn")
@@ -96,7 +98,7 @@ def test_a_question_about_some_segments() -> None:
 def test_a_proof_that_there_is_no_schedule() -> None:
     none = {"schedule": None, "objective_ps": None, "bound_ps": None}
     proof = renamed(SOLVED["exact", None], "cp-sat", status=Status.INFEASIBLE, **none)
-    assert reference([proof]) == Reference(None, None, "inf", ("cp-sat",))
+    assert reference([proof]) == Reference(None, None, "inf", ("formulations",))
     heuristic = renamed(proof, "pipeline")
     assert reference([heuristic]).kind == "unkn"
     with pytest.raises(ValueError, match="excluded every schedule"):
@@ -105,7 +107,7 @@ def test_a_proof_that_there_is_no_schedule() -> None:
 
 def test_contradictions_are_errors() -> None:
     wrong = renamed(SOLVED["exact", None], "cp-sat", bound_ps=OPTIMUM + 1)
-    with pytest.raises(ValueError, match="bound of cp-sat exceeds"):
+    with pytest.raises(ValueError, match="bound of formulations exceeds"):
         reference([wrong, SOLVED["exact", None]])
     with pytest.raises(ValueError, match="different instances"):
         reference([SOLVED["scope", None], solve(small("other"), "scope")])

@@ -292,7 +292,7 @@ def test_contradictions_are_shown(records: Sequence[Record]) -> None:
     wrong = Result(**{**content, "gap": relative_gap(worse.result.objective_ps, bound)})
     both = [optimal, record(wrong, "liar")]
     pages = list(study_pages(arrange("both", both, lambda record: None), []))
-    assert "cp-sat" in pages[0].content["notes"][0]
+    assert "formulations" in pages[0].content["notes"][0]
     gaps = pages[0].content["gaps"].rows[0]
     assert gaps[2] == "contradicted"
     assert gaps[3:] == ["-", "-"]
