@@ -52,8 +52,8 @@ def page() -> list[str]:
             for decision, name in most.items()
         )
         + ".",
-        f"- Among the schedules of one segment it cannot be beaten by sampling: in {unbeaten} of the "
-        f"{len(ranked)} instances that have a rank none of those counted is better. A top percentile "
+        f"- Of the schedules of one segment, none of those counted or drawn is better in {unbeaten} of the "
+        f"{len(ranked)} instances that have a rank, whatever the gap there: a top percentile "
         "says little about the gap.",
         "",
         "## Gap, and what loses it",
