@@ -317,7 +317,7 @@ def test_unknown_encodings_are_refused() -> None:
 
 def test_limits_of_free_segments_are_refused() -> None:
     document = json.loads(next(p for p in TINY if p.stem == "tiny-skip").read_text())
-    document["constraints"] = {"energy_budget_j": 1.0}
+    document["constraints"] = {"energy_budget_j": 1.5e-4}
     with pytest.raises(InputError, match="cp-sat"):
         run(document)
 
