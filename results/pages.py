@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scope_opt.generate import TITLES
 from scope_opt.studies.jobs import load_records
 from scope_opt.studies.provenance import runs
+from scope_opt.zoo import PAPER_CHIPLETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,18 +18,9 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent
 ROOT = RESULTS.parent
-NETWORKS = {
-    "alexnet": "AlexNet",
-    "vgg16": "VGG-16",
-    "darknet19": "DarkNet-19",
-    "resnet18": "ResNet-18",
-    "resnet34": "ResNet-34",
-    "resnet50": "ResNet-50",
-    "resnet101": "ResNet-101",
-    "resnet152": "ResNet-152",
-}
-CHIPLETS = (16, 32, 64, 128, 256)
-PAPER_INSTANCES = tuple(f"{network}-{chiplets}" for network in NETWORKS for chiplets in CHIPLETS)
+PAPER_INSTANCES = tuple(
+    f"{network}-{chiplets}" for network in TITLES for chiplets in PAPER_CHIPLETS
+)
 COLORS = ("#1b6ca8", "#c8553d", "#3c8d5a", "#7a4ea3", "#8a6d1f", "#4c4c4c")
 MARKERS = "osD^vx"
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from statistics import median
 
 from pages import (
-    CHIPLETS,
-    NETWORKS,
     PAPER_INSTANCES,
     Records,
     milliseconds,
@@ -15,7 +13,9 @@ from pages import (
     table,
     text,
 )
+from scope_opt.generate import TITLES
 from scope_opt.result import Status
+from scope_opt.zoo import PAPER_CHIPLETS
 
 HERE = Path(__file__).parent
 HEURISTICS = ("sequential", "pipeline", "segmented", "scope")
@@ -117,8 +117,8 @@ def _draw(records: Records, names: list[str]) -> None:
     from pages import COLORS, new_figure, save_figure
 
     figure, axes = new_figure(2, 4, width=11, height=5)
-    for axis, (network, title) in zip(axes.flat, NETWORKS.items(), strict=True):
-        here = [c for c in CHIPLETS if f"{network}-{c}" in names]
+    for axis, (network, title) in zip(axes.flat, TITLES.items(), strict=True):
+        here = [c for c in PAPER_CHIPLETS if f"{network}-{c}" in names]
         for n, (heuristic, exact) in enumerate(zip(HEURISTICS, EXACT, strict=True)):
             at = [k + 0.2 * (n - 1.5) for k in range(len(here))]
             for label, draw in ((heuristic, True), (exact, False)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import log2
 from pathlib import Path
 
-from pages import CHIPLETS, COLORS, MARKERS, Records, new_figure, ratio, save_figure, table, text
+from pages import COLORS, MARKERS, Records, new_figure, ratio, save_figure, table, text
+from scope_opt.zoo import PAPER_CHIPLETS
 
 HERE = Path(__file__).parent
 NETWORK = "resnet152"
@@ -16,7 +17,7 @@ LABELS = (*SCHEMES, "exact-sequential", "exact-segmented", "exact")
 def page() -> list[str]:
     """Lines of README.md."""
     records = Records("optima")
-    names = {chiplets: f"{NETWORK}-{chiplets}" for chiplets in CHIPLETS}
+    names = {chiplets: f"{NETWORK}-{chiplets}" for chiplets in PAPER_CHIPLETS}
     rows, speedups = [], []
     for chiplets, name in names.items():
         rates = [records.rate(name, label) for label in LABELS]
