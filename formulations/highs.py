@@ -33,6 +33,8 @@ REL_GAP, ABS_GAP = 1e-9, 1e-6
 """Gaps at which HiGHS calls a solution optimal, unless told otherwise."""
 POLL_S = 0.02
 """Seconds between two looks at whether to stop."""
+LATE_S = 0.1
+"""By how much the time limit of HiGHS is later, so that the monitor knows why it ended."""
 
 
 def import_pyomo() -> Any:
@@ -198,7 +200,8 @@ class Highs:
         Parameters
         ----------
         monitor : Monitor
-            Asked every 20 ms whether to stop; it alone knows about time limits.
+            Asked every 20 ms whether to stop. HiGHS has its time limit as well, a little later,
+            since in heuristics it does not listen, for half a minute on large programs.
         threads, seed : int
             Of HiGHS.
         log : Path, optional
@@ -237,6 +240,8 @@ class Highs:
         }
         if target is not None:
             options["objective_target"] = target
+        if monitor.left_s is not None:
+            options["time_limit"] = monitor.left_s + LATE_S
         first = None if start is None else self._start(start)
         status = outcome = None
         # What cannot be decided, or fails, is run again the other way.
@@ -383,7 +388,7 @@ class _Run:
             return text, Outcome("optimal", objective, bound, values, accepted)
         if status == kinds.kInfeasible:
             return text, Outcome("infeasible", None, None, None, accepted)
-        if status in (kinds.kInterrupt, kinds.kObjectiveTarget):
+        if status in (kinds.kInterrupt, kinds.kTimeLimit, kinds.kObjectiveTarget):
             return text, Outcome("stopped", objective, bound, values, accepted)
         return text, None
 

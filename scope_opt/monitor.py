@@ -60,6 +60,13 @@ class Monitor:
         return time.perf_counter() - self._start
 
     @property
+    def left_s(self) -> float | None:
+        """Seconds to the time limit; None if there is none."""
+        own = None if self._deadline is None else max(0.0, self._deadline - time.perf_counter())
+        above = None if self._parent is None else self._parent.left_s
+        return min((left for left in (own, above) if left is not None), default=None)
+
+    @property
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
         late = self._deadline is not None and time.perf_counter() >= self._deadline

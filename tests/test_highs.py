@@ -313,6 +313,15 @@ def test_interruption() -> None:
     assert time.perf_counter() - began < 60
 
 
+def test_highs_keeps_time_limits_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not listen while in heuristics, for half a minute where programs are large."""
+    monkeypatch.setattr(Monitor, "stopping", False)
+    outcome = Highs(knapsacks(120), monitor := Monitor(time_limit_s=1.0)).solve(monitor)
+    assert outcome.status == "stopped"
+    assert outcome.objective is not None
+    assert monitor.elapsed_s < 60
+
+
 def test_solutions_and_bounds_arrive_in_the_calling_thread() -> None:
     monitor = Monitor()
     highs = Highs(knapsacks(30), monitor)
