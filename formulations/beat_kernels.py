@@ -138,6 +138,20 @@ def between(
 
 
 @njit(cache=True, nogil=True)
+def by_node(nodes: Ints, goal: int) -> Ints:
+    """Places in an array of nodes up to the goal, ordered by node, equal ones as they come."""
+    place = np.zeros(goal + 2, dtype=np.int64)
+    for node in nodes:
+        place[node + 1] += 1
+    place = np.cumsum(place)
+    order = np.empty(len(nodes), dtype=np.int64)
+    for k in range(len(nodes)):
+        order[place[nodes[k]]] = k
+        place[nodes[k]] += 1
+    return order
+
+
+@njit(cache=True, nogil=True)
 def short_enough(
     arcs: tuple[Ints, Ints, Ints, Ints, Ints], lengths: Ints, goal: int, most: int
 ) -> Flags:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from formulations.beat_kernels import between, lightest_path, short_enough
+from formulations.beat_kernels import between, by_node, lightest_path, short_enough
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ class Network:
         Largest beat.
     chiplets, clusters : int
         At most.
-    values : sequence of array
-        What else matters of a column; less is better.
+    values : sequence of array, optional
+        What else matters of a column; less is better. Without, columns that others beat are kept.
     """
 
     def __init__(
@@ -90,16 +90,17 @@ class Network:
         beat_ps: int,
         chiplets: int,
         clusters: int,
-        values: Sequence[NDArray[Any]],
+        values: Sequence[NDArray[Any]] | None,
     ) -> None:
         c = columns
         fits = np.flatnonzero(c.time_ps <= beat_ps)
         leaves, arrives, self.steps, self.goal = between(
             (c.first, c.last, c.sending_ps, c.receive_ps), fits, *ends, beat_ps
         )
-        joined = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
-        keys = np.stack([leaves[joined], arrives[joined], *(v[joined] for v in values)])
-        kept = joined[_cheapest(keys, c.size[joined])]
+        kept = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
+        if values is not None:
+            keys = np.stack([leaves[kept], arrives[kept], *(v[kept] for v in values)])
+            kept = kept[_cheapest(keys, c.size[kept])]
         self.kept, self.leaves, self.arrives = kept, leaves[kept], arrives[kept]
         self.size, self._chiplets = c.size[kept], chiplets
         self._keep(self._short_enough(clusters))
@@ -116,7 +117,7 @@ class Network:
     def _arcs(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
         heads = np.concatenate([self.arrives, self.steps[:, 1]])
         tails = np.concatenate([self.leaves, self.steps[:, 0]])
-        forwards, backwards = np.argsort(heads, kind="stable"), np.argsort(-tails, kind="stable")
+        forwards, backwards = by_node(heads, self.goal), by_node(self.goal - tails, self.goal)
         return self.leaves, self.arrives, self.steps, forwards, backwards
 
     def _short_enough(self, clusters: int) -> NDArray[np.bool_]:

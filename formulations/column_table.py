@@ -139,13 +139,17 @@ class ColumnTable:
 class SegmentColumns:
     """Those of the columns that a segment can have, by the data that its programs need."""
 
-    def __init__(self, table: ColumnTable, first: int, last: int) -> None:
+    def __init__(
+        self, table: ColumnTable, first: int, last: int, index: Ints | None = None
+    ) -> None:
+        """``index`` are columns of the table by first layer and receiving; by default all."""
         numbers = table.numbers
-        # Columns are sorted by their first layer.
-        low, high = np.searchsorted(numbers[0], [first, last + 1]).tolist()
-        index = columns_within(numbers, low, high, first, last)
-        index = index[np.lexsort((numbers[5, index], numbers[0, index]))]
-        self._table, self._index = table, index
+        if index is None:
+            # Columns are sorted by their first layer.
+            low, high = np.searchsorted(numbers[0], [first, last + 1]).tolist()
+            index = columns_within(numbers, low, high, first, last)
+            index = index[np.lexsort((numbers[5, index], numbers[0, index]))]
+        self._table, self._index, self._ends = table, index, (first, last)
         self.first, self.last, self.size, self.time_ps = numbers[:4, index]
         self.sending_ps, self.receive_ps, self.energy_fj, self.refetched_bytes = numbers[4:8, index]
         self.unlimited = table.ceiling_ps is None
@@ -154,6 +158,10 @@ class SegmentColumns:
         if not self.unlimited:
             floor = int(table.caps.floors[first, last])
             self.complete_ps = max(table.caps.segment(first, last, 2), floor - 1)
+
+    def only(self, some: Ints) -> SegmentColumns:
+        """Some of the columns, the others being of no use."""
+        return SegmentColumns(self._table, *self._ends, self._index[np.sort(some)])
 
     def segment(self, used: Sequence[int]) -> Segment:
         """The segment that consists of these columns."""

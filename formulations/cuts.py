@@ -4,6 +4,8 @@ Latency is a sum over segments, so where nothing else couples them a solver only
 segments: the best cut of the layers follows by a shortest path, once over lower bounds and once
 over the best schedules known.
 """
+# Numba's decorator is untyped; the signatures are still checked.
+# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
@@ -11,13 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from formulations.columns import ColumnMaker
 from scope_opt.bounds import best_cut, best_rest, segment_bounds
-from scope_opt.evaluate import evaluate
+from scope_opt.evaluate import evaluate, evaluate_segment
 from scope_opt.files import InputError
 from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.tables import ISP, LIMIT
+from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,27 +66,34 @@ def shortest_cut(costs: Ints, count: int | None) -> tuple[int, list[tuple[int, i
     count : int, optional
         Number of segments, if that is given.
     """
+    total, ends = _shortest(costs, -1 if count is None else count)
+    return int(total), [(int(first), int(last)) for first, last in ends]
+
+
+@njit(cache=True)
+def _shortest(costs: Ints, count: int) -> tuple[int, Ints]:
+    """The same for compiled code; ``count`` is negative if any number will do."""
     layers = len(costs)
-    rows = 1 if count is None else count + 1
+    # One row: any number of segments; else row n is reached from row n - 1.
+    rows, step = (1, 0) if count < 0 else (count + 1, 1)
     best = np.full((rows, layers + 1), LIMIT, dtype=np.int64)
-    best[0, 0] = 0
     origin = np.zeros((rows, layers + 1), dtype=np.int64)
+    best[0, 0] = 0
     for end in range(layers):
-        # One row: any number of segments; else row n is reached from row n - 1.
-        before = best[:, : end + 1] if count is None else best[:-1, : end + 1]
-        totals = before + costs[: end + 1, end]
-        target = slice(None) if count is None else slice(1, None)
-        origin[target, end + 1] = totals.argmin(axis=1)
-        best[target, end + 1] = np.minimum(totals.min(axis=1), LIMIT)
-    total, end, row = int(best[-1, -1]), layers, rows - 1
-    if total >= LIMIT:
-        return LIMIT, []
-    path = []
+        for row in range(step, rows):
+            for first in range(end + 1):
+                total = best[row - step, first] + costs[first, end]
+                if total < best[row, end + 1]:
+                    best[row, end + 1], origin[row, end + 1] = total, first
+    ends = np.empty((layers, 2), dtype=np.int64)
+    used, end, row = 0, layers, rows - 1
+    if best[row, layers] >= LIMIT:
+        return LIMIT, ends[:0]
     while end > 0:
-        first = int(origin[row, end])
-        path.append((first, end - 1))
-        end, row = first, max(0, row - 1)
-    return total, path[::-1]
+        first = origin[row, end]
+        ends[used] = first, end - 1
+        used, end, row = used + 1, first, max(0, row - 1)
+    return best[-1, layers], ends[:used][::-1].copy()
 
 
 class Cuts:
@@ -120,6 +130,8 @@ class Cuts:
         """(L, L) proved lower bounds; `LIMIT` where there is no schedule"""
         self.known: dict[tuple[int, int], Known] = {}
         """Best schedules, by first and last layer."""
+        self._costs = np.full_like(lower, LIMIT)
+        """(L, L) their latencies where segments are allowed; `LIMIT` where none is known"""
         self._publish()
         for segment in request.monitor.segments or ():
             self.found(segment)
@@ -147,7 +159,7 @@ class Cuts:
                 beat = max(beat, int(-(-column.energy_fj // space.power_fj_per_ps)))
             latency = int(tables.load_ps[first, last]) + tables.samples * beat
             part = (last - first + 1, column.size, column.partitions)
-            self.known[first, last] = Known(latency, make_segment(first, [part]))
+            self._keep((first, last), Known(latency, make_segment(first, [part])))
         self._offer()
 
     def found(self, segment: Segment) -> int | None:
@@ -161,7 +173,7 @@ class Cuts:
         latency = self._latency(segment)
         pair = (segment.first_layer, segment.last_layer)
         if latency is not None and latency < self.latency(*pair):
-            self.known[pair] = Known(latency, segment)
+            self._keep(pair, Known(latency, segment))
             self._offer()
         return latency
 
@@ -232,28 +244,22 @@ class Cuts:
         return lower + gap
 
     def _latency(self, segment: Segment) -> int | None:
-        """By the evaluator, among other segments that need not be allowed."""
-        layers = self._tables.layers
-        first, last = segment.first_layer, segment.last_layer
-        before = [make_segment(0, [(first, 1, [ISP] * first)])] if first else []
-        count = layers - 1 - last
-        after = [make_segment(last + 1, [(count, 1, [ISP] * count)])] if count else []
-        instance = self._request.instance
-        reference = InstanceReference.to(instance)
-        schedule = Schedule(instance=reference, segments=(*before, segment, *after))
-        evaluation = evaluate(instance, schedule, self._tables)
-        place = f"segment {len(before)}"
-        mine = {place, "schedule"} if len(schedule.segments) == 1 else {place}
-        if any(violation.where.split(",")[0] in mine for violation in evaluation.violations):
-            return None
-        return evaluation.segments[len(before)].latency_ps
+        """By the evaluator; a segment that is the whole schedule has to keep to all rules."""
+        request = self._request
+        if segment.last_layer - segment.first_layer + 1 < self._tables.layers:
+            report = evaluate_segment(request.instance, segment, self._tables)
+            return None if report is None else report.latency_ps
+        reference = InstanceReference.to(request.instance)
+        whole = Schedule(instance=reference, segments=(segment,))
+        return evaluate(request.instance, whole, self._tables).objective_ps
+
+    def _keep(self, ends: tuple[int, int], known: Known) -> None:
+        self.known[ends] = known
+        if self._space.segments[ends]:
+            self._costs[ends] = known.latency_ps
 
     def _offer(self) -> None:
-        costs = np.full_like(self.lower, LIMIT)
-        for ends, known in self.known.items():
-            if self._space.segments[ends]:
-                costs[ends] = known.latency_ps
-        total, path = shortest_cut(costs, self._space.segment_count)
+        total, path = shortest_cut(self._costs, self._space.segment_count)
         objective = self._request.monitor.objective
         if total < LIMIT and (objective is None or total < objective):
             self._request.offer([self.known[ends].segment for ends in path])

@@ -37,7 +37,7 @@ LOW = 8
 """The first ceiling is this part of the bound above it."""
 CEILINGS = 6
 """Without a schedule, there is no ceiling any more after this many."""
-CLOSE = 400
+CLOSE = 4
 """Gaps below this part of the latency are closed in one go."""
 
 

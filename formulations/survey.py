@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formulations.beat_network import Network
 from formulations.column_table import ColumnTable, SegmentColumns
 from formulations.cuts import shortest_cut
 from formulations.floors import floors_of
@@ -36,14 +37,27 @@ class Supply:
     def __init__(self, request: Request, cuts: Cuts) -> None:
         self._request, self._cuts = request, cuts
         self._table: ColumnTable | None = None
-        self._latest: tuple[tuple[int, int], SegmentColumns] | None = None
+        self._latest: tuple[Ends, SegmentColumns] | None = None
+        self._useful: tuple[int, SegmentColumns] | None = None
+        """Of the latest segment, those of use up to a latency"""
 
     def columns(self, first: int, last: int, latency_ps: int | None) -> SegmentColumns:
         """All columns that the segment can have within that latency."""
-        table = self.table(first, last, latency_ps)
-        if self._latest is None or self._latest[0] != (first, last):
-            self._latest = (first, last), SegmentColumns(table, first, last)
-        return self._latest[1]
+        ends, table = (first, last), self.table(first, last, latency_ps)
+        if self._latest is None or self._latest[0] != ends:
+            self._latest, self._useful = (ends, SegmentColumns(table, *ends)), None
+        if latency_ps is None:
+            return self._latest[1]
+        if self._useful is None or latency_ps > self._useful[0]:
+            self._useful = latency_ps, self._of_use(self._latest[1], ends, latency_ps)
+        return self._useful[1]
+
+    def _of_use(self, columns: SegmentColumns, ends: Ends, latency_ps: int) -> SegmentColumns:
+        """Columns on paths that may fit the package, with the longest beat there is."""
+        tables, space = self._request.tables, self._request.space
+        beat = (latency_ps - int(tables.load_ps[ends])) // (tables.samples + space.fewest - 1)
+        most = min(space.most, ends[1] - ends[0] + 1)
+        return columns.only(Network(columns, ends, beat, tables.chiplets, most, None).kept)
 
     def table(self, first: int, last: int, latency_ps: int | None) -> ColumnTable:
         """The same with those of other segments."""
@@ -58,7 +72,7 @@ class Supply:
         """Columns of all schedules up to a ceiling."""
         monitor = self._request.monitor
         monitor.report("columns", 0.0)
-        self._latest = None
+        self._latest = self._useful = None
         with monitor.timed("build"):
             self._table = ColumnTable(self._request, ceiling_ps, self._cuts.lower)
         return self._table

@@ -17,7 +17,7 @@ from scope_opt.tables import PARTITIONS, WSP
 from scope_opt.transfers import Placed, Region, Tabulated, Transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from scope_opt.instance import Instance
     from scope_opt.schedule import Cluster, Schedule, Segment
@@ -168,19 +168,22 @@ def evaluate(
     InputError
         If a time or an energy of the instance overflows int64.
     """
-    violations = tuple(_structure(instance, schedule))
+    violations = tuple(_structure(instance, schedule.segments, (0, len(instance.layer_names) - 1)))
     if violations:
         return Evaluation(violations)
     t = build_tables(instance) if tables is None else tables
     pipelines = [_Pipeline(instance, t, segment) for segment in schedule.segments]
-    times = Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
-    segments = tuple(pipeline.report(times) for pipeline in pipelines)
+    segments = tuple(pipeline.report(_times(t)) for pipeline in pipelines)
     energy = _energy(t, pipelines)
     objective_ps = sum(segment.latency_ps for segment in segments)
     violations = (
-        *(found for s, pipeline in enumerate(pipelines) for found in pipeline.buffers(s)),
-        *_side_constraints(instance, schedule),
-        *_totals(instance, pipelines, objective_ps, energy),
+        *(
+            found
+            for s, segment in enumerate(schedule.segments)
+            for found in _own(instance, s, segment, pipelines[s])
+        ),
+        *_starts(instance, schedule.segments),
+        *_totals(instance, objective_ps, energy),
     )
     if violations:
         return Evaluation(violations, segments=segments)
@@ -200,6 +203,21 @@ def evaluate(
         placed_latency_ps=placed_ps,
         segments=segments,
     )
+
+
+def evaluate_segment(
+    instance: Instance, segment: Segment, tables: LatencyTables
+) -> SegmentReport | None:
+    """The same for one segment, whatever the others are; None if it breaks a rule of its own."""
+    if any(_structure(instance, (segment,), (segment.first_layer, segment.last_layer))):
+        return None
+    pipeline = _Pipeline(instance, tables, segment)
+    broken = any(_own(instance, 0, segment, pipeline))
+    return None if broken else pipeline.report(_times(tables))
+
+
+def _times(t: LatencyTables) -> Tabulated:
+    return Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
 
 
 def _utilization(instance: Instance, macs: int, time_ps: int) -> float | None:
@@ -222,10 +240,12 @@ def _edges(tables: LatencyTables) -> list[tuple[int, int]]:
 # --- Rules ---------------------------------------------------------------------------------------
 
 
-def _structure(instance: Instance, schedule: Schedule) -> Iterator[Violation]:
-    """Rules without which no number can be computed."""
-    awaited, last_layer = 0, len(instance.layer_names) - 1
-    for s, segment in enumerate(schedule.segments):
+def _structure(
+    instance: Instance, segments: Sequence[Segment], ends: tuple[int, int]
+) -> Iterator[Violation]:
+    """Rules without which no number can be computed; ``ends`` are the first and last layer."""
+    awaited, last_layer = ends
+    for s, segment in enumerate(segments):
         for c, cluster in enumerate(segment.clusters):
             where = f"segment {s}, cluster {c}"
             first, last = cluster.first_layer, cluster.last_layer
@@ -251,47 +271,56 @@ def _structure(instance: Instance, schedule: Schedule) -> Iterator[Violation]:
         yield Violation("layer-coverage", "schedule", message)
 
 
-def _side_constraints(instance: Instance, schedule: Schedule) -> Iterator[Violation]:
-    """What the instance asks of a schedule's shape beyond fitting the package."""
+def _own(instance: Instance, s: int, segment: Segment, pipeline: _Pipeline) -> Iterator[Violation]:
+    """Rules that a segment keeps or breaks by itself."""
+    yield from pipeline.buffers(s)
+    yield from _shape(instance, s, segment)
+    yield from pipeline.traffic(s)
+
+
+def _shape(instance: Instance, s: int, segment: Segment) -> Iterator[Violation]:
+    """What the instance asks of a segment's shape beyond fitting the package."""
     wanted = instance.constraints
     least, most = wanted.min_clusters or 1, wanted.max_clusters
     multiple, largest = wanted.region_multiple or 1, wanted.max_region
     partitions = {fixed.layer: fixed.partition for fixed in wanted.fixed_partitions or ()}
-    for s, segment in enumerate(schedule.segments):
-        where, count = f"segment {s}", len(segment.clusters)
-        if count < least:
-            yield Violation("min-clusters", where, f"{count} clusters; allowed from {least}")
-        if most is not None and count > most:
-            yield Violation("max-clusters", where, f"{count} clusters; allowed up to {most}")
-        for c, cluster in enumerate(segment.clusters):
-            where, size = f"segment {s}, cluster {c}", cluster.chiplets
-            if size % multiple:
-                message = f"{size} chiplets; allowed are multiples of {multiple}"
-                yield Violation("region-multiple", where, message)
-            if largest is not None and size > largest:
-                yield Violation("max-region", where, f"{size} chiplets; allowed up to {largest}")
-            for layer, partition in zip(_layers(cluster), cluster.partitions, strict=True):
-                where = _where(instance, s, c, layer)
-                if partition != partitions.get(layer, partition):
-                    message = f"{partition}; fixed to {partitions[layer]}"
-                    yield Violation("fixed-partition", where, message)
-                merged = layer < cluster.last_layer
-                if merged and layer in (wanted.forbidden_merges or ()):
-                    message = f"shares a cluster with layer {layer + 1}; must not"
-                    yield Violation("forbidden-merge", where, message)
-                if not merged and layer in (wanted.required_merges or ()):
-                    message = f"does not share a cluster with layer {layer + 1}; must"
-                    yield Violation("required-merge", where, message)
-    starts = tuple(segment.first_layer for segment in schedule.segments)
-    if starts != (wanted.fixed_segments or starts):
-        message = f"segments start at layers {starts}; fixed to {wanted.fixed_segments}"
+    where, count = f"segment {s}", len(segment.clusters)
+    if count < least:
+        yield Violation("min-clusters", where, f"{count} clusters; allowed from {least}")
+    if most is not None and count > most:
+        yield Violation("max-clusters", where, f"{count} clusters; allowed up to {most}")
+    for c, cluster in enumerate(segment.clusters):
+        where, size = f"segment {s}, cluster {c}", cluster.chiplets
+        if size % multiple:
+            message = f"{size} chiplets; allowed are multiples of {multiple}"
+            yield Violation("region-multiple", where, message)
+        if largest is not None and size > largest:
+            yield Violation("max-region", where, f"{size} chiplets; allowed up to {largest}")
+        for layer, partition in zip(_layers(cluster), cluster.partitions, strict=True):
+            where = _where(instance, s, c, layer)
+            if partition != partitions.get(layer, partition):
+                message = f"{partition}; fixed to {partitions[layer]}"
+                yield Violation("fixed-partition", where, message)
+            merged = layer < cluster.last_layer
+            if merged and layer in (wanted.forbidden_merges or ()):
+                message = f"shares a cluster with layer {layer + 1}; must not"
+                yield Violation("forbidden-merge", where, message)
+            if not merged and layer in (wanted.required_merges or ()):
+                message = f"does not share a cluster with layer {layer + 1}; must"
+                yield Violation("required-merge", where, message)
+
+
+def _starts(instance: Instance, segments: Sequence[Segment]) -> Iterator[Violation]:
+    """Segments that the instance gives."""
+    fixed = instance.constraints.fixed_segments
+    starts = tuple(segment.first_layer for segment in segments)
+    if starts != (fixed or starts):
+        message = f"segments start at layers {starts}; fixed to {fixed}"
         yield Violation("fixed-segments", "schedule", message)
 
 
-def _totals(
-    instance: Instance, pipelines: list[_Pipeline], latency_ps: int, energy: _EnergyFj | None
-) -> Iterator[Violation]:
-    """Limits on energy, latency and DRAM traffic; decimal numbers count as they are written."""
+def _totals(instance: Instance, latency_ps: int, energy: _EnergyFj | None) -> Iterator[Violation]:
+    """Limits on energy and latency; decimal numbers count as they are written."""
     wanted = instance.constraints
     budget_j, bound_s = wanted.energy_budget_j, wanted.latency_bound_s
     if budget_j and energy and sum(energy) > Fraction(str(budget_j)) * 10**15:
@@ -300,13 +329,6 @@ def _totals(
     if bound_s and latency_ps > Fraction(str(bound_s)) * 10**12:
         message = f"{latency_ps / 10**12} s; allowed up to {bound_s} s"
         yield Violation("latency-bound", "schedule", message)
-    most = wanted.dram_bytes_per_beat
-    for s, pipeline in enumerate(pipelines):
-        if most is not None and pipeline.energy is not None:
-            moved = pipeline.dram_bytes(pipeline.energy)
-            if moved > most:
-                message = f"{moved} bytes for a sample; allowed up to {most}"
-                yield Violation("dram-per-beat", f"segment {s}", message)
 
 
 def _where(instance: Instance, segment: int, cluster: int, layer: int) -> str:
@@ -397,6 +419,15 @@ class _Pipeline:
                     )
                     where = _where(self._instance, segment, c, layer)
                     yield Violation("wsp-copy", where, message)
+
+    def traffic(self, segment: int) -> Iterator[Violation]:
+        """DRAM traffic per beat."""
+        most = self._instance.constraints.dram_bytes_per_beat
+        if most is not None and self.energy is not None:
+            moved = self.dram_bytes(self.energy)
+            if moved > most:
+                message = f"{moved} bytes for a sample; allowed up to {most}"
+                yield Violation("dram-per-beat", f"segment {segment}", message)
 
     def gather(self, layer: int, nop: Transfers) -> int:
         """Weight gather of a WSP layer; alone in its cluster it keeps the copy (Eq. 4)."""
