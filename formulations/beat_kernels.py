@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 
 @njit(cache=True, nogil=True)
-def columns_within(numbers: Ints, low: int, high: int, first: int, last: int) -> Ints:
-    """Columns among ``low..high`` that segment ``first..last`` can have.
+def columns_within(numbers: Ints, low: int, high: int, first: int, last: int, slowest: int) -> Ints:
+    """Columns among ``low..high`` that segment ``first..last`` can have, up to the slowest time.
 
     ``numbers`` are those of `formulations.column_table.ColumnTable`.
     """
     found = np.empty(high - low, dtype=np.int64)
     count = 0
     for k in range(low, high):
+        if numbers[3, k] > slowest:
+            continue
         begin, end = numbers[0, k], numbers[1, k]
         if end > last or (numbers[8, k] == 1) != (begin == first):
             continue
@@ -203,21 +205,23 @@ def lightest_path(
     leaves, arrives, steps, forwards, _ = arcs
     count, most = len(leaves), counts[1]
     none = chiplets + 1
-    least = np.full((goal + 1, most + 1), none, dtype=np.int64)
-    through = np.full((goal + 1, most + 1), -1, dtype=np.int64)
+    least = np.full((goal + 1, most + 1), none, dtype=np.int32)
+    through = np.full((goal + 1, most + 1), -1, dtype=np.int32)
     least[0, 0] = 0
+    # Numbers of clusters with which nodes are reached.
+    low, high = np.full(goal + 1, most + 1, dtype=np.int64), np.zeros(goal + 1, dtype=np.int64)
+    low[0], high[0] = 0, 1
     for k in forwards:
         if k < count:
-            tail, head = leaves[k], arrives[k]
-            for n in range(most):
-                total = least[tail, n] + size[k]
-                if total < least[head, n + 1]:
-                    least[head, n + 1], through[head, n + 1] = total, k
+            tail, head, used, extra = leaves[k], arrives[k], 1, size[k]
         else:
-            tail, head = steps[k - count]
-            for n in range(most + 1):
-                if least[tail, n] < least[head, n]:
-                    least[head, n], through[head, n] = least[tail, n], k
+            tail, head, used, extra = steps[k - count, 0], steps[k - count, 1], 0, 0
+        for n in range(low[tail], min(high[tail], most + 1 - used)):
+            total = least[tail, n] + extra
+            if total < least[head, n + used]:
+                least[head, n + used], through[head, n + used] = total, k
+                low[head] = min(low[head], n + used)
+                high[head] = max(high[head], n + used + 1)
     for n in range(max(1, counts[0]), most + 1):
         if least[goal, n] < none:
             path = np.empty(n, dtype=np.int64)
@@ -232,6 +236,26 @@ def lightest_path(
                     node = steps[k - count, 0]
             return path
     return np.empty(0, dtype=np.int64)
+
+
+@njit(cache=True, nogil=True)
+def lightest_within(
+    columns: tuple[Ints, Ints, Ints, Ints],
+    times: Ints,
+    size: Ints,
+    ends: tuple[int, int],
+    beat: int,
+    chiplets: int,
+    counts: tuple[int, int],
+) -> Ints:
+    """The path of `lightest_path` under one largest beat; for ``columns`` see `between`."""
+    fits = np.flatnonzero(times <= beat)
+    leaves, arrives, steps, goal = between(columns, fits, ends[0], ends[1], beat)
+    joined = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
+    tails, heads = leaves[joined], arrives[joined]
+    forwards = by_node(np.concatenate((heads, steps[:, 1].copy())), goal)
+    arcs = (tails, heads, steps, forwards, forwards)
+    return joined[lightest_path(arcs, size[joined], goal, chiplets, counts)]
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from formulations.beat_kernels import between, by_node, lightest_path, short_enough
+from formulations.beat_kernels import between, by_node, lightest_within, short_enough
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -105,10 +105,6 @@ class Network:
         self.size, self._chiplets = c.size[kept], chiplets
         self._keep(self._short_enough(clusters))
 
-    def narrow(self, clusters: int) -> None:
-        """Allow fewer clusters."""
-        self._keep(self._short_enough(clusters))
-
     def _keep(self, some: NDArray[np.bool_]) -> None:
         self.kept, self.size = self.kept[some], self.size[some]
         self.leaves, self.arrives = self.leaves[some], self.arrives[some]
@@ -127,13 +123,25 @@ class Network:
         most = WEIGHTS * clusters * self._chiplets
         return short_enough(self._arcs, lengths, self.goal, most)
 
-    def lightest(self, fewest: int, most: int) -> list[int]:
-        """Columns of a path with the fewest clusters, and then chiplets; none if there is none.
 
-        Nothing but chiplets limits it.
-        """
-        path = lightest_path(self._arcs, self.size, self.goal, self._chiplets, (fewest, most))
-        return [int(self.kept[k]) for k in path]
+def lightest(
+    columns: SegmentColumns,
+    ends: tuple[int, int],
+    beat_ps: int,
+    chiplets: int,
+    counts: tuple[int, int],
+) -> list[int]:
+    """Columns of a path under one largest beat with the fewest clusters, and then chiplets.
+
+    ``counts`` are the fewest and most clusters; empty if there is no path. Nothing but the package
+    limits it.
+    """
+    c = columns
+    handed = (c.first, c.last, c.sending_ps, c.receive_ps)
+    path: list[int] = lightest_within(
+        handed, c.time_ps, c.size, ends, beat_ps, chiplets, counts
+    ).tolist()
+    return path
 
 
 def _cheapest(keys: NDArray[Any], size: Ints) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +61,8 @@ class ColumnTable:
         self._maker = ColumnMaker(tables, request.space, stopping, request.threads)
         self.caps = Caps(tables, request.space, ceiling_ps, proved=proved)
         self.ceiling_ps = ceiling_ps
+        self.complete_ps: Ints = np.maximum(self.caps.all_segments(2), self.caps.floors - 1)
+        """(L, L) time up to which all clusters of several of a segment are here"""
         # As numbers where that is possible: objects are made for the few columns that are used.
         self._columns: list[Column] = []
         self._rows = np.zeros((0, ENTRIES), dtype=np.int64)
@@ -69,7 +72,13 @@ class ColumnTable:
         else:
             self._rows = np.concatenate([self._rows, *self._maker.rows(self.caps)])
             self.numbers = self._from_rows(tables.receive_ps)
-        """(14, n), ordered by first layer: see `SegmentColumns`"""
+        """(14, n), ordered by first layer and receiving: see `SegmentColumns`"""
+        order = np.lexsort((self.numbers[5], self.numbers[0]))
+        self.numbers = np.ascontiguousarray(self.numbers[:, order])
+        if self._columns:
+            self._columns = [self._columns[k] for k in order.tolist()]
+        else:
+            self._rows = self._rows[order]
         order = np.argsort(self.numbers[3], kind="stable")
         self.times: Ints = self.numbers[3, order]
         """(n,) in ascending order"""
@@ -140,28 +149,41 @@ class SegmentColumns:
     """Those of the columns that a segment can have, by the data that its programs need."""
 
     def __init__(
-        self, table: ColumnTable, first: int, last: int, index: Ints | None = None
+        self,
+        table: ColumnTable,
+        first: int,
+        last: int,
+        slowest_ps: int = LIMIT,
+        index: Ints | None = None,
     ) -> None:
-        """``index`` are columns of the table by first layer and receiving; by default all."""
+        """``index``: columns of the table; by default all, but not those that take longer."""
         numbers = table.numbers
         if index is None:
             # Columns are sorted by their first layer.
             low, high = np.searchsorted(numbers[0], [first, last + 1]).tolist()
-            index = columns_within(numbers, low, high, first, last)
-            index = index[np.lexsort((numbers[5, index], numbers[0, index]))]
+            index = columns_within(numbers, low, high, first, last, slowest_ps)
         self._table, self._index, self._ends = table, index, (first, last)
         self.first, self.last, self.size, self.time_ps = numbers[:4, index]
-        self.sending_ps, self.receive_ps, self.energy_fj, self.refetched_bytes = numbers[4:8, index]
+        self.sending_ps, self.receive_ps = numbers[4:6, index]
         self.unlimited = table.ceiling_ps is None
-        self.complete_ps = LIMIT - 1
+        self.complete_ps = LIMIT - 1 if self.unlimited else int(table.complete_ps[first, last])
         """All clusters that take no longer are here, unless they are alone in the segment."""
-        if not self.unlimited:
-            floor = int(table.caps.floors[first, last])
-            self.complete_ps = max(table.caps.segment(first, last, 2), floor - 1)
+
+    @cached_property
+    def energy_fj(self) -> Ints:
+        """Of one sample; 0 if it does not matter."""
+        energies: Ints = self._table.numbers[6, self._index]
+        return energies
+
+    @cached_property
+    def refetched_bytes(self) -> Ints:
+        """Weights fetched again for every sample."""
+        weights: Ints = self._table.numbers[7, self._index]
+        return weights
 
     def only(self, some: Ints) -> SegmentColumns:
         """Some of the columns, the others being of no use."""
-        return SegmentColumns(self._table, *self._ends, self._index[np.sort(some)])
+        return SegmentColumns(self._table, *self._ends, index=self._index[np.sort(some)])
 
     def segment(self, used: Sequence[int]) -> Segment:
         """The segment that consists of these columns."""

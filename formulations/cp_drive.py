@@ -27,19 +27,22 @@ def drive(
     read: Callable[[Value], Any],
     on_solution: Callable[[Any], object],
     on_bound: Callable[[int], object] = lambda bound: None,
+    workers: int | None = None,
 ) -> tuple[Any, Any]:
     """Solve a model until done or until the monitor says so.
 
     Parameters
     ----------
     request : Request
-        For the number of workers, the seed, the log and the monitor.
+        For the seed, the log and the monitor.
     model : ortools.sat.python.cp_model.CpModel
     read : callable
         Makes something of a solution, given the values of variables; called in another thread.
     on_solution, on_bound : callable
         Get what ``read`` made of each better solution, and each better bound; called in the calling
         thread.
+    workers : int, optional
+        By default as many as the request has threads.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def drive(
     """
     cp, options, monitor = import_cp_sat(), request.options, request.monitor
     solver = cp.CpSolver()
-    solver.parameters.num_workers = request.threads
+    solver.parameters.num_workers = request.threads if workers is None else workers
     solver.parameters.random_seed = options.seed or 0
     solver.parameters.linearization_level = 2
     solver.parameters.catch_sigint_signal = False

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from formulations.request import Request
 
 
+EASY = 2000
+"""Up to this many columns one worker needs less time than several take to begin."""
+
+
 class CpThresholdProgram:
     """The program for one largest beat.
 
@@ -90,6 +94,7 @@ class CpThresholdProgram:
         bounds = [target]
         status, solver = drive(
             *(request, self.model, self._used, found.append, bounds.append),
+            workers=1 if len(self.x) <= EASY else None,
         )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from formulations.beat_kernels import coverable, fastest_within
-from formulations.beat_network import Network
+from formulations.beat_network import lightest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +57,9 @@ class SegmentSearch:
         self._columns, self._ends = columns, ends
         self._chiplets, self._samples = tables.chiplets, tables.samples
         self._load, self._dram = int(tables.load_ps[ends]), int(tables.segment_dram_ps[ends])
-        self._counts = (space.fewest, min(space.most, ends[1] - ends[0] + 1))
+        self._counts = np.arange(space.fewest, min(space.most, ends[1] - ends[0] + 1) + 1)
+        self._refuted = np.full(len(self._counts), self._dram - 1)
+        """Longest beat that is known to be too short, by number of clusters"""
 
     def schedule(
         self, low_ps: int, top_ps: int, stopping: Callable[[], bool] = lambda: False
@@ -79,19 +83,17 @@ class SegmentSearch:
 
     def _attempt(self, latency_ps: int) -> Found | None:
         """A schedule of at most that latency."""
-        n, most = self._counts
-        while n <= most:
-            beat = (latency_ps - self._load) // (self._samples + n - 1)
-            if beat < self._dram:
-                return None
-            network = Network(self._columns, self._ends, beat, self._chiplets, most, [])
-            used = network.lightest(n, most)
-            if not used:
-                return None
-            if len(used) == n:
+        beats = (latency_ps - self._load) // (self._samples + self._counts - 1)
+        while len(still := np.flatnonzero(beats > self._refuted)):
+            first, last = int(still[0]), int(still[-1])
+            beat, n, most = int(beats[first]), int(self._counts[first]), int(self._counts[last])
+            used = lightest(self._columns, self._ends, beat, self._chiplets, (n, most))
+            needed = len(used) if used else most + 1
+            # More clusters make it longer; whether they fit the shorter beat is the next question.
+            short = self._counts < needed
+            self._refuted[short] = np.maximum(self._refuted[short], beat)
+            if needed == n:
                 return Found(self._latency(used), used)
-            # More clusters make it longer; whether they fit a shorter beat is the next question.
-            n = len(used)
         return None
 
     def _latency(self, used: list[int]) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from formulations.beat_network import Network, side_rows
+from formulations.beat_network import Network, lightest, side_rows
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -117,20 +117,31 @@ class Staircase:
 
     def _query(self, index: int, beat_ps: int, most: int) -> None:
         """How many clusters does that beat need? Raises the bounds accordingly."""
-        columns, monitor = self._columns, self._request.monitor
-        fewest = int(self._counts[index])
-        limits = side_rows(self._request, columns, self._ends, beat_ps)
+        columns, request = self._columns, self._request
+        fewest, chiplets = int(self._counts[index]), request.tables.chiplets
+        limits = side_rows(request, columns, self._ends, beat_ps)
+        if any(row.limit < 0 for row in limits):
+            self._refute(most + 1, beat_ps)
+            return
+        if not request.small:
+            path = lightest(columns, self._ends, beat_ps, chiplets, (fewest, most))
+            if len(path) == fewest and self._accept(path, beat_ps):
+                return
+            if len(path) > fewest:
+                # Only whether fewer do is left to be asked.
+                most = len(path) - 1
+        with request.monitor.timed("build"):
+            values = [row.values for row in limits]
+            network = Network(columns, self._ends, beat_ps, chiplets, most, values)
         needed = most + 1
-        if all(row.limit >= 0 for row in limits):
-            with monitor.timed("build"):
-                network = Network(
-                    *(columns, self._ends, beat_ps, self._request.tables.chiplets, most),
-                    [row.values for row in limits],
-                )
-            if len(network.kept):
-                needed = self._needed(network, limits, fewest, most, beat_ps)
+        if len(network.kept):
+            needed = self._needed(network, limits, fewest, most, beat_ps)
+        self._refute(needed, beat_ps)
+
+    def _refute(self, needed: int, beat_ps: int) -> None:
+        """Fewer clusters do not do with that beat."""
         # Clusters of several were made only up to a shorter time than single ones.
-        beats = np.where(self._counts > 1, min(beat_ps, columns.complete_ps), beat_ps)
+        beats = np.where(self._counts > 1, min(beat_ps, self._columns.complete_ps), beat_ps)
         refuted = self._counts < needed
         self._raise(np.where(refuted, np.maximum(self._bounds, beats + 1), self._bounds))
 
@@ -154,15 +165,6 @@ class Staircase:
     ) -> int:
         """Least number of clusters from ``fewest`` up; more than ``most``: that many do not do."""
         request, monitor, columns = self._request, self._request.monitor, self._columns
-        path = [] if request.small else network.lightest(fewest, most)
-        if path and self._accept(path, beat_ps):
-            # Only whether fewer do is left to be asked.
-            most = len(path) - 1
-            if most < fewest:
-                return fewest
-            network.narrow(most)
-            if not len(network.kept):
-                return most + 1
         first, last = self._ends
         text = f"beat {beat_ps} ps, {fewest} to {most} clusters, {len(network.kept)} columns"
         monitor.report(f"layers {first} to {last}: {text}", 0.0)

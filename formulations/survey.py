@@ -37,26 +37,28 @@ class Supply:
     def __init__(self, request: Request, cuts: Cuts) -> None:
         self._request, self._cuts = request, cuts
         self._table: ColumnTable | None = None
-        self._latest: tuple[Ends, SegmentColumns] | None = None
-        self._useful: tuple[int, SegmentColumns] | None = None
-        """Of the latest segment, those of use up to a latency"""
+        self._latest: tuple[Ends, int | None, SegmentColumns] | None = None
+        """A segment, a latency, and the columns that are of use up to that"""
 
     def columns(self, first: int, last: int, latency_ps: int | None) -> SegmentColumns:
-        """All columns that the segment can have within that latency."""
+        """All columns that are of use to the segment within that latency."""
         ends, table = (first, last), self.table(first, last, latency_ps)
-        if self._latest is None or self._latest[0] != ends:
-            self._latest, self._useful = (ends, SegmentColumns(table, *ends)), None
-        if latency_ps is None:
-            return self._latest[1]
-        if self._useful is None or latency_ps > self._useful[0]:
-            self._useful = latency_ps, self._of_use(self._latest[1], ends, latency_ps)
-        return self._useful[1]
+        if self._latest is not None and self._latest[0] == ends:
+            known = self._latest[1]
+            if known is None or (latency_ps is not None and latency_ps <= known):
+                return self._latest[2]
+        columns = self._useful(table, ends, latency_ps)
+        self._latest = ends, latency_ps, columns
+        return columns
 
-    def _of_use(self, columns: SegmentColumns, ends: Ends, latency_ps: int) -> SegmentColumns:
+    def _useful(self, table: ColumnTable, ends: Ends, latency_ps: int | None) -> SegmentColumns:
         """Columns on paths that may fit the package, with the longest beat there is."""
+        if latency_ps is None:
+            return SegmentColumns(table, *ends)
         tables, space = self._request.tables, self._request.space
         beat = (latency_ps - int(tables.load_ps[ends])) // (tables.samples + space.fewest - 1)
         most = min(space.most, ends[1] - ends[0] + 1)
+        columns = SegmentColumns(table, *ends, beat)
         return columns.only(Network(columns, ends, beat, tables.chiplets, most, None).kept)
 
     def table(self, first: int, last: int, latency_ps: int | None) -> ColumnTable:
@@ -72,7 +74,7 @@ class Supply:
         """Columns of all schedules up to a ceiling."""
         monitor = self._request.monitor
         monitor.report("columns", 0.0)
-        self._latest = self._useful = None
+        self._latest = None
         with monitor.timed("build"):
             self._table = ColumnTable(self._request, ceiling_ps, self._cuts.lower)
         return self._table
@@ -143,17 +145,16 @@ class Survey:
                 return
 
     def first(self, prove: Prove) -> Prove:
-        """The same after a quick bound, and a search for a schedule, of the segment.
+        """The same after a search for a schedule of the segment.
 
-        These are not limited by the ceiling that it is given but by the best schedule known.
+        That is not limited by the ceiling that it is given but by the best schedule known.
         """
 
         def both(first: int, last: int, ceiling_ps: int | None) -> None:
             ends, best = (first, last), self._request.monitor.objective
             if best is not None:
                 room = best - 1 - int(self._cuts.around[ends])
-                if self._bound(ends, room):
-                    self._search(ends, room)
+                self._search(ends, room)
             if not self._cuts.settled(*ends, ceiling_ps):
                 prove(*ends, ceiling_ps)
 

@@ -1,10 +1,13 @@
 """Simple lower bounds, valid for every schedule and computed in milliseconds."""
+# Numba's decorator is untyped; the signatures are still checked.
+# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 
 from scope_opt.tables import LIMIT
 
@@ -58,6 +61,7 @@ def segment_bounds(tables: LatencyTables) -> Ints:
     return np.triu(bounds)
 
 
+@njit(cache=True)
 def best_cut(costs: Ints) -> Ints:
     """Least total cost of cutting the layers before each index into segments.
 
@@ -65,9 +69,11 @@ def best_cut(costs: Ints) -> Ints:
     result covers layers ``0..k-1``; shape ``(L+1,)``.
     """
     layers = len(costs)
-    best = np.zeros(layers + 1, dtype=np.int64)
-    for end in range(layers):
-        best[end + 1] = min(LIMIT, (best[: end + 1] + costs[: end + 1, end]).min())
+    best = np.full(layers + 1, LIMIT)
+    best[0] = 0
+    for first in range(layers):
+        for last in range(first, layers):
+            best[last + 1] = min(best[last + 1], best[first] + costs[first, last])
     return best
 
 

@@ -32,7 +32,7 @@ cp_model = pytest.importorskip(
 
 import formulations.floors  # noqa: E402
 import formulations.request  # noqa: E402
-from formulations.beat_network import Network  # noqa: E402
+from formulations.beat_network import Network, lightest  # noqa: E402
 from formulations.column_table import ColumnTable, SegmentColumns  # noqa: E402
 from formulations.columns import ColumnMaker  # noqa: E402
 from formulations.cp_program import Program  # noqa: E402
@@ -141,7 +141,7 @@ def test_fewest_clusters_equal_those_of_the_integer_program(
     most = data.draw(st.integers(1, tables.layers))
     network = Network(columns, ends, beat, tables.chiplets, most, [])
     parts = (columns, network, tables.chiplets, (1, most), [])
-    path = network.lightest(1, most)
+    path = lightest(columns, ends, beat, tables.chiplets, (1, most))
     fewest = len(path) or None
     for program in (CpThresholdProgram(*parts), ThresholdProgram(*parts)):
         answer = program.solve(request, 1)
@@ -470,7 +470,7 @@ def test_unknown_encodings_are_refused() -> None:
 
 
 def test_time_limit_leaves_a_valid_bound() -> None:
-    instance = paper_instance("resnet50", 64)
+    instance = paper_instance("resnet152", 128)
     result = solve(instance, CpSatSolver(), SolveOptions(time_limit_s=3.0))
     assert result.stop_reason is StopReason.TIME_LIMIT
     assert result.status is Status.FEASIBLE
