@@ -191,7 +191,7 @@ def short_enough(
 
 @njit(cache=True, nogil=True)
 def lightest_path(
-    arcs: tuple[Ints, Ints, Ints, Ints, Ints],
+    arcs: tuple[Ints, Ints, Ints, Ints],
     size: Ints,
     goal: int,
     chiplets: int,
@@ -200,9 +200,9 @@ def lightest_path(
     """Columns of a path with the fewest clusters, at least ``counts[0]``, that fit the package.
 
     Of those the one with the fewest chiplets; empty if there is none with ``counts[1]`` clusters or
-    fewer. For ``arcs`` see `short_enough`.
+    fewer. For ``arcs`` see `short_enough`; here they are not needed backwards.
     """
-    leaves, arrives, steps, forwards, _ = arcs
+    leaves, arrives, steps, forwards = arcs
     count, most = len(leaves), counts[1]
     none = chiplets + 1
     least = np.full((goal + 1, most + 1), none, dtype=np.int32)
@@ -254,7 +254,7 @@ def lightest_within(
     joined = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
     tails, heads = leaves[joined], arrives[joined]
     forwards = by_node(np.concatenate((heads, steps[:, 1].copy())), goal)
-    arcs = (tails, heads, steps, forwards, forwards)
+    arcs = (tails, heads, steps, forwards)
     return joined[lightest_path(arcs, size[joined], goal, chiplets, counts)]
 
 

@@ -229,12 +229,8 @@ class Caps:
             beats[(beats < known[..., clusters]) | (known[..., clusters] == LIMIT)] = -1
         return beats
 
-    def segment(self, first: int, last: int, clusters: int) -> int:
-        """Largest beat of a segment with so many clusters; -1 if it cannot matter."""
-        return int(self._beats(clusters)[first, last])
-
     def all_segments(self, clusters: int) -> Ints:
-        """The same for every segment, shape ``(L, L)``."""
+        """(L, L) largest beats of segments with so many clusters; -1 if they cannot matter."""
         return self._beats(clusters)
 
     def cluster(self, starts: tuple[int, int], ends: tuple[int, int], *, alone: bool) -> int:

@@ -11,7 +11,8 @@ import strategies
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
-from scope_opt.evaluate import Evaluation, evaluate
+from scope_opt.cost import build_tables
+from scope_opt.evaluate import Evaluation, evaluate, evaluate_segment
 from scope_opt.files import InputError
 from scope_opt.instance import Instance
 from scope_opt.schedule import Schedule
@@ -78,6 +79,24 @@ def test_rules_times_and_energies(problem: tuple[Json, Json]) -> None:
         return
     assert found.objective_ps == latency_ps
     assert found.energy_fj == oracle.energy_fj_total(instance, schedule)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(EXPLICIT) | problems(PHYSICAL))
+def test_segments_alone(problem: tuple[Json, Json]) -> None:
+    """As in their schedule, or refused for what is said of them there."""
+    document, schedule = problem
+    found = judge(document, schedule)
+    assume(found.segments)
+    instance = Instance.from_json(json.dumps(document), "instance")
+    segments = Schedule.from_json(
+        json.dumps({**schedule, "instance": {"name": "any", "digest": instance.digest}}), "schedule"
+    ).segments
+    tables = build_tables(instance)
+    for s, (segment, report) in enumerate(zip(segments, found.segments, strict=True)):
+        places = {violation.where.split(",")[0] for violation in found.violations}
+        expected = None if f"segment {s}" in places else report
+        assert evaluate_segment(instance, segment, tables) == expected
     energy_j = oracle.energy_j(instance, schedule)
     if energy_j is None:
         assert found.energy is None

@@ -342,9 +342,10 @@ def test_beats_respect_their_floors(document: Json, data: st.DataObject) -> None
     assert evaluation.objective_ps is not None
     assert caps.bound_ps <= evaluation.objective_ps
     for s in evaluation.segments:
-        place = (s.first_layer, s.last_layer, len(s.clusters))
-        assert floors[place] <= s.beat_ps
-        assert caps.floor(*place) <= s.beat_ps <= caps.segment(*place)
+        first, last, count = s.first_layer, s.last_layer, len(s.clusters)
+        assert floors[first, last, count] <= s.beat_ps
+        most = caps.all_segments(count)[first, last]
+        assert caps.floor(first, last, count) <= s.beat_ps <= most
 
 
 def test_floors_are_attained_where_only_chiplets_are_short() -> None:

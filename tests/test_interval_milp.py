@@ -322,7 +322,8 @@ def test_warm_start(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "network", "chiplets"), [("thresholds", "resnet152", 128), ("beats", "resnet18", 16)]
+    ("encoding", "network", "chiplets"),
+    [("thresholds", "resnet152", 128), ("beats", "resnet18", 16)],
 )
 def test_time_limit_leaves_a_valid_bound(encoding: str, network: str, chiplets: int) -> None:
     instance = paper_instance(network, chiplets)
