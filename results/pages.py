@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_opt.generate import TITLES
-from scope_opt.studies.jobs import load_records
 from scope_opt.studies.provenance import runs
+from scope_opt.studies.records import load_records
 from scope_opt.zoo import PAPER_CHIPLETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scope_opt.result import Result
-    from scope_opt.studies.jobs import Record
+    from scope_opt.studies.records import Record
 
 RESULTS = Path(__file__).parent
 ROOT = RESULTS.parent

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from scope_opt.cli import app
 from scope_opt.studies.file import load_study
-from scope_opt.studies.jobs import jobs_of, load_records
+from scope_opt.studies.jobs import jobs_of
+from scope_opt.studies.records import load_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,9 +27,9 @@ from scope_opt.solver import SolveOptions, load_solver, solve
 from scope_opt.studies import pool, records
 from scope_opt.studies.file import Study, load_study
 from scope_opt.studies.job import LOOSE, small_instance
-from scope_opt.studies.jobs import Job, jobs_of, load_records, select
+from scope_opt.studies.jobs import Job, jobs_of, select
 from scope_opt.studies.pool import run_all, slots_for
-from scope_opt.studies.records import Outcome, RecordFile
+from scope_opt.studies.records import Outcome, RecordFile, load_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

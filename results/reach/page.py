@@ -8,7 +8,7 @@ from pages import PAPER_INSTANCES, RESULTS, Records, table, text
 from scope_opt.result import Status, StopReason
 
 if TYPE_CHECKING:
-    from scope_opt.studies.jobs import Record
+    from scope_opt.studies.records import Record
 
 FORMS = ("interval-milp", "cp-sat", "compact-milp", "interval-milp beats", "cp-sat columns")
 LABELS = tuple(f"{form}{suffix}" for form in FORMS for suffix in ("", " warm"))

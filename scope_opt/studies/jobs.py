@@ -16,15 +16,12 @@ from scope_opt.files import InputError
 from scope_opt.instance import Instance
 from scope_opt.result import versions
 from scope_opt.solver import ENTRY_POINTS, SolveOptions, SolverUnavailable, load_solver
-from scope_opt.studies.records import Record, load_records
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from scope_opt.schedule import Schedule
     from scope_opt.studies.file import Entry, Study, Variant
-
-__all__ = ["Job", "Record", "jobs_of", "load_records", "select"]
 
 
 @dataclass(frozen=True)
