@@ -13,7 +13,7 @@ STUDIES = {
     "alexnet-space": "every schedule of AlexNet on 16 chiplets (Fig. 8)",
     "sensitivity": "the gain against samples, bandwidth, buffers and the split of PEs",
     "validation": "the paper's search by gap, rank and losses",
-    "reach": "what the formulations prove in 60 s and, in `reach-600`, in 600 s",
+    "reach": "what the formulations prove in one minute, and in ten",
     "gaps": "every solver against the best that is known; registry of best known schedules",
     "formulations": "sizes and linear relaxations of the formulations (`python results/formulations/run.py`)",
 }
