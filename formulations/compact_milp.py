@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from formulations.compact_rounds import SLACK, Rounds, Status
+from formulations.compact_rounds import Rounds, Status, safety
 from formulations.compact_tables import NoSchedule, one_layer_choices
 from formulations.cuts import Cuts
 from formulations.encodings import ENCODINGS
@@ -200,7 +200,8 @@ class Separate:
         """Whether the gap of a segment is too small for floats, or for beats that are not whole."""
         known, samples = self._cuts.latency(first, last), self._request.tables.samples
         gap = known - int(self._cuts.lower[first, last])
-        return gap <= SLACK * known + samples + last - first
+        close = 2 * safety(self._request.tables.layers) * known
+        return gap <= close + samples + last - first
 
     def _one_layer(self, layer: int) -> None:
         """Try everything."""

@@ -15,6 +15,7 @@ from formulations.compact_segment import OneLayer, SegmentModel, Units
 from formulations.compact_tables import layer_tables, most_beats_ps
 from formulations.encodings import ENCODINGS
 from formulations.highs import REL_GAP, Highs, import_pyomo
+from formulations.highs import TOLERANCE as FEASIBILITY
 from formulations.space import Stopped, worst_energy_fj
 from scope_opt.schedule import make_segment
 from scope_opt.tables import PARTITIONS
@@ -43,11 +44,15 @@ WHOLE = 10**6
 """Latencies up to this many ps are computed in whole ps, in which floats are exact enough."""
 SCALE = 1000.0
 """Otherwise the largest beat, and the largest energy of a sample, are this many units."""
-SAFETY = 1e-5
-"""Relative error for which bounds in other units allow. Each layer has a row or two that its
-tolerance of 1e-8, times an ``M`` of about the beat, may move; deep networks have a few hundred."""
-SLACK = 2 * SAFETY
-"""By which ceilings are raised, so that rounding excludes nothing up to them."""
+
+
+def safety(layers: int) -> float:
+    """Relative error of a bound for which that in other units allows.
+
+    Each layer has a row or two that HiGHS' tolerance, times an ``M`` of about the beat, may move;
+    this is twice that.
+    """
+    return 4 * FEASIBILITY * layers
 
 
 class Status(Enum):
@@ -127,10 +132,10 @@ class Program:
         floats cannot matter.
         """
         if self.space.latency_ps is not None:
-            return ceil(value * (1 - SAFETY) * self.units.fj)
+            return ceil(value * (1 - safety(self.tables.layers)) * self.units.fj)
         if self.units.whole:
             return ceil(value - 0.25)
-        return ceil(value * (1 - SAFETY) * self.units.ps)
+        return ceil(value * (1 - safety(self.tables.layers)) * self.units.ps)
 
     def start(self, segments: Sequence[Segment]) -> list[tuple[Any, float]]:
         """Every variable and its value in a schedule."""
@@ -200,8 +205,10 @@ class Rounds:
         tolerance: float | None = None,
     ) -> None:
         self._request, self._segments = request, segments
-        self._ceilings = [None if c is None else int(c * (1 + SLACK)) for c in ceilings_ps]
         tables, space = request.tables, request.space
+        # Rounding must exclude nothing up to the ceilings.
+        wider = 1 + 2 * safety(tables.layers)
+        self._ceilings = [None if c is None else int(c * wider) for c in ceilings_ps]
         if tolerance is None:
             tolerance = 0.0 if len(space.sizes) <= EXACT else TOLERANCE
         with request.monitor.timed("build"):

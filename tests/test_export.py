@@ -107,7 +107,10 @@ def test_free_segments(document: Json, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("programs")
     instance = Instance.from_json(json.dumps(document), "test")
     path = written(instance, "interval-milp", None, folder / "program.mps")
-    assert scip(path) == pytest.approx(best[1], rel=1e-6, abs=1e-3)
+    # Beats that power sets are whole picoseconds, but not in this program.
+    layers = len(instance.layer_names)
+    below = layers * (instance.samples + layers) if instance.constraints.power_budget_w else 0
+    assert best[1] * (1 - 1e-6) - below - 1e-3 <= scip(path) <= best[1] * (1 + 1e-6) + 1e-3
     path = written(instance, "cp-sat", None, folder / "program.pb")
     assert cp_sat(path) == pytest.approx(best[1], rel=1e-12)
 
