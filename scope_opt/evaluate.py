@@ -13,29 +13,18 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from scope_opt.cost import build_tables
+from scope_opt.rules import Violation, fixed_starts, layers_of, place_of, shape, structure
 from scope_opt.tables import PARTITIONS, WSP
 from scope_opt.transfers import Placed, Region, Tabulated, Transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from scope_opt.instance import Instance
     from scope_opt.schedule import Cluster, Schedule, Segment
     from scope_opt.tables import EnergyTables, LatencyTables, Partition
 
 Bound = Literal["computation", "communication", "preparation"]
-
-
-class Violation(NamedTuple):
-    """One rule that a schedule breaks: a stable code, the place, what was found and is allowed."""
-
-    code: str
-    where: str
-    """E.g. ``segment 0, cluster 2, layer 17 (conv3_1)``."""
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.code} at {self.where}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -168,7 +157,7 @@ def evaluate(
     InputError
         If a time or an energy of the instance overflows int64.
     """
-    violations = tuple(_structure(instance, schedule.segments, (0, len(instance.layer_names) - 1)))
+    violations = tuple(structure(instance, schedule.segments, (0, len(instance.layer_names) - 1)))
     if violations:
         return Evaluation(violations)
     t = build_tables(instance) if tables is None else tables
@@ -182,7 +171,7 @@ def evaluate(
             for s, segment in enumerate(schedule.segments)
             for found in _own(instance, s, segment, pipelines[s])
         ),
-        *_starts(instance, schedule.segments),
+        *fixed_starts(instance, schedule.segments),
         *_totals(instance, objective_ps, energy),
     )
     if violations:
@@ -209,7 +198,7 @@ def evaluate_segment(
     instance: Instance, segment: Segment, tables: LatencyTables
 ) -> SegmentReport | None:
     """The same for one segment, whatever the others are; None if it breaks a rule of its own."""
-    if any(_structure(instance, (segment,), (segment.first_layer, segment.last_layer))):
+    if any(structure(instance, (segment,), (segment.first_layer, segment.last_layer))):
         return None
     pipeline = _Pipeline(instance, tables, segment)
     broken = any(_own(instance, 0, segment, pipeline))
@@ -228,10 +217,6 @@ def _utilization(instance: Instance, macs: int, time_ps: int) -> float | None:
     return instance.samples * macs / possible
 
 
-def _layers(cluster: Cluster) -> range:
-    return range(cluster.first_layer, cluster.last_layer + 1)
-
-
 def _edges(tables: LatencyTables) -> list[tuple[int, int]]:
     """Skip edges as ``(from, to)``."""
     return [(int(u), int(v)) for u, v in zip(tables.edge_from, tables.edge_to, strict=True)]
@@ -240,83 +225,11 @@ def _edges(tables: LatencyTables) -> list[tuple[int, int]]:
 # --- Rules ---------------------------------------------------------------------------------------
 
 
-def _structure(
-    instance: Instance, segments: Sequence[Segment], ends: tuple[int, int]
-) -> Iterator[Violation]:
-    """Rules without which no number can be computed; ``ends`` are the first and last layer."""
-    awaited, last_layer = ends
-    for s, segment in enumerate(segments):
-        for c, cluster in enumerate(segment.clusters):
-            where = f"segment {s}, cluster {c}"
-            first, last = cluster.first_layer, cluster.last_layer
-            count = max(0, last - first + 1)
-            if count == 0:
-                message = f"ends at layer {last}, before its first layer {first}; needs a layer"
-                yield Violation("empty-cluster", where, message)
-            elif first != awaited:
-                message = f"starts at layer {first}; the next layer to map is {awaited}"
-                yield Violation("layer-coverage", where, message)
-            awaited = last + 1 if count else awaited
-            if cluster.chiplets < 1:
-                message = f"{cluster.chiplets} chiplets; needs at least 1"
-                yield Violation("region-size", where, message)
-            if len(cluster.partitions) != count:
-                message = f"{len(cluster.partitions)} partitions for {count} layers"
-                yield Violation("partition-count", where, message)
-        if segment.chiplets > instance.chiplets:
-            message = f"regions take {segment.chiplets} chiplets; there are {instance.chiplets}"
-            yield Violation("region-total", f"segment {s}", message)
-    if awaited != last_layer + 1:
-        message = f"the last cluster ends at layer {awaited - 1}; the last layer is {last_layer}"
-        yield Violation("layer-coverage", "schedule", message)
-
-
 def _own(instance: Instance, s: int, segment: Segment, pipeline: _Pipeline) -> Iterator[Violation]:
     """Rules that a segment keeps or breaks by itself."""
     yield from pipeline.buffers(s)
-    yield from _shape(instance, s, segment)
+    yield from shape(instance, s, segment)
     yield from pipeline.traffic(s)
-
-
-def _shape(instance: Instance, s: int, segment: Segment) -> Iterator[Violation]:
-    """What the instance asks of a segment's shape beyond fitting the package."""
-    wanted = instance.constraints
-    least, most = wanted.min_clusters or 1, wanted.max_clusters
-    multiple, largest = wanted.region_multiple or 1, wanted.max_region
-    partitions = {fixed.layer: fixed.partition for fixed in wanted.fixed_partitions or ()}
-    where, count = f"segment {s}", len(segment.clusters)
-    if count < least:
-        yield Violation("min-clusters", where, f"{count} clusters; allowed from {least}")
-    if most is not None and count > most:
-        yield Violation("max-clusters", where, f"{count} clusters; allowed up to {most}")
-    for c, cluster in enumerate(segment.clusters):
-        where, size = f"segment {s}, cluster {c}", cluster.chiplets
-        if size % multiple:
-            message = f"{size} chiplets; allowed are multiples of {multiple}"
-            yield Violation("region-multiple", where, message)
-        if largest is not None and size > largest:
-            yield Violation("max-region", where, f"{size} chiplets; allowed up to {largest}")
-        for layer, partition in zip(_layers(cluster), cluster.partitions, strict=True):
-            where = _where(instance, s, c, layer)
-            if partition != partitions.get(layer, partition):
-                message = f"{partition}; fixed to {partitions[layer]}"
-                yield Violation("fixed-partition", where, message)
-            merged = layer < cluster.last_layer
-            if merged and layer in (wanted.forbidden_merges or ()):
-                message = f"shares a cluster with layer {layer + 1}; must not"
-                yield Violation("forbidden-merge", where, message)
-            if not merged and layer in (wanted.required_merges or ()):
-                message = f"does not share a cluster with layer {layer + 1}; must"
-                yield Violation("required-merge", where, message)
-
-
-def _starts(instance: Instance, segments: Sequence[Segment]) -> Iterator[Violation]:
-    """Segments that the instance gives."""
-    fixed = instance.constraints.fixed_segments
-    starts = tuple(segment.first_layer for segment in segments)
-    if starts != (fixed or starts):
-        message = f"segments start at layers {starts}; fixed to {fixed}"
-        yield Violation("fixed-segments", "schedule", message)
 
 
 def _totals(instance: Instance, latency_ps: int, energy: _EnergyFj | None) -> Iterator[Violation]:
@@ -329,10 +242,6 @@ def _totals(instance: Instance, latency_ps: int, energy: _EnergyFj | None) -> It
     if bound_s and latency_ps > Fraction(str(bound_s)) * 10**12:
         message = f"{latency_ps / 10**12} s; allowed up to {bound_s} s"
         yield Violation("latency-bound", "schedule", message)
-
-
-def _where(instance: Instance, segment: int, cluster: int, layer: int) -> str:
-    return f"segment {segment}, cluster {cluster}, layer {layer} ({instance.layer_names[layer]})"
 
 
 # --- A segment -----------------------------------------------------------------------------------
@@ -363,9 +272,9 @@ class _Pipeline:
         for index, cluster in enumerate(self.clusters):
             position = sum(region.size for region in self.regions)
             self.regions.append(Region(position, cluster.chiplets))
-            self.cluster |= dict.fromkeys(_layers(cluster), index)
+            self.cluster |= dict.fromkeys(layers_of(cluster), index)
             indices = map(PARTITIONS.index, cluster.partitions)
-            self.partition |= dict(zip(_layers(cluster), indices, strict=True))
+            self.partition |= dict(zip(layers_of(cluster), indices, strict=True))
         # Alone on the whole package, a layer's weights pass through in tiles, each of which serves
         # all samples: it needs no room and no refetching.
         self.energy = tables.energy
@@ -389,7 +298,7 @@ class _Pipeline:
         return self._tables.weight_buffer_bytes * cluster.chiplets - self.stored(cluster)
 
     def stored(self, cluster: Cluster) -> int:
-        return sum(int(self._tables.weight_bytes[layer]) for layer in _layers(cluster))
+        return sum(int(self._tables.weight_bytes[layer]) for layer in layers_of(cluster))
 
     def refetched(self, cluster: Cluster) -> int:
         """Weight bytes fetched for every sample because they do not fit (policy ``stream``)."""
@@ -409,7 +318,7 @@ class _Pipeline:
                 )
                 yield Violation("capacity", f"segment {segment}, cluster {c}", message)
             room = max(0, room) if tiled else room
-            for layer in _layers(cluster):
+            for layer in layers_of(cluster):
                 copies = int(self._tables.weight_bytes[layer]) * (size - 1)
                 if self.partition[layer] == WSP and copies > room:
                     message = (
@@ -417,7 +326,7 @@ class _Pipeline:
                         f"in the region, where {max(0, room)} are free; needs ISP, fewer layers "
                         "in the cluster, or a region of another size"
                     )
-                    where = _where(self._instance, segment, c, layer)
+                    where = place_of(self._instance, segment, c, layer)
                     yield Violation("wsp-copy", where, message)
 
     def traffic(self, segment: int) -> Iterator[Violation]:
@@ -493,10 +402,10 @@ class _Pipeline:
     def _cluster(self, index: int, nop: Transfers) -> ClusterReport:
         """Eq. 3: a sample visits the cluster's layers one after another."""
         tables, cluster, region = self._tables, self.clusters[index], self.regions[index]
-        layers = tuple(self._layer(layer, nop) for layer in _layers(cluster))
+        layers = tuple(self._layer(layer, nop) for layer in layers_of(cluster))
         stream_ps, refetched = 0, self.refetched(cluster)
         if refetched:
-            transfers = sum(int(tables.weight_bytes[layer]) > 0 for layer in _layers(cluster))
+            transfers = sum(int(tables.weight_bytes[layer]) > 0 for layer in layers_of(cluster))
             femtoseconds = refetched * int(tables.stream_fs_per_byte[region.size])
             stream_ps = transfers * tables.dram_latency_ps + -(-femtoseconds // 1000)
         return ClusterReport(
@@ -508,7 +417,7 @@ class _Pipeline:
             stream_ps=stream_ps,
             weight_bytes=self.stored(cluster),
             buffer_bytes=tables.weight_buffer_bytes * region.size,
-            load=sum(int(tables.load[layer]) for layer in _layers(cluster)),
+            load=sum(int(tables.load[layer]) for layer in layers_of(cluster)),
             layers=layers,
         )
 
