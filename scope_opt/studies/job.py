@@ -36,7 +36,8 @@ LOADING_LIMIT_S = 300.0
 """Seconds until a solver must be loaded, compilation included."""
 WARM_UP_S, WARM_UP_RUNS = 2.0, 10
 WARM_UP_ITERATIONS = 1000
-WARM_UP_LAYERS = 3
+WARM_UP_SIZES = ((3, 4), (4, 128))
+"""Layers and chiplets; formulations go other ways, and compile more, where there is more choice."""
 WARM_UP_NAME = "warm-up"
 LOOSE = {
     "energy_budget_j": 1.0,
@@ -259,8 +260,7 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
     It has the kinds of constraints of ``instance`` that solvers treat in another way, but so loose
     that they do not bind. Failures are ignored: those that matter happen again.
     """
-    small = small_instance(instance.constraints.active())
-    segments = options.segments
+    active, segments = instance.constraints.active(), options.segments
     options = replace(
         options,
         time_limit_s=WARM_UP_S,
@@ -268,19 +268,25 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
         iterations=WARM_UP_ITERATIONS if "iterations" in solver.options else None,
         warm_start=None,
     )
-    with contextlib.suppress(Exception):
-        found = _warm_run(small, solver, options)
-        if "warm_start" in solver.options and found.schedule is not None:
-            _warm_run(small, solver, replace(options, warm_start=found.schedule))
+    for size in WARM_UP_SIZES if "encoding" in solver.options else WARM_UP_SIZES[:1]:
+        small = small_instance(active, *size)
+        with contextlib.suppress(Exception):
+            found = _warm_run(small, solver, options)
+            if "warm_start" in solver.options and found.schedule is not None:
+                _warm_run(small, solver, replace(options, warm_start=found.schedule))
 
 
-def small_instance(constraints: Collection[str] = ()) -> Instance:
-    """First layers of AlexNet on four chiplets: milliseconds for every solver, once warm."""
-    whole = paper_instance("alexnet", 4, samples=2, overflow="stream")
+def small_instance(
+    constraints: Collection[str] = (),
+    layers: int = WARM_UP_SIZES[0][0],
+    chiplets: int = WARM_UP_SIZES[0][1],
+) -> Instance:
+    """First layers of AlexNet: on four chiplets milliseconds for every solver, once warm."""
+    whole = paper_instance("alexnet", chiplets, samples=2, overflow="stream")
     content = json.loads(whole.to_json())
     network = content["network"]
-    network["layers"] = network["layers"][:WARM_UP_LAYERS]
-    network["edges"] = [edge for edge in network["edges"] if edge["to"] < WARM_UP_LAYERS]
+    network["layers"] = network["layers"][:layers]
+    network["edges"] = [edge for edge in network["edges"] if edge["to"] < layers]
     loose = {name: value for name, value in LOOSE.items() if name in constraints}
     content |= {"name": WARM_UP_NAME, "constraints": loose}
     return Instance.from_json(json.dumps(content), WARM_UP_NAME)
