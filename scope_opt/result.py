@@ -100,7 +100,7 @@ class Result(Document):
     status: Status
     stop_reason: StopReason
     explanation: tuple[str, ...] = ()
-    """Why there is no schedule, or why the solver broke down, in the user's terms; else empty."""
+    """Why there is no schedule or no proof, if not for a limit, in the user's terms; else empty."""
     objective_ps: Index | None
     bound_ps: Index | None
     objective_fj: Index | None = None

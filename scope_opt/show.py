@@ -298,7 +298,9 @@ def result_view(
         facts(rows),
     ]
     if result.explanation:
-        parts += [Text(), title("No schedule" if result.schedule is None else "Breakdown")]
+        completed = result.stop_reason is StopReason.COMPLETED
+        heading = "Not proved" if completed else "Breakdown"
+        parts += [Text(), title("No schedule" if result.schedule is None else heading)]
         parts += [Text(f"  {units.plain(line)}", overflow="fold") for line in result.explanation]
     return Group(*parts)
 

@@ -306,7 +306,7 @@ def _result(
         },
         status=status,
         stop_reason=monitor.stop_reason,
-        explanation=monitor.explanation if schedule is None or monitor.failure else (),
+        explanation=() if status is Status.OPTIMAL else monitor.explanation,
         objective_ps=None if energy_minimized else objective,
         bound_ps=None if energy_minimized else bound,
         objective_fj=objective if energy_minimized else None,

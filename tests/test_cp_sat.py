@@ -470,6 +470,14 @@ def test_unknown_encodings_are_refused() -> None:
         run(json.loads(TINY[0].read_text()), encoding="rows")
 
 
+def test_programs_too_large_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("formulations.cp_sat.MAX_COLUMNS", 10)
+    options = SolveOptions(encoding="columns")
+    result = solve(paper_instance("alexnet", 16), CpSatSolver(), options)
+    assert result.status is Status.FEASIBLE
+    assert "more than 10 Booleans" in " ".join(result.explanation)
+
+
 def test_time_limit_leaves_a_valid_bound() -> None:
     instance = paper_instance("resnet152", 128)
     result = solve(instance, CpSatSolver(), SolveOptions(time_limit_s=3.0))

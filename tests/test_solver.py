@@ -288,6 +288,16 @@ def test_without_a_schedule() -> None:
         assert getattr(result, number) is None
 
 
+def test_why_there_is_no_proof() -> None:
+    def act(monitor: Monitor) -> None:
+        monitor.improve(OBJECTIVE, ONE_CLUSTER)
+        monitor.give_up(["too large to prove"])
+
+    result = solve(tiny(), scripted(act))
+    assert (result.status, result.explanation) == (Status.FEASIBLE, ("too large to prove",))
+    assert result.stop_reason is StopReason.COMPLETED
+
+
 def test_only_improvements_are_kept() -> None:
     def act(monitor: Monitor) -> None:
         monitor.raise_bound(10)

@@ -38,10 +38,9 @@ SOLVERS = {
     "interval-milp": "reach",
     "cp-sat": "reach",
     "compact-milp": "reach",
-    "cp-sat columns": "reach",
 }
 """Labels and the study that has their records."""
-EXACT = ("exact", "interval-milp", "cp-sat", "compact-milp", "cp-sat columns")
+EXACT = ("exact", "interval-milp", "cp-sat", "compact-milp")
 LIMIT_S = 60.0
 SHIFT_S = 10.0
 
