@@ -140,6 +140,21 @@ def between(
 
 
 @njit(cache=True, nogil=True)
+def joined_within(
+    columns: tuple[Ints, Ints, Ints, Ints], times: Ints, ends: tuple[int, int], beat: int
+) -> tuple[Ints, Ints, Ints, Ints, int]:
+    """Columns within a beat that others can come before and after, and the network of these.
+
+    Columns, the nodes they leave from and arrive at, steps down, number of the last node; see
+    `between`.
+    """
+    fits = np.flatnonzero(times <= beat)
+    leaves, arrives, steps, goal = between(columns, fits, ends[0], ends[1], beat)
+    joined = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
+    return joined, leaves[joined], arrives[joined], steps, goal
+
+
+@njit(cache=True, nogil=True)
 def by_node(nodes: Ints, goal: int) -> Ints:
     """Places in an array of nodes up to the goal, ordered by node, equal ones as they come."""
     place = np.zeros(goal + 2, dtype=np.int64)
@@ -249,10 +264,7 @@ def lightest_within(
     counts: tuple[int, int],
 ) -> Ints:
     """The path of `lightest_path` under one largest beat; for ``columns`` see `between`."""
-    fits = np.flatnonzero(times <= beat)
-    leaves, arrives, steps, goal = between(columns, fits, ends[0], ends[1], beat)
-    joined = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
-    tails, heads = leaves[joined], arrives[joined]
+    joined, tails, heads, steps, goal = joined_within(columns, times, ends, beat)
     forwards = by_node(np.concatenate((heads, steps[:, 1].copy())), goal)
     arcs = (tails, heads, steps, forwards)
     return joined[lightest_path(arcs, size[joined], goal, chiplets, counts)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from formulations.beat_kernels import between, by_node, lightest_within, short_enough
+from formulations.beat_kernels import by_node, joined_within, lightest_within, short_enough
 from scope_opt.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -93,15 +93,15 @@ class Network:
         values: Sequence[NDArray[Any]] | None,
     ) -> None:
         c = columns
-        fits = np.flatnonzero(c.time_ps <= beat_ps)
-        leaves, arrives, self.steps, self.goal = between(
-            (c.first, c.last, c.sending_ps, c.receive_ps), fits, *ends, beat_ps
+        handed = (c.first, c.last, c.sending_ps, c.receive_ps)
+        kept, leaves, arrives, self.steps, self.goal = joined_within(
+            handed, c.time_ps, ends, beat_ps
         )
-        kept = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
         if values is not None:
-            keys = np.stack([leaves[kept], arrives[kept], *(v[kept] for v in values)])
-            kept = kept[_cheapest(keys, c.size[kept])]
-        self.kept, self.leaves, self.arrives = kept, leaves[kept], arrives[kept]
+            keys = np.stack([leaves, arrives, *(v[kept] for v in values)])
+            best = _cheapest(keys, c.size[kept])
+            kept, leaves, arrives = kept[best], leaves[best], arrives[best]
+        self.kept, self.leaves, self.arrives = kept, leaves, arrives
         self.size, self._chiplets = c.size[kept], chiplets
         self._keep(self._short_enough(clusters))
 

@@ -240,12 +240,13 @@ class Highs:
         }
         if target is not None:
             options["objective_target"] = target
-        if monitor.left_s is not None:
-            options["time_limit"] = monitor.left_s + LATE_S
         first = None if start is None else self._start(start)
         status = outcome = None
         # What cannot be decided, or fails, is run again the other way.
         for simplify in ("on", "off") if presolve else ("off", "on"):
+            left_s = monitor.left_s
+            if left_s is not None:
+                options["time_limit"] = left_s + LATE_S
             run = _Run(self._engine(log), self._highspy, limit, not self._integer.any())
             for name, value in {**options, "presolve": simplify}.items():
                 _ok(run.highs.setOptionValue(name, value), self._highspy, f"option {name}")

@@ -162,7 +162,8 @@ def evaluate(
         return Evaluation(violations)
     t = build_tables(instance) if tables is None else tables
     pipelines = [_Pipeline(instance, t, segment) for segment in schedule.segments]
-    segments = tuple(pipeline.report(_times(t)) for pipeline in pipelines)
+    times = _times(t)
+    segments = tuple(pipeline.report(times) for pipeline in pipelines)
     energy = _energy(t, pipelines)
     objective_ps = sum(segment.latency_ps for segment in segments)
     violations = (
