@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from scope_opt.files import InputError
-from scope_opt.solver import SolverUnavailable
+from scope_opt.model.files import InputError
+from scope_opt.solving.solver import SolverUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from scope_opt.monitor import Monitor
+    from scope_opt.solving.monitor import Monitor
 
     Floats = NDArray[np.float64]
 

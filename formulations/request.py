@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formulations.space import Space, make_space
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.instance import NEEDS_ENERGY, SHAPE
-from scope_opt.schedule import InstanceReference, Schedule
-from scope_opt.tables import LIMIT
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import NEEDS_ENERGY, SHAPE
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from scope_opt.evaluate import Evaluation
-    from scope_opt.instance import Instance
-    from scope_opt.monitor import Monitor
-    from scope_opt.schedule import Segment
-    from scope_opt.solver import SegmentChoice, SolveOptions
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.solver import SegmentChoice, SolveOptions
 
 CONSTRAINTS = SHAPE | NEEDS_ENERGY
 """Side constraints that every formulation honours: all there are."""

@@ -1,58 +1,31 @@
-"""What a schedule may look like, and the clusters it can consist of.
+"""What a schedule may look like.
 
 A `Space` holds side constraints and the choice of segments, `Caps` how long a cluster may take in a
-schedule worth finding, a `Column` a cluster with what surrounds it.
+schedule worth finding.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.bounds import best_cut, best_rest, segment_bounds, segment_traffic_bytes
-from scope_opt.tables import ISP, LIMIT, WSP
+from scope_opt.model.tables import ISP, LIMIT, WSP
+from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds, segment_traffic_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scope_opt.instance import Instance
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
 
     Ints = NDArray[np.int64]
 
 
 class Stopped(Exception):
     """The caller asked to stop."""
-
-
-class Column(NamedTuple):
-    """Layers ``first..last`` as a cluster of ``size`` chiplets in certain surroundings."""
-
-    first: int
-    last: int
-    size: int
-    partition: int | None
-    """Of the first layer; None where nothing depends on it (``opens``)."""
-    opens: bool
-    """Whether it is the first cluster of its segment."""
-    closes: bool
-    """Whether it is the last cluster of its segment."""
-    starts: tuple[int, int]
-    """Range of first layers that the segment may have."""
-    ends: tuple[int, int]
-    """Range of last layers that the segment may have."""
-    time_ps: int
-    """Least time for one sample; exact unless ``sending_ps`` is given."""
-    sending_ps: int | None
-    """Time without what the next cluster's receiving adds; None if that cannot matter."""
-    energy_fj: int
-    """Energy of one sample, receiving from the cluster before included; 0 if it does not matter."""
-    refetched_bytes: int
-    """Weights fetched again for every sample."""
-    partitions: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -163,7 +136,7 @@ class Caps:
 
     A segment matters only if, with the bounds of the layers before and after it, its latency stays
     within ``most_ps``, the latency of a known schedule (None if none is known). ``beats`` are
-    further lower bounds on beats, by number of clusters (`formulations.floors`), ``proved`` on the
+    further lower bounds on beats, by number of clusters (`paths.floors`), ``proved`` on the
     latencies of segments.
     """
 

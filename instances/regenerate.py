@@ -12,24 +12,24 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.files import write_text
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Constraints, Instance
-from scope_opt.network import Edge, Layer, Network
+from scope_opt.model.files import write_text
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Constraints, Instance
+from scope_opt.model.network import Edge, Layer, Network
+from scope_opt.model.tables import ExplicitTables
+from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS, paper_package
 from scope_opt.pareto.front import Front
 from scope_opt.replay.report import Replay
-from scope_opt.result import Result
-from scope_opt.schedule import Schedule
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.result import Result
 from scope_opt.studies.records import Record
-from scope_opt.tables import ExplicitTables
 from scope_opt.validation.document import Validation
-from scope_opt.zoo import NETWORKS, PAPER_CHIPLETS, paper_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scope_opt.files import Document
-    from scope_opt.package import Package
+    from scope_opt.model.files import Document
+    from scope_opt.model.package import Package
 
 HERE = Path(__file__).parent
 FOLDERS = ("paper", "tiny", "schema")

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 from pages import PAPER_INSTANCES, ROOT, Records
-from scope_opt.files import write_text
-from scope_opt.metrics import Reference, reference
+from scope_opt.model.files import write_text
+from scope_opt.solving.metrics import Reference, reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scope_opt.result import Result
+    from scope_opt.solving.result import Result
 
 REGISTRY = ROOT / "instances" / "best_known.json"
 SCHEDULES = ROOT / "instances" / "best_known"

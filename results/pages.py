@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.generate import TITLES
+from scope_opt.model.generate import TITLES
+from scope_opt.model.zoo import PAPER_CHIPLETS
 from scope_opt.studies.provenance import runs
 from scope_opt.studies.records import load_records
-from scope_opt.zoo import PAPER_CHIPLETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from scope_opt.result import Result
+    from scope_opt.solving.result import Result
     from scope_opt.studies.records import Record
 
 RESULTS = Path(__file__).parent

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scope_opt.files import write_text
+from scope_opt.model.files import write_text
 
 HERE = Path(__file__).parent
 STUDIES = (

@@ -25,7 +25,7 @@ from scope_opt.commands import (
     validating,
 )
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
-from scope_opt.terminal import complain
+from scope_opt.terminal.console import complain
 
 
 class _Commands(TyperGroup):
@@ -49,13 +49,13 @@ class _Commands(TyperGroup):
 
 def _exit_code(error: Exception) -> int | None:
     """Exit code of an error that is not a defect of this program."""
-    if "scope_opt.files" in sys.modules:
-        from scope_opt.files import InputError
+    if "scope_opt.model.files" in sys.modules:
+        from scope_opt.model.files import InputError
 
         if isinstance(error, InputError):
             return BAD_INPUT
-    if "scope_opt.solver" in sys.modules:
-        from scope_opt.solver import SolverDisagreement, SolverUnavailable
+    if "scope_opt.solving.solver" in sys.modules:
+        from scope_opt.solving.solver import SolverDisagreement, SolverUnavailable
 
         if isinstance(error, SolverUnavailable):
             return UNAVAILABLE

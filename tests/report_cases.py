@@ -6,17 +6,17 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
+from scope_opt.solving.solver import SolveOptions, solve
 from scope_opt.studies.records import Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from scope_opt.result import Result
+    from scope_opt.solving.result import Result
 
 MARKUP = '<img src=x onerror="fail()">'
 CLOSING = "</script><b>&amp;"

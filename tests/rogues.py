@@ -8,20 +8,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.files import InputError
-from scope_opt.schedule import make_segment
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model.files import InputError
+from scope_opt.model.tables import ISP
+from scope_opt.schedule.schedule import make_segment
+from scope_opt.solving.solver import SolveOptions, solve
 from scope_opt.studies.job import WARM_UP_NAME
-from scope_opt.tables import ISP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from scope_opt.instance import Instance
-    from scope_opt.monitor import Monitor
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.solving.monitor import Monitor
 
 TRACES = "ROGUE_TRACES"
 """Environment variable: folder where `Waits` leaves process ids, and looks for a file ``go``."""

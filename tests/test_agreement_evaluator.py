@@ -11,11 +11,11 @@ import strategies
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import Evaluation, evaluate, evaluate_segment
-from scope_opt.files import InputError
-from scope_opt.instance import Instance
-from scope_opt.schedule import Schedule
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.evaluate import Evaluation, evaluate, evaluate_segment
+from scope_opt.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
     from fractions import Fraction

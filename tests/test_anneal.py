@@ -16,20 +16,19 @@ import strategies
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.monitor import Monitor
-from scope_opt.result import Result, Status, StopReason
-from scope_opt.schedule import Schedule
-from scope_opt.search.anneal import (
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.search.anneal.solver import (
     ANY,
     Annealing,
     AnnealSolver,
     to_segments,
 )
-from scope_opt.search.annealing_state import (
+from scope_opt.search.anneal.state import (
     EXCESS,
     LATENCY,
     MARK,
@@ -39,13 +38,14 @@ from scope_opt.search.annealing_state import (
     USED,
     make_rng,
 )
-from scope_opt.search.annealing_walk import (
+from scope_opt.search.anneal.walk import (
     anneal,
     best_cuts,
 )
-from scope_opt.search.segmentation import balanced_choices
-from scope_opt.solver import SolveOptions, solve
-from scope_opt.tables import LIMIT
+from scope_opt.search.paper.segmentation import balanced_choices
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.solver import SolveOptions, solve
 
 Json = dict[str, Any]
 

@@ -45,8 +45,7 @@ except SystemExit as end:
 
 def test_solving_loads_no_modelling_library() -> None:
     code = """
-from scope_opt.generate import paper_instance
-from scope_opt.solver import solve
-assert solve(paper_instance("alexnet", 16), "scope").schedule is not None
+from scope_opt import solve
+assert solve("alexnet-16", "scope").schedule is not None
 """
     assert not loaded_by(code) & MODELLING

@@ -12,12 +12,12 @@ import strategies
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.bounds import best_cut, latency_bound, layer_floors, segment_bounds
-from scope_opt.cost import build_tables
-from scope_opt.instance import Instance
-from scope_opt.network import Edge, Layer, Network
-from scope_opt.tables import LIMIT, LatencyTables
-from scope_opt.zoo import paper_package
+from scope_opt.model.cost import build_tables
+from scope_opt.model.instance import Instance
+from scope_opt.model.network import Edge, Layer, Network
+from scope_opt.model.tables import LIMIT, LatencyTables
+from scope_opt.model.zoo import paper_package
+from scope_opt.schedule.bounds import best_cut, latency_bound, layer_floors, segment_bounds
 
 Json = dict[str, Any]
 

@@ -13,17 +13,17 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner
 
-import scope_opt.solver
+import scope_opt.solving.solver
 from scope_opt import __version__
 from scope_opt.cli import app
 from scope_opt.commands.documents import NETWORK_NAMES
-from scope_opt.doctor import Check
-from scope_opt.evaluate import evaluate
-from scope_opt.generate import TITLES, instance_named, paper_instance
-from scope_opt.instance import Constraints, Instance
-from scope_opt.result import Result
-from scope_opt.schedule import Schedule, make_segment
-from scope_opt.zoo import NETWORKS
+from scope_opt.model.generate import TITLES, instance_named, paper_instance
+from scope_opt.model.instance import Constraints, Instance
+from scope_opt.model.zoo import NETWORKS
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule, make_segment
+from scope_opt.solving.result import Result
+from scope_opt.terminal.doctor import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,11 +61,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, alexnet: Instance) -> Path:
     """An instance, and the schedule and result of its solve."""
     path = tmp_path_factory.mktemp("cli")
     alexnet.save(path / "instance.json")
-    solved = scope_opt.solver.solve(alexnet)
+    solved = scope_opt.solving.solver.solve(alexnet)
     assert solved.schedule is not None
     solved.schedule.save(path / "schedule.json")
     solved.save(path / "result.json")
-    failed = scope_opt.solver.solve(alexnet, "pipeline")
+    failed = scope_opt.solving.solver.solve(alexnet, "pipeline")
     assert failed.schedule is None
     failed.save(path / "infeasible.json")
     return path
@@ -79,7 +79,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys\n"
         "from scope_opt.cli import app\n"
         "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'numpy', 'numba', 'scipy', 'pydantic', 'scope_opt.instance'}\n"
+        "heavy = {'numpy', 'numba', 'scipy', 'pydantic', 'scope_opt.model.instance'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -229,7 +229,7 @@ def test_solve_writes_the_schedule_once(folder: Path, tmp_path: Path, alexnet: I
 def test_output_is_checked_before_solving(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scope_opt.solver, "solve", lambda *_: pytest.fail("solved"))
+    monkeypatch.setattr(scope_opt.solving.solver, "solve", lambda *_: pytest.fail("solved"))
     for file in (folder / "schedule.json", tmp_path, tmp_path / "none" / "x.json"):
         assert run("solve", folder / "instance.json", "-o", file).exit_code == 2
 
@@ -237,13 +237,13 @@ def test_output_is_checked_before_solving(
 def test_result_survives_an_output_that_fails_late(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, solve = tmp_path / "schedule.json", scope_opt.solver.solve
+    file, solve = tmp_path / "schedule.json", scope_opt.solving.solver.solve
 
     def meanwhile(*arguments: Any) -> Result:
         file.write_text("another program's")
         return solve(*arguments)
 
-    monkeypatch.setattr(scope_opt.solver, "solve", meanwhile)
+    monkeypatch.setattr(scope_opt.solving.solver, "solve", meanwhile)
     outcome = run("solve", folder / "instance.json", "-o", file, "--json")
     assert outcome.exit_code == 2
     assert json.loads(outcome.stdout)["schedule"] is not None
@@ -398,7 +398,7 @@ def use_solver(
         def load(self) -> type[Fake]:
             return Fake
 
-    monkeypatch.setattr(scope_opt.solver, "entry_points", lambda **_: [Entry()])
+    monkeypatch.setattr(scope_opt.solving.solver, "entry_points", lambda **_: [Entry()])
 
 
 def interrupt() -> None:
@@ -671,7 +671,7 @@ def test_solvers(monkeypatch: pytest.MonkeyPatch) -> None:
         def load(self) -> type[object]:  # type: ignore[override]
             return object
 
-    monkeypatch.setattr(scope_opt.solver, "entry_points", lambda **_: [Broken(), Hollow()])
+    monkeypatch.setattr(scope_opt.solving.solver, "entry_points", lambda **_: [Broken(), Hollow()])
     listed = json.loads(run("solvers", "--json").stdout)
     assert [entry["available"] for entry in listed] == [False, False]
     outcome = run("solvers")
@@ -693,7 +693,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "FAILED" not in outcome.stdout
     assert "solver scope" in outcome.stdout
     failing = [Check("numba", False, "not installed", "pip install numba")]
-    monkeypatch.setattr("scope_opt.doctor.run_checks", lambda: iter(failing))
+    monkeypatch.setattr("scope_opt.terminal.doctor.run_checks", lambda: iter(failing))
     outcome = run("doctor")
     assert outcome.exit_code == 1
     assert "FAILED" in outcome.stdout
@@ -704,9 +704,9 @@ def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk on fire")
 
-    monkeypatch.setattr(scope_opt.solver, "solve", fail)
-    monkeypatch.setattr("scope_opt.doctor._writable", lambda _: False)
-    monkeypatch.setattr("scope_opt.doctor.PACKAGES", ("no-such-package-anywhere",))
+    monkeypatch.setattr(scope_opt.solving.solver, "solve", fail)
+    monkeypatch.setattr("scope_opt.terminal.doctor._writable", lambda _: False)
+    monkeypatch.setattr("scope_opt.terminal.doctor.PACKAGES", ("no-such-package-anywhere",))
     outcome = run("doctor")
     assert outcome.exit_code == 1
     assert outcome.stdout.count("FAILED") == 3

@@ -132,8 +132,8 @@ def test_another_version_on_a_worker_ends_the_study(
     file = study(tmp_path, '[[solvers]]\nsolver = "scope"\n')
     code = f"""
 import sys
-import scope_opt.result
-scope_opt.result.__version__ = "0.0.9"
+import scope_opt.solving.result
+scope_opt.solving.result.__version__ = "0.0.9"
 from scope_opt.cli import main
 sys.argv = ["scope-opt", "study", {str(file)!r}, "--cluster", {scheduler!r}, "--oversubscribe"]
 main()

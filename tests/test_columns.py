@@ -12,20 +12,21 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formulations.columns import ColumnMaker
-from formulations.space import Caps, Column, Stopped, make_space
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.tables import LIMIT
+from formulations.columns.maker import ColumnMaker
+from formulations.space import Caps, Stopped, make_space
+from scope_opt.model.cost import build_tables
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from formulations.columns.column import Column
     from formulations.space import Space
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.tables import LatencyTables
 
 Json = dict[str, Any]
 

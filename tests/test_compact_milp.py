@@ -13,32 +13,32 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_opt.bounds import latency_bound
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.monitor import Monitor
-from scope_opt.result import Result, Status, StopReason
-from scope_opt.schedule import Schedule
-from scope_opt.solver import SolveOptions, SolverUnavailable, solve
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.bounds import latency_bound
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve
 
 pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed")
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed")
 
-from formulations import compact_rounds  # noqa: E402
-from formulations.compact_milp import CompactMilpSolver  # noqa: E402
-from formulations.compact_rounds import Rounds  # noqa: E402
-from formulations.compact_tables import NoSchedule  # noqa: E402
-from formulations.encodings import ENCODINGS  # noqa: E402
+from formulations.compact_milp import rounds as compact_rounds  # noqa: E402
+from formulations.compact_milp.encodings import ENCODINGS  # noqa: E402
+from formulations.compact_milp.rounds import Rounds  # noqa: E402
+from formulations.compact_milp.solver import CompactMilpSolver  # noqa: E402
+from formulations.compact_milp.tables import NoSchedule  # noqa: E402
 from formulations.highs import Highs  # noqa: E402
 from formulations.request import make_request  # noqa: E402
 
 if TYPE_CHECKING:
-    from formulations.compact_rounds import Program
-    from scope_opt.schedule import Segment
-    from scope_opt.solver import SegmentChoice
+    from formulations.compact_milp.rounds import Program
+    from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 

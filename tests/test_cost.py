@@ -12,7 +12,7 @@ import pytest
 import strategies
 from hypothesis import given, settings
 
-from scope_opt.cost import (
+from scope_opt.model.cost import (
     build_tables,
     dram_s,
     layer_shape,
@@ -22,13 +22,13 @@ from scope_opt.cost import (
     separable_fit,
     tilings,
 )
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.network import Edge, Layer, Network
-from scope_opt.package import Package
-from scope_opt.tables import ISP, LIMIT, WSP, LatencyTables, ceil_int
-from scope_opt.zoo import build_network, paper_package
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.model.network import Edge, Layer, Network
+from scope_opt.model.package import Package
+from scope_opt.model.tables import ISP, LIMIT, WSP, LatencyTables, ceil_int
+from scope_opt.model.zoo import build_network, paper_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

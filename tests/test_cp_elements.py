@@ -11,25 +11,25 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.result import Result, Status
-from scope_opt.schedule import Schedule
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.result import Result, Status
+from scope_opt.solving.solver import SolveOptions, solve
 
 cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
-from formulations.cp_elements import ElementProgram  # noqa: E402
-from formulations.cp_sat import CpSatSolver  # noqa: E402
+from formulations.cp_sat.elements import ElementProgram  # noqa: E402
+from formulations.cp_sat.solver import CpSatSolver  # noqa: E402
 from formulations.space import Caps, make_space  # noqa: E402
 
 if TYPE_CHECKING:
-    from scope_opt.solver import SegmentChoice
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 

@@ -15,38 +15,39 @@ import strategies
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.bounds import latency_bound
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import NEEDS_ENERGY, Instance
-from scope_opt.monitor import Monitor
-from scope_opt.result import Result, Status, StopReason
-from scope_opt.schedule import Schedule
-from scope_opt.solver import SolveOptions, SolverUnavailable, solve
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import NEEDS_ENERGY, Instance
+from scope_opt.schedule.bounds import latency_bound
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve
 
 cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
-import formulations.floors  # noqa: E402
+import formulations.paths.floors  # noqa: E402
 import formulations.request  # noqa: E402
-from formulations.beat_network import Network, lightest  # noqa: E402
-from formulations.column_table import ColumnTable, SegmentColumns  # noqa: E402
-from formulations.columns import ColumnMaker  # noqa: E402
-from formulations.cp_program import Program  # noqa: E402
-from formulations.cp_sat import CpSatSolver  # noqa: E402
-from formulations.cp_thresholds import CpThresholdProgram  # noqa: E402
-from formulations.floors import floors_of  # noqa: E402
-from formulations.interval_thresholds import ThresholdProgram  # noqa: E402
+from formulations.columns.maker import ColumnMaker  # noqa: E402
+from formulations.columns.table import ColumnTable, SegmentColumns  # noqa: E402
+from formulations.cp_sat.columns import Program  # noqa: E402
+from formulations.cp_sat.solver import CpSatSolver  # noqa: E402
+from formulations.cp_sat.thresholds import CpThresholdProgram  # noqa: E402
+from formulations.interval_milp.thresholds import ThresholdProgram  # noqa: E402
+from formulations.paths.floors import floors_of  # noqa: E402
+from formulations.paths.network import Network, lightest  # noqa: E402
+from formulations.paths.segment import quick_bound  # noqa: E402
 from formulations.request import make_request  # noqa: E402
-from formulations.segment_search import quick_bound  # noqa: E402
 from formulations.space import Caps, make_space  # noqa: E402
 
 if TYPE_CHECKING:
-    from formulations.space import Column, Space
-    from scope_opt.solver import SegmentChoice
+    from formulations.columns.column import Column
+    from formulations.space import Space
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 
@@ -309,7 +310,7 @@ def test_floors_of_few_beats_within_a_ceiling(
     ceiling = evaluation.objective_ps + data.draw(st.integers(0, 5))
     table = ColumnTable(request, ceiling)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.floors, "STEPS", steps)
+        patch.setattr(formulations.paths.floors, "STEPS", steps)
         floors = floors_of(
             table.covers(), request.space, tables.layers, tables.chiplets, table.caps
         )
@@ -471,7 +472,7 @@ def test_unknown_encodings_are_refused() -> None:
 
 
 def test_programs_too_large_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("formulations.cp_sat.MAX_COLUMNS", 10)
+    monkeypatch.setattr("formulations.cp_sat.solver.MAX_COLUMNS", 10)
     options = SolveOptions(encoding="columns")
     result = solve(paper_instance("alexnet", 16), CpSatSolver(), options)
     assert result.status is Status.FEASIBLE

@@ -14,20 +14,20 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formulations.cuts import Cuts, shortest_cut
+from formulations.paths.cuts import Cuts, shortest_cut
 from formulations.request import Request, make_request
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.instance import Instance
-from scope_opt.monitor import Monitor
-from scope_opt.schedule import make_segment
-from scope_opt.solver import SolveOptions
-from scope_opt.tables import LIMIT
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.schedule import make_segment
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.solver import SolveOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scope_opt.schedule import Segment
+    from scope_opt.schedule.schedule import Segment
 
 Json = dict[str, Any]
 

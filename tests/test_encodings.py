@@ -16,8 +16,8 @@ pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed")
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler  # noqa: E402
 from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: E402
 
-from formulations.encodings import ENCODINGS, Argument, encode  # noqa: E402
-from scope_opt.files import InputError  # noqa: E402
+from formulations.compact_milp.encodings import ENCODINGS, Argument, encode  # noqa: E402
+from scope_opt.model.files import InputError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scope_opt.evaluate import Evaluation, evaluate
-from scope_opt.instance import Instance
-from scope_opt.schedule import Schedule
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.evaluate import Evaluation, evaluate
+from scope_opt.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,19 +15,16 @@ import strategies
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.bounds import latency_bound
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.monitor import Monitor
-from scope_opt.preflight import reasons
-from scope_opt.result import Result, Status, StopReason
-from scope_opt.schedule import InstanceReference, Schedule
-from scope_opt.search.exact import ExactSolver
-from scope_opt.search.kernels import NEVER, make_kernel
-from scope_opt.search.prover import Prover, make_space
-from scope_opt.search.recursion import (
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.bounds import latency_bound
+from scope_opt.schedule.preflight import reasons
+from scope_opt.schedule.schedule import InstanceReference, Schedule
+from scope_opt.search.exact.prover import Prover, make_space
+from scope_opt.search.exact.recursion import (
     FREE,
     ONLY_ISP,
     ONLY_WSP,
@@ -42,15 +39,18 @@ from scope_opt.search.recursion import (
     opening_reads,
     solve_rows,
 )
-from scope_opt.search.segmentation import balanced_choices
-from scope_opt.solver import SolveOptions, solve
-from scope_opt.tables import LIMIT
+from scope_opt.search.exact.solver import ExactSolver
+from scope_opt.search.kernels import NEVER, make_kernel
+from scope_opt.search.paper.segmentation import balanced_choices
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from scope_opt.solver import SegmentChoice
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 Costs = dict[tuple[int, int], int]

@@ -14,20 +14,20 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.monitor import Monitor
-from scope_opt.result import Result, Status, StopReason
-from scope_opt.schedule import Schedule
-from scope_opt.search import distribution as distribution_module
-from scope_opt.search import enumeration
-from scope_opt.search.distribution import Distribution, distribution
-from scope_opt.search.exhaustive import ExhaustiveSolver
-from scope_opt.search.prover import Stopped
-from scope_opt.solver import SolveOptions, solve
-from scope_opt.space import log10_space_size, space_size
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.count import log10_space_size, space_size
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.search.census import distribution as distribution_module
+from scope_opt.search.census import enumeration
+from scope_opt.search.census.distribution import Distribution, distribution
+from scope_opt.search.census.exhaustive import ExhaustiveSolver
+from scope_opt.search.exact.prover import Stopped
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.solver import SolveOptions, solve
 
 Json = dict[str, Any]
 

@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from typer.testing import CliRunner
 
 from scope_opt.cli import app
-from scope_opt.files import InputError
-from scope_opt.instance import Instance
-from scope_opt.solver import SolveOptions, load_solver, solve, write_program
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
+from scope_opt.solving.solver import SolveOptions, load_solver, solve, write_program
 
 model_builder = pytest.importorskip(
     "ortools.linear_solver.python.model_builder",
@@ -25,7 +25,7 @@ model_builder = pytest.importorskip(
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
 if TYPE_CHECKING:
-    from scope_opt.solver import SegmentChoice
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 

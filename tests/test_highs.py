@@ -19,8 +19,8 @@ pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
 from formulations.highs import Highs, Outcome  # noqa: E402
-from scope_opt.monitor import Monitor  # noqa: E402
-from scope_opt.solver import SolverUnavailable  # noqa: E402
+from scope_opt.solving.monitor import Monitor  # noqa: E402
+from scope_opt.solving.solver import SolverUnavailable  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,14 +13,14 @@ import jsonschema
 import oracle
 import pytest
 
-from scope_opt.evaluate import evaluate
-from scope_opt.instance import Constraints, Instance
-from scope_opt.result import Result
-from scope_opt.schedule import Schedule
-from scope_opt.zoo import NETWORKS, PAPER_CHIPLETS
+from scope_opt.model.instance import Constraints, Instance
+from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.result import Result
 
 if TYPE_CHECKING:
-    from scope_opt.files import Document
+    from scope_opt.model.files import Document
 
 FOLDER = Path(__file__).parents[1] / "instances"
 FILES = sorted([*FOLDER.glob("paper/*"), *FOLDER.glob("tiny/*")])

@@ -14,37 +14,37 @@ import strategies
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.bounds import latency_bound
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.monitor import Monitor
-from scope_opt.result import Result, Status, StopReason
-from scope_opt.schedule import Schedule
-from scope_opt.solver import SolveOptions, SolverUnavailable, solve, write_program
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.bounds import latency_bound
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve, write_program
 
 pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
+import formulations.paths.segment
 import formulations.request
-import formulations.segment_search
-from formulations.beat_network import Network
-from formulations.column_table import ColumnTable, SegmentColumns
-from formulations.columns import ColumnMaker
-from formulations.cuts import Cuts
+from formulations.columns.maker import ColumnMaker
+from formulations.columns.table import ColumnTable, SegmentColumns
 from formulations.highs import Highs
-from formulations.interval_beats import BeatsProgram
-from formulations.interval_milp import IntervalMilpSolver
-from formulations.interval_thresholds import ThresholdProgram
+from formulations.interval_milp.beats import BeatsProgram
+from formulations.interval_milp.solver import IntervalMilpSolver
+from formulations.interval_milp.thresholds import ThresholdProgram
+from formulations.paths.cuts import Cuts
+from formulations.paths.network import Network
+from formulations.paths.staircase import Staircases
+from formulations.paths.survey import Survey
 from formulations.request import Request, make_request
 from formulations.space import Caps
-from formulations.staircase import Staircases
-from formulations.survey import Survey
 
 if TYPE_CHECKING:
-    from scope_opt.solver import SegmentChoice
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 
@@ -134,8 +134,8 @@ def test_quick_bounds_and_schedules_first(document: Json, data: st.DataObject) -
     choice = "free" if free else data.draw(st.sampled_from(["free", "single"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formulations.request, "SMALL", 0)
-        patch.setattr(formulations.segment_search, "HALVINGS", data.draw(st.integers(0, 3)))
-        patch.setattr(formulations.segment_search, "PRECISION", data.draw(st.integers(1, 9)))
+        patch.setattr(formulations.paths.segment, "HALVINGS", data.draw(st.integers(0, 3)))
+        patch.setattr(formulations.paths.segment, "PRECISION", data.draw(st.integers(1, 9)))
         result = run(document, "single" if choice == "single" else None)
     if set(constraints) & COUPLINGS or not free:
         agree(document, result, oracle.best(document, choice), exactly=True)

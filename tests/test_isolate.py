@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rogues import Crashes, Eats, Hangs, Lies, Raises, Refuses, Rogue
 
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.isolate import Isolated
-from scope_opt.result import Status, StopReason
-from scope_opt.solver import SolveOptions, load_solver, solve
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.solving.isolate import Isolated
+from scope_opt.solving.result import Status, StopReason
+from scope_opt.solving.solver import SolveOptions, load_solver, solve
 
 if TYPE_CHECKING:
-    from scope_opt.instance import Instance
-    from scope_opt.monitor import Monitor
+    from scope_opt.model.instance import Instance
+    from scope_opt.solving.monitor import Monitor
 
 
 def instance() -> Instance:
@@ -91,7 +91,7 @@ def test_interrupts_are_passed_on() -> None:
 
 
 def test_lies_are_caught(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scope_opt.solver import SolverDisagreement
+    from scope_opt.solving.solver import SolverDisagreement
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SolverDisagreement):

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_opt import metrics
-from scope_opt.instance import Instance
-from scope_opt.metrics import Reference, reference
-from scope_opt.result import Result, Status, TrajectoryPoint
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model.instance import Instance
+from scope_opt.solving import metrics
+from scope_opt.solving.metrics import Reference, reference
+from scope_opt.solving.result import Result, Status, TrajectoryPoint
+from scope_opt.solving.solver import SolveOptions, solve
 
 Json = dict[str, Any]
 

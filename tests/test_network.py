@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_opt.files import MAX_INT, Document, InputError, read_text, write_text
-from scope_opt.network import Network
-from scope_opt.package import Package
-from scope_opt.zoo import build_network, paper_package
+from scope_opt.model.files import MAX_INT, Document, InputError, read_text, write_text
+from scope_opt.model.network import Network
+from scope_opt.model.package import Package
+from scope_opt.model.zoo import build_network, paper_package
 
 if TYPE_CHECKING:
     from pathlib import Path

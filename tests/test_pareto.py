@@ -19,17 +19,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from scope_opt import terminal
 from scope_opt.cli import app
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.instance import Constraints, Instance
-from scope_opt.monitor import Monitor
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Constraints, Instance
 from scope_opt.pareto.front import Front, Point, check_front, strengthened, undominated
 from scope_opt.pareto.search import UNBOUNDED_S, bound_seconds, trace_front
-from scope_opt.result import Status
-from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.solver import SolveOptions, SolverDisagreement
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Status
+from scope_opt.solving.solver import SolveOptions, SolverDisagreement
+from scope_opt.terminal import console as terminal
 
 if TYPE_CHECKING:
     from click.testing import Result as Outcome

@@ -14,10 +14,10 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formulations.piecewise import LEVELS, RUNGS, Kind, Piecewise, approximate, refine
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.instance import Instance
+from formulations.compact_milp.piecewise import LEVELS, RUNGS, Kind, Piecewise, approximate, refine
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,12 +12,12 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_opt.cost import build_tables
-from scope_opt.explain import conflict
-from scope_opt.instance import Instance
-from scope_opt.preflight import reasons
-from scope_opt.result import Status
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model.cost import build_tables
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.preflight import reasons
+from scope_opt.solving.explain import conflict
+from scope_opt.solving.result import Status
+from scope_opt.solving.solver import SolveOptions, solve
 
 Json = dict[str, Any]
 

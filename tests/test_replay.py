@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from scope_opt.cli import app
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.instance import Instance
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
 from scope_opt.replay import report as replay_report
 from scope_opt.replay.engine import MAX_LAYER_RUNS, Slice, simulate
 from scope_opt.replay.report import InvalidSchedule, Replay, replay
 from scope_opt.replay.stages import LayerWork, Link, Pipeline, Stage, pipelines
 from scope_opt.replay.trace import Trace, default_shown
-from scope_opt.schedule import InstanceReference, Schedule, make_segment
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 import scope_opt.report
 from scope_opt.cli import app
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.metrics import shifted_geometric_mean
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
 from scope_opt.report import schedule_figures, segment_figures
 from scope_opt.report.cases import Case, make_case, phases_ps
 from scope_opt.report.figure import Figure, log_axis
@@ -24,9 +23,10 @@ from scope_opt.report.site import MARKER, write_report
 from scope_opt.report.study_data import Study, arrange
 from scope_opt.report.study_figures import study_figures
 from scope_opt.report.study_page import study_pages
-from scope_opt.result import Result, relative_gap
-from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.solver import solve
+from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
+from scope_opt.solving.metrics import shifted_geometric_mean
+from scope_opt.solving.result import Result, relative_gap
+from scope_opt.solving.solver import solve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

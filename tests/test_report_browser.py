@@ -15,11 +15,11 @@ from report_cases import MARKUP, hostile, save_records, small_study
 from typer.testing import CliRunner
 
 from scope_opt.cli import app
-from scope_opt.evaluate import evaluate
-from scope_opt.generate import paper_instance
-from scope_opt.metrics import objective
+from scope_opt.model.generate import paper_instance
 from scope_opt.report.figure import duration
-from scope_opt.solver import solve
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.solving.metrics import objective
+from scope_opt.solving.solver import solve
 from scope_opt.studies.records import load_records
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from scope_opt.evaluate import Evaluation
+    from scope_opt.schedule.evaluate import Evaluation
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -12,19 +12,19 @@ import strategies
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.result import Result, Status
-from scope_opt.schedule import InstanceReference, Schedule
-from scope_opt.search.restricted import Attribution, attribute
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.schedule import InstanceReference, Schedule
+from scope_opt.search.exact.restricted import Attribution, attribute
+from scope_opt.solving.result import Result, Status
+from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scope_opt.solver import SegmentChoice
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 Segments = list[oracle.Segment]

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scope_opt.bounds import latency_bound
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.instance import Instance
-from scope_opt.result import Result, Status
-from scope_opt.schedule import Schedule
-from scope_opt.solver import load_solver
+from scope_opt.model.cost import build_tables
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.bounds import latency_bound
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.result import Result, Status
+from scope_opt.solving.solver import load_solver
 from scope_opt.studies.file import load_study
 from scope_opt.studies.jobs import jobs_of
 from scope_opt.studies.records import Outcome, Record, load_records
 from scope_opt.validation.document import Validation
 
 if TYPE_CHECKING:
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.tables import LatencyTables
 
 ROOT = Path(__file__).parent.parent
 STUDIES = sorted(path.parent for path in (ROOT / "results").glob("*/records.jsonl"))

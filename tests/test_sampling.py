@@ -14,20 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import SHAPE, Constraints, Instance
-from scope_opt.monitor import Monitor
-from scope_opt.schedule import InstanceReference, Schedule
-from scope_opt.search import sampling
-from scope_opt.search.distribution import distribution
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import SHAPE, Constraints, Instance
+from scope_opt.schedule.count import space_size
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule
+from scope_opt.search.census import sampling
+from scope_opt.search.census.distribution import distribution
+from scope_opt.search.census.sampling import Sample, Sampler, sample, schedule_at, share_at_most
+from scope_opt.search.census.valid_sampling import ValidSampler, countable
+from scope_opt.search.exact.prover import Stopped
 from scope_opt.search.kernels import NEVER
-from scope_opt.search.prover import Stopped
-from scope_opt.search.sampling import Sample, Sampler, sample, schedule_at, share_at_most
-from scope_opt.search.valid_sampling import ValidSampler, countable
-from scope_opt.space import space_size
+from scope_opt.solving.monitor import Monitor
 
 Json = dict[str, Any]
 

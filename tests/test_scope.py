@@ -16,26 +16,26 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.result import Result, Status
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
 from scope_opt.search.kernels import NEVER, Kernel, make_kernel
-from scope_opt.search.merge import (
+from scope_opt.search.paper.segment import (
     balance,
     first_regions,
     merge_order,
     search_segment,
     start_times,
 )
-from scope_opt.search.segmentation import balanced_cuts
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.search.paper.segmentation import balanced_cuts
+from scope_opt.solving.result import Result, Status
+from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.tables import LatencyTables
 
 Json = dict[str, Any]
 

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from scope_opt import units
-from scope_opt.evaluate import Evaluation, evaluate
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Constraints, FixedPartition, Instance
-from scope_opt.picture import evaluation_view, partition_text, schedule_view, violation_view
-from scope_opt.schedule import InstanceReference, Schedule, make_segment
-from scope_opt.show import Run, comparison_view, instance_view, result_view, solver_view
-from scope_opt.solver import solve
+from scope_opt.model import units
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Constraints, FixedPartition, Instance
+from scope_opt.schedule.evaluate import Evaluation, evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
+from scope_opt.solving.solver import solve
+from scope_opt.terminal.picture import (
+    evaluation_view,
+    partition_text,
+    schedule_view,
+    violation_view,
+)
+from scope_opt.terminal.show import Run, comparison_view, instance_view, result_view, solver_view
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from scope_opt.result import Result
+    from scope_opt.solving.result import Result
 
 TABLES = {
     "format": "scope-instance/1",

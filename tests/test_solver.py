@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from scope_opt import __version__
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.result import Result, Status, StopReason, relative_gap
-from scope_opt.schedule import Schedule, make_segment
-from scope_opt.solver import (
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.model.tables import ISP
+from scope_opt.schedule.schedule import Schedule, make_segment
+from scope_opt.solving.result import Result, Status, StopReason, relative_gap
+from scope_opt.solving.solver import (
     SolveOptions,
     SolverDisagreement,
     SolverUnavailable,
@@ -25,14 +26,13 @@ from scope_opt.solver import (
     solve,
     solver_names,
 )
-from scope_opt.tables import ISP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from scope_opt.monitor import Monitor
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.solving.monitor import Monitor
 
 Json = dict[str, Any]
 
@@ -118,7 +118,7 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 PLUG_IN = """
-from scope_opt.schedule import make_segment
+from scope_opt.schedule.schedule import make_segment
 
 class OneCluster:
     name = "one-cluster"
@@ -183,7 +183,7 @@ def test_unsupported_constraints_name_solvers_that_honour_them(
 
 
 def test_constraints_nobody_honours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scope_opt.solver.solver_names", lambda: ["scope", "missing"])
+    monkeypatch.setattr("scope_opt.solving.solver.solver_names", lambda: ["scope", "missing"])
     with pytest.raises(InputError) as refusal:
         solve(tiny(constraints={"max_region": 1, "region_multiple": 1}), "scope")
     assert refusal.value.problems == tuple(

@@ -20,10 +20,10 @@ from rogues import TRACES, eventually, registered, waiting
 from typer.testing import CliRunner
 
 from scope_opt.cli import app
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.instance import NEEDS_ENERGY, Instance
-from scope_opt.solver import SolveOptions, load_solver, solve
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import NEEDS_ENERGY, Instance
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.solving.solver import SolveOptions, load_solver, solve
 from scope_opt.studies import pool, records
 from scope_opt.studies.file import Study, load_study
 from scope_opt.studies.job import LOOSE, small_instance
@@ -34,7 +34,7 @@ from scope_opt.studies.records import Outcome, RecordFile, load_records
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scope_opt.monitor import Monitor
+    from scope_opt.solving.monitor import Monitor
     from scope_opt.studies.records import Record
 
 ROOT = Path(__file__).parents[1]
@@ -529,9 +529,9 @@ def test_after_the_warm_up_nothing_is_compiled_or_imported() -> None:
 import gc, sys
 from pathlib import Path
 from numba.core.dispatcher import Dispatcher
-from scope_opt.instance import Instance
+from scope_opt.model.instance import Instance
 from scope_opt.studies.job import warm_up
-from scope_opt.solver import SolveOptions, load_solver, solve
+from scope_opt.solving.solver import SolveOptions, load_solver, solve
 
 def compiled():
     kernels = [kernel for kernel in gc.get_objects() if isinstance(kernel, Dispatcher)]

@@ -10,25 +10,25 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner
 
-import scope_opt.solver
+import scope_opt.solving.solver
 from scope_opt.cli import app
-from scope_opt.cost import build_tables
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.schedule import make_segment
-from scope_opt.search.distribution import distribution
-from scope_opt.solver import SolveOptions, SolverDisagreement, solve
-from scope_opt.tables import ISP
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.model.tables import ISP
+from scope_opt.schedule.schedule import make_segment
+from scope_opt.search.census.distribution import distribution
+from scope_opt.solving.solver import SolveOptions, SolverDisagreement, solve
 from scope_opt.validation.document import Validation
 from scope_opt.validation.run import ValidationOptions, validate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scope_opt.monitor import Monitor
-    from scope_opt.schedule import Segment
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.monitor import Monitor
 
 Json = dict[str, Any]
 
@@ -191,7 +191,7 @@ def test_large_spaces_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rank.log10_valid is not None
     assert 10 ** (rank.log10_valid - rank.log10_schedules) == pytest.approx(0.00657, rel=0.01)
 
-    monkeypatch.setattr("scope_opt.search.valid_sampling.MAX_LOG10", 25)
+    monkeypatch.setattr("scope_opt.search.census.valid_sampling.MAX_LOG10", 25)
     again = validate(instance, "segmented").rank
     assert again is not None
     assert again.among_all == rank.among_all
@@ -262,7 +262,7 @@ def interrupting(step: str) -> Any:
 def test_an_interrupted_enumeration_gives_no_rank(
     alexnet: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scope_opt.search.enumeration.CHUNK", 1000)
+    monkeypatch.setattr("scope_opt.search.census.enumeration.CHUNK", 1000)
     found = validate(alexnet, "pipeline", stage=interrupting("every schedule"))
     assert found.no_rank == "interrupted before every schedule was enumerated"
     assert found.losses is not None
@@ -296,7 +296,7 @@ def test_a_better_schedule_than_the_optimum_is_a_disagreement(
             arguments[-1].raise_bound(80)
 
     better = make_segment(0, [(1, 1, [ISP]), (1, 1, [ISP])])
-    monkeypatch.setattr(scope_opt.solver, "load_solver", lambda _: Wrong(80, ONE_CLUSTER))
+    monkeypatch.setattr(scope_opt.solving.solver, "load_solver", lambda _: Wrong(80, ONE_CLUSTER))
     with pytest.raises(SolverDisagreement, match="'fixed' and 'exact' disagree: bound of exact"):
         validate(tiny(), Fixed(50, better))
 

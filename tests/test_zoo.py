@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scope_opt.files import InputError
-from scope_opt.network import Network
-from scope_opt.package import MAX_CHIPLETS
-from scope_opt.zoo import NETWORKS, PAPER_CHIPLETS, build_network, paper_package
+from scope_opt.model.files import InputError
+from scope_opt.model.network import Network
+from scope_opt.model.package import MAX_CHIPLETS
+from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS, build_network, paper_package
 
 
 def edges_of(network: Network) -> dict[tuple[str, str], int]:

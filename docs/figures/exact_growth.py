@@ -20,11 +20,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scope_opt.cost import build_tables
-from scope_opt.generate import paper_instance
-from scope_opt.monitor import Monitor
-from scope_opt.search.exact import ExactSolver
-from scope_opt.solver import SolveOptions
+from scope_opt.model.cost import build_tables
+from scope_opt.model.generate import paper_instance
+from scope_opt.search.exact.solver import ExactSolver
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.solver import SolveOptions
 
 HERE = Path(__file__).parent
 CSV = HERE / "exact-growth.csv"

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.cost import build_tables, dram_s, layer_shape, nop_coefficients
-from scope_opt.instance import Instance
-from scope_opt.network import Edge, Layer, Network
-from scope_opt.package import link_use, means_between, runs
-from scope_opt.tables import WSP
-from scope_opt.zoo import paper_package
+from scope_opt.model.cost import build_tables, dram_s, layer_shape, nop_coefficients
+from scope_opt.model.instance import Instance
+from scope_opt.model.network import Edge, Layer, Network
+from scope_opt.model.package import link_use, means_between, runs
+from scope_opt.model.tables import WSP
+from scope_opt.model.zoo import paper_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pages import COLORS, ROOT, Records, milliseconds, new_figure, save_figure, table, text
-from scope_opt.cost import build_tables
-from scope_opt.instance import Instance
-from scope_opt.search.distribution import distribution
+from scope_opt.model.cost import build_tables
+from scope_opt.model.instance import Instance
+from scope_opt.search.census.distribution import distribution
 
 if TYPE_CHECKING:
-    from scope_opt.search.distribution import Distribution
+    from scope_opt.search.census.distribution import Distribution
 
 HERE = Path(__file__).parent
 BINS = 12

@@ -7,11 +7,11 @@ from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from pages import COLORS, ROOT, Records, new_figure, save_figure, table, text
-from scope_opt.evaluate import Evaluation, evaluate
-from scope_opt.instance import Instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.evaluate import Evaluation, evaluate
 
 if TYPE_CHECKING:
-    from scope_opt.evaluate import ClusterReport
+    from scope_opt.schedule.evaluate import ClusterReport
 
 HERE = Path(__file__).parent
 NAME = "resnet152-256"

@@ -12,19 +12,19 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from formulations.columns import ColumnMaker
-from formulations.compact_rounds import TOLERANCE, Rounds
-from formulations.encodings import ENCODINGS
+from formulations.columns.maker import ColumnMaker
+from formulations.compact_milp.encodings import ENCODINGS
+from formulations.compact_milp.rounds import TOLERANCE, Rounds
 from formulations.highs import Highs, import_pyomo
-from formulations.interval_beats import BeatsProgram
+from formulations.interval_milp.beats import BeatsProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
-from scope_opt.bounds import latency_bound
-from scope_opt.cost import build_tables
-from scope_opt.files import write_text
-from scope_opt.instance import Instance
-from scope_opt.monitor import Monitor
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import write_text
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.bounds import latency_bound
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.solver import SolveOptions, solve
 from scope_opt.studies.provenance import note_run, runs
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import best_known
 from pages import COLORS, Records, new_figure, save_figure, table, text
-from scope_opt.metrics import (
+from scope_opt.solving.metrics import (
     gap_bracket,
     gap_profile,
     milestones,
@@ -17,13 +17,13 @@ from scope_opt.metrics import (
     shifted_geometric_mean,
     summary,
 )
-from scope_opt.result import Status
+from scope_opt.solving.result import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scope_opt.metrics import Reference
-    from scope_opt.result import Result
+    from scope_opt.solving.metrics import Reference
+    from scope_opt.solving.result import Result
 
     Runs = dict[str, dict[str, Result | None]]
     """Results by solver and instance, of the jobs that were run; None for one without a result."""

@@ -13,9 +13,9 @@ from pages import (
     table,
     text,
 )
-from scope_opt.generate import TITLES
-from scope_opt.result import Status
-from scope_opt.zoo import PAPER_CHIPLETS
+from scope_opt.model.generate import TITLES
+from scope_opt.model.zoo import PAPER_CHIPLETS
+from scope_opt.solving.result import Status
 
 HERE = Path(__file__).parent
 HEURISTICS = ("sequential", "pipeline", "segmented", "scope")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pages import PAPER_INSTANCES, Records, table, text
-from scope_opt.result import Status, StopReason
+from scope_opt.solving.result import Status, StopReason
 
 if TYPE_CHECKING:
     from scope_opt.studies.records import Record

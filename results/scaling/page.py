@@ -6,7 +6,7 @@ from math import log2
 from pathlib import Path
 
 from pages import COLORS, MARKERS, Records, new_figure, ratio, save_figure, table, text
-from scope_opt.zoo import PAPER_CHIPLETS
+from scope_opt.model.zoo import PAPER_CHIPLETS
 
 HERE = Path(__file__).parent
 NETWORK = "resnet152"

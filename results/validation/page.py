@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from pages import PAPER_INSTANCES, ROOT, machine, table, text
-from scope_opt.files import write_text
-from scope_opt.instance import Instance
+from scope_opt.model.files import write_text
+from scope_opt.model.instance import Instance
 from scope_opt.studies.provenance import note_run
 from scope_opt.validation.document import Validation
 from scope_opt.validation.run import ValidationOptions, validate

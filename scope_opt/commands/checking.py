@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scope_opt.commands.arguments import NOTHING_FOUND, InstanceFile, Json
-from scope_opt.terminal import print_json, print_view, progress, warn_mismatch
+from scope_opt.terminal.console import print_json, print_view, progress, warn_mismatch
 
 
 def evaluate(
@@ -27,8 +27,8 @@ def evaluate(
       scope-opt evaluate resnet50-64.json schedule.json
       scope-opt evaluate resnet50-64.json schedule.json --json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.evaluate import evaluate as check
-    from scope_opt.inputs import load_instance, load_schedule
+    from scope_opt.schedule.evaluate import evaluate as check
+    from scope_opt.terminal.inputs import load_instance, load_schedule
 
     problem = load_instance(instance)
     found = load_schedule(schedule)
@@ -37,7 +37,7 @@ def evaluate(
     if as_json:
         print_json(evaluation.to_json_dict())
     else:
-        from scope_opt.picture import evaluation_view, violation_view
+        from scope_opt.terminal.picture import evaluation_view, violation_view
 
         if evaluation.feasible:
             print_view(lambda console: evaluation_view(console, problem, found, evaluation))
@@ -68,11 +68,11 @@ def distribution(
       scope-opt solve alexnet.json --solver scope --segments single -o schedule.json
       scope-opt distribution alexnet.json --rank schedule.json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.cost import build_tables
-    from scope_opt.inputs import load_instance, load_schedule
-    from scope_opt.monitor import Monitor
-    from scope_opt.search.distribution import distribution as count
-    from scope_opt.show import distribution_view
+    from scope_opt.model.cost import build_tables
+    from scope_opt.search.census.distribution import distribution as count
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.terminal.inputs import load_instance, load_schedule
+    from scope_opt.terminal.show import distribution_view
 
     problem = load_instance(instance)
     schedules = [load_schedule(str(path)) for path in rank or ()]

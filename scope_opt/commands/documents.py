@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scope_opt.commands.arguments import Force
-from scope_opt.terminal import (
+from scope_opt.terminal.console import (
     complain,
     print_json,
     print_result,
@@ -20,13 +20,13 @@ from scope_opt.terminal import (
 )
 
 if TYPE_CHECKING:
-    from scope_opt.files import Document
+    from scope_opt.model.files import Document
 
 NETWORK_NAMES = (
     *("alexnet", "vgg16", "darknet19"),
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
 )
-"""As in `scope_opt.zoo`, which is too heavy to import for a help page."""
+"""As in `scope_opt.model.zoo`, which is too heavy to import for a help page."""
 
 
 class Overflow(StrEnum):
@@ -70,12 +70,12 @@ def show(
       scope-opt show resnet50-64.json
       scope-opt show schedule.json resnet50-64.json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.evaluate import evaluate as check
-    from scope_opt.files import InputError
-    from scope_opt.inputs import known_instance, load, load_instance
-    from scope_opt.instance import Instance
-    from scope_opt.result import Result
-    from scope_opt.schedule import Schedule
+    from scope_opt.model.files import InputError
+    from scope_opt.model.instance import Instance
+    from scope_opt.schedule.evaluate import evaluate as check
+    from scope_opt.schedule.schedule import Schedule
+    from scope_opt.solving.result import Result
+    from scope_opt.terminal.inputs import known_instance, load, load_instance
     from scope_opt.validation.document import Validation
 
     document = load(file, Instance, Schedule, Result, Validation)
@@ -83,7 +83,7 @@ def show(
         if instance is not None:
             wrong = f"goes with a schedule or a result, but {file} is an instance"
             raise InputError(instance, [wrong])
-        from scope_opt.show import instance_view
+        from scope_opt.terminal.show import instance_view
 
         print_view(lambda _: instance_view(document))
         return
@@ -102,7 +102,7 @@ def show(
     if isinstance(document, Result):
         print_result(document, found)
     else:
-        from scope_opt.show import title
+        from scope_opt.terminal.show import title
 
         description = found.description if found is not None else ""
         print_view(lambda _: title(document.instance.name, description))
@@ -138,8 +138,8 @@ def generate(
       scope-opt generate resnet50 --chiplets 64 -o resnet50-64.json
       scope-opt generate vgg16 --chiplets 16 --overflow stream | scope-opt show -
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import refuse_existing
-    from scope_opt.generate import paper_instance
+    from scope_opt.model.files import refuse_existing
+    from scope_opt.model.generate import paper_instance
 
     if output is not None:
         refuse_existing(output, force=force)
@@ -162,11 +162,11 @@ def schema(
     Example:
       scope-opt schema schedule > scope-schedule-1.schema.json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.pareto.front import Front
     from scope_opt.replay.report import Replay
-    from scope_opt.result import Result
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule.schedule import Schedule
+    from scope_opt.solving.result import Result
     from scope_opt.studies.records import Record
     from scope_opt.validation.document import Validation
 

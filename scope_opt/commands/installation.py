@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from scope_opt.commands.arguments import NOTHING_FOUND, Json
-from scope_opt.terminal import print_json, print_view
+from scope_opt.terminal.console import print_json, print_view
 
 
 def solvers(as_json: Json = False) -> None:
     """List the solvers: whether they prove optimality, and what side constraints they honour."""
-    from scope_opt.show import describe_solvers, solver_view
+    from scope_opt.terminal.show import describe_solvers, solver_view
 
     described = describe_solvers()
     if as_json:
@@ -23,9 +23,9 @@ def doctor() -> None:
     """Check the installation: packages, solvers, machine, and one small solve from end to end."""
     from rich.text import Text
 
-    from scope_opt.doctor import run_checks
-    from scope_opt.show import make_console
-    from scope_opt.units import plain
+    from scope_opt.model.units import plain
+    from scope_opt.terminal.doctor import run_checks
+    from scope_opt.terminal.show import make_console
 
     console, passed = make_console(), True
     for check in run_checks():

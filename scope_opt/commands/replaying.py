@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from scope_opt.commands.arguments import NOTHING_FOUND, Force, InstanceFile, Json
-from scope_opt.terminal import complain, print_json, print_text, print_view, progress, warn_mismatch
+from scope_opt.terminal.console import (
+    complain,
+    print_json,
+    print_text,
+    print_view,
+    progress,
+    warn_mismatch,
+)
 
 
 class ReplayMode(StrEnum):
@@ -69,11 +76,11 @@ def simulate(
       scope-opt simulate resnet50-64.json schedule.json --trace trace.json.gz
       scope-opt simulate resnet50-64.json schedule.json --mode lockstep --json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import InputError, refuse_existing, write_text
-    from scope_opt.inputs import load_instance, load_schedule
-    from scope_opt.monitor import Monitor
+    from scope_opt.model.files import InputError, refuse_existing, write_text
     from scope_opt.replay.report import InvalidSchedule, replay
     from scope_opt.replay.trace import Trace, default_shown
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.terminal.inputs import load_instance, load_schedule
 
     if trace is not None:
         refuse_existing(trace, force=force)
@@ -94,7 +101,7 @@ def simulate(
         if as_json:
             print_json(evaluation.to_json_dict())
         else:
-            from scope_opt.picture import violation_view
+            from scope_opt.terminal.picture import violation_view
 
             print_view(lambda _: violation_view(evaluation))
         raise typer.Exit(NOTHING_FOUND) from None

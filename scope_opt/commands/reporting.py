@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scope_opt.commands.arguments import Force
-from scope_opt.terminal import PLAIN_PROGRESS_S, complain
+from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +46,11 @@ def report(
       scope-opt report scope.json exact.json -o comparison
       scope-opt report results/reach
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import InputError
-    from scope_opt.inputs import load_instance
+    from scope_opt.model.files import InputError
+    from scope_opt.model.units import plural, size
     from scope_opt.report.site import refuse_foreign, write_report
     from scope_opt.report.sources import schedule_pages, study_folder_pages
-    from scope_opt.units import plural, size
+    from scope_opt.terminal.inputs import load_instance
 
     instances = [load_instance(path) for path in instance or ()]
     folders = [source for source in sources if Path(source).is_dir()]

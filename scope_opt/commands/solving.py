@@ -22,15 +22,22 @@ from scope_opt.commands.arguments import (
     TimeLimit,
     WarmStart,
 )
-from scope_opt.terminal import complain, print_json, print_result, print_text, print_view, progress
+from scope_opt.terminal.console import (
+    complain,
+    print_json,
+    print_result,
+    print_text,
+    print_view,
+    progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from scope_opt.instance import Instance
-    from scope_opt.result import Result
-    from scope_opt.show import Run
-    from scope_opt.solver import SegmentChoice, SolveOptions, Solver
+    from scope_opt.model.instance import Instance
+    from scope_opt.solving.result import Result
+    from scope_opt.solving.solver import SegmentChoice, SolveOptions, Solver
+    from scope_opt.terminal.show import Run
 
 
 def solve(
@@ -77,11 +84,11 @@ def solve(
       scope-opt solve resnet50-64.json --segments dp --time-limit 60 -o schedule.json
       scope-opt generate resnet50 --chiplets 64 | scope-opt solve - --json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import InputError, refuse_existing
-    from scope_opt.inputs import load_instance, load_schedule, segment_choice
-    from scope_opt.isolate import Isolated
-    from scope_opt.solver import SolveOptions, load_solver
-    from scope_opt.solver import solve as run
+    from scope_opt.model.files import InputError, refuse_existing
+    from scope_opt.solving.isolate import Isolated
+    from scope_opt.solving.solver import SolveOptions, load_solver
+    from scope_opt.solving.solver import solve as run
+    from scope_opt.terminal.inputs import load_instance, load_schedule, segment_choice
 
     for target in (output, log):
         if target is not None:
@@ -130,7 +137,7 @@ def solve(
 
 def _explained(result: Result, instance: Instance, segments: SegmentChoice | None) -> Result:
     """The result with what contradicts what, where that is more than it says already."""
-    from scope_opt.explain import conflict
+    from scope_opt.solving.explain import conflict
 
     with progress(f"{instance.name}, looking for the reason") as on_progress:
         found = conflict(instance, segments, on_progress)
@@ -157,9 +164,9 @@ def compare(
       scope-opt compare resnet50-64.json resnet152-256.json
       scope-opt compare *.json --solvers segmented,scope --segments dp --json > results.json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import InputError
-    from scope_opt.inputs import load_instance, segment_choice
-    from scope_opt.solver import SolveOptions, check_segments, load_solver
+    from scope_opt.model.files import InputError
+    from scope_opt.solving.solver import SolveOptions, check_segments, load_solver
+    from scope_opt.terminal.inputs import load_instance, segment_choice
 
     names = list(dict.fromkeys(name.strip() for name in solvers.split(",") if name.strip()))
     if not names:
@@ -178,7 +185,7 @@ def compare(
             if run.result is None:
                 complain(f"{run.instance.name}, {run.solver}: {run.failure}")
     else:
-        from scope_opt.show import comparison_view
+        from scope_opt.terminal.show import comparison_view
 
         print_view(lambda console: comparison_view(console, runs))
     solved = {run.instance.digest for run in runs if not run.explanation}
@@ -190,9 +197,9 @@ def _runs(
     problems: Sequence[Instance], solvers: Mapping[str, Solver], options: SolveOptions
 ) -> Iterator[Run]:
     """Every instance with every solver, until interrupted."""
-    from scope_opt.files import InputError
-    from scope_opt.show import Run
-    from scope_opt.solver import SolverDisagreement, solve
+    from scope_opt.model.files import InputError
+    from scope_opt.solving.solver import SolverDisagreement, solve
+    from scope_opt.terminal.show import Run
 
     for problem in problems:
         for name, solver in solvers.items():
@@ -238,9 +245,9 @@ def export(
       scope-opt export alexnet-16.json --formulation interval-milp -o alexnet.mps
       scope-opt export tiny-skip.json --formulation cp-sat --segments single -o skip.pb
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import refuse_existing, write_bytes
-    from scope_opt.inputs import load_instance, segment_choice
-    from scope_opt.solver import SolveOptions, load_solver, write_program
+    from scope_opt.model.files import refuse_existing, write_bytes
+    from scope_opt.solving.solver import SolveOptions, load_solver, write_program
+    from scope_opt.terminal.inputs import load_instance, segment_choice
 
     refuse_existing(output, force=force)
     problem = load_instance(instance)

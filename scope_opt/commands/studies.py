@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scope_opt.commands.arguments import INTERRUPTED, NOTHING_FOUND, Json
-from scope_opt.terminal import complain, print_json, print_view
+from scope_opt.terminal.console import complain, print_json, print_view
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -71,7 +71,7 @@ def study(
       scope-opt study results/reach/study.toml --jobs 4 --only 'alexnet-*'
       scope-opt study results/reach/study.toml --cluster tcp://10.0.0.1:8786
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import InputError
+    from scope_opt.model.files import InputError
     from scope_opt.studies.file import load_study
     from scope_opt.studies.jobs import jobs_of, select
     from scope_opt.studies.records import RECORDS, load_records
@@ -97,10 +97,10 @@ def study(
 def _run(chosen: Sequence[Job], folder: Path, backend: Backend, unwanted: Collection[str]) -> None:
     """Run what has no record, or an unwanted one."""
     from scope_opt.commands.study_progress import outcomes, study_progress
+    from scope_opt.model.units import plural
     from scope_opt.studies.pool import run_all
     from scope_opt.studies.provenance import note_run
     from scope_opt.studies.records import MANIFEST, RecordFile, write_table
-    from scope_opt.units import plural
 
     with RecordFile(folder) as file:
         for job in chosen:
@@ -133,7 +133,7 @@ def _words(text: str | None) -> list[str] | None:
 
 def _unwanted(redo: str | None) -> list[str]:
     """Outcomes whose jobs run again."""
-    from scope_opt.files import InputError
+    from scope_opt.model.files import InputError
     from scope_opt.studies.records import Outcome
 
     words = _words(redo) or []
@@ -147,7 +147,7 @@ def _backend(
     chosen: Sequence[Job], cluster: str | None, jobs: int | None, *, oversubscribe: bool
 ) -> Backend:
     """Where the jobs run."""
-    from scope_opt.files import InputError
+    from scope_opt.model.files import InputError
     from scope_opt.studies.pool import LocalPool, slots_for
 
     if cluster is None:
@@ -188,8 +188,8 @@ def _view(console: Console, jobs: Sequence[Job], known: Mapping[str, Record]) ->
     from rich.console import Group
     from rich.text import Text
 
-    from scope_opt.show import Columns
-    from scope_opt.units import ABSENT, plain
+    from scope_opt.model.units import ABSENT, plain
+    from scope_opt.terminal.show import Columns
 
     table = Columns(
         (

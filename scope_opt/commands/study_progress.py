@@ -8,14 +8,14 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from scope_opt.terminal import PLAIN_PROGRESS_S, complain
+from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.progress import Progress, TaskID
 
-    from scope_opt.monitor import Monitor
+    from scope_opt.solving.monitor import Monitor
     from scope_opt.studies.jobs import Job
     from scope_opt.studies.records import Record
 
@@ -43,7 +43,7 @@ def study_progress(
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from scope_opt.show import make_console
+    from scope_opt.terminal.show import make_console
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -168,7 +168,7 @@ def _left_s(left: Iterable[Job], ended: Iterable[Record]) -> float:
 
 def _best(monitor: Monitor, minimizes: str) -> str:
     """The best objective so far."""
-    from scope_opt.units import joules, picoseconds
+    from scope_opt.model.units import joules, picoseconds
 
     best = monitor.objective
     if best is None:

@@ -16,12 +16,12 @@ from scope_opt.commands.arguments import (
     SegmentsOption,
     Threads,
 )
-from scope_opt.terminal import complain, print_text, print_view, progress
+from scope_opt.terminal.console import complain, print_text, print_view, progress
 
 if TYPE_CHECKING:
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.pareto.front import Front
-    from scope_opt.solver import SegmentChoice
+    from scope_opt.solving.solver import SegmentChoice
 
 
 def pareto(
@@ -78,10 +78,10 @@ def pareto(
       scope-opt pareto tiny-skip.json -o front.json
       scope-opt pareto resnet18-16.json --points 6 --slowest 1.3 --time-limit 60
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import InputError, refuse_existing, write_text
-    from scope_opt.inputs import load_instance, segment_choice
+    from scope_opt.model.files import InputError, refuse_existing, write_text
     from scope_opt.pareto.search import trace_front
-    from scope_opt.solver import SolveOptions
+    from scope_opt.solving.solver import SolveOptions
+    from scope_opt.terminal.inputs import load_instance, segment_choice
 
     problem = load_instance(instance)
     choice = segment_choice(segments)
@@ -132,7 +132,7 @@ def _continued(
     output: Path, instance: Instance, segments: SegmentChoice | None, *, force: bool
 ) -> Front | None:
     """Front to continue: what the output file holds, if that is about the same schedules."""
-    from scope_opt.files import InputError, refuse_existing
+    from scope_opt.model.files import InputError, refuse_existing
     from scope_opt.pareto.front import Front, check_front
 
     try:

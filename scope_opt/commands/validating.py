@@ -13,7 +13,7 @@ from scope_opt.commands.arguments import (
     Json,
     SegmentsOption,
 )
-from scope_opt.terminal import print_text, print_view, progress
+from scope_opt.terminal.console import print_text, print_view, progress
 
 
 def validate_heuristic(
@@ -70,9 +70,9 @@ def validate_heuristic(
       scope-opt validate-heuristic resnet18-64.json --solver scope
       scope-opt validate-heuristic vgg16-64.json --solver anneal --seeds 5 --iterations 20000
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.files import InputError
-    from scope_opt.inputs import load_instance, segment_choice
-    from scope_opt.solver import SolveOptions
+    from scope_opt.model.files import InputError
+    from scope_opt.solving.solver import SolveOptions
+    from scope_opt.terminal.inputs import load_instance, segment_choice
     from scope_opt.validation.run import ValidationOptions, validate
 
     if not 0 < confidence < 1:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from scope_opt.evaluate import evaluate
-from scope_opt.files import Document, InputError, inconsistent
-from scope_opt.network import Index
-from scope_opt.result import Status, StopReason, relative_gap
-from scope_opt.schedule import InstanceReference, Schedule
-from scope_opt.solver import SolverDisagreement
+from scope_opt.model.files import Document, InputError, inconsistent
+from scope_opt.model.network import Index
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule
+from scope_opt.solving.result import Status, StopReason, relative_gap
+from scope_opt.solving.solver import SolverDisagreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from scope_opt.instance import Instance
-    from scope_opt.solver import SegmentChoice
+    from scope_opt.model.instance import Instance
+    from scope_opt.solving.solver import SegmentChoice
 
 
 class Point(Document):

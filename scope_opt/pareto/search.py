@@ -14,23 +14,23 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.evaluate import evaluate
-from scope_opt.files import InputError
-from scope_opt.instance import Instance
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
+from scope_opt.model.tables import LIMIT
 from scope_opt.pareto.front import Front, Point, listed, strengthened, undominated
-from scope_opt.result import Status, StopReason
-from scope_opt.schedule import InstanceReference
-from scope_opt.solver import SolveOptions, load_solver, refuse_unsupported, solve
-from scope_opt.tables import LIMIT
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference
+from scope_opt.solving.result import Status, StopReason
+from scope_opt.solving.solver import SolveOptions, load_solver, refuse_unsupported, solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from scope_opt.monitor import Monitor
-    from scope_opt.result import Result
-    from scope_opt.schedule import Schedule
-    from scope_opt.solver import Solver
+    from scope_opt.schedule.schedule import Schedule
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.result import Result
+    from scope_opt.solving.solver import Solver
 
     Progress = Callable[[str], AbstractContextManager[Callable[[Monitor], None] | None]]
 
@@ -84,7 +84,7 @@ def trace_front(
     Raises
     ------
     InputError, SolverUnavailable, SolverDisagreement
-        As `scope_opt.solver.solve` does; InputError too for what cannot have a front.
+        As `scope_opt.solving.solver.solve` does; InputError too for what cannot have a front.
     """
     if instance.network is None:
         raise InputError("instance", ["explicit tables carry no energies; needs a network"])

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from scope_opt import units
-from scope_opt.result import Status
-from scope_opt.show import BAD, DIM, GOOD, Columns, facts, title
+from scope_opt.model import units
+from scope_opt.solving.result import Status
+from scope_opt.terminal.show import BAD, DIM, GOOD, Columns, facts, title
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.pareto.front import Front, Point
-    from scope_opt.show import Fact
+    from scope_opt.terminal.show import Fact
 
 WIDTH, HEIGHT = 64, 12
 """Characters of the picture, axes left out."""

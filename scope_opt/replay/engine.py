@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import simpy
 from simpy.core import EmptySchedule
 
-from scope_opt.files import InputError
+from scope_opt.model.files import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
-from scope_opt.files import Document
-from scope_opt.network import Count, Index
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import Document
+from scope_opt.model.network import Count, Index
 from scope_opt.replay.engine import Mode, SegmentTimes, simulate
 from scope_opt.replay.stages import pipelines
-from scope_opt.schedule import InstanceReference, Schedule
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scope_opt.evaluate import Evaluation
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.replay.engine import Slice
     from scope_opt.replay.stages import Pipeline
+    from scope_opt.schedule.evaluate import Evaluation
 
 
 class InvalidSchedule(Exception):

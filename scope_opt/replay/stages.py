@@ -9,15 +9,15 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from scope_opt.tables import PARTITIONS, WSP
+from scope_opt.model.tables import PARTITIONS, WSP
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from scope_opt.instance import Instance
-    from scope_opt.schedule import Cluster, Schedule, Segment
-    from scope_opt.tables import EnergyTables, LatencyTables
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import EnergyTables, LatencyTables
+    from scope_opt.schedule.schedule import Cluster, Schedule, Segment
 
 
 class LayerWork(NamedTuple):

@@ -14,14 +14,14 @@ import json
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from scope_opt import units
+from scope_opt.model import units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.replay.engine import Slice
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule.schedule import Schedule
 
 SHOWN_LAYER_RUNS = 20_000
 """Layers x samples up to which a trace shows every sample: about 15 MB."""

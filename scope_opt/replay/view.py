@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from scope_opt import units
-from scope_opt.show import Columns, facts, title
+from scope_opt.model import units
+from scope_opt.terminal.show import Columns, facts, title
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.replay.report import Replay, ReplayedSegment, ReplayedStage
-    from scope_opt.show import Fact
+    from scope_opt.terminal.show import Fact
 
 _SPENT = (
     *(("busy", "busy_ps"), ("no input", "input_ps"), ("no room", "room_ps"), ("DRAM", "dram_ps")),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scope_opt.cost import build_tables
-from scope_opt.evaluate import evaluate
+from scope_opt.model.cost import build_tables
+from scope_opt.schedule.evaluate import evaluate
 
 if TYPE_CHECKING:
-    from scope_opt.evaluate import Evaluation, SegmentReport
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.report.figure import Unit
-    from scope_opt.result import Result
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule.evaluate import Evaluation, SegmentReport
+    from scope_opt.schedule.schedule import Schedule
+    from scope_opt.solving.result import Result
 
 
 @dataclass(frozen=True)

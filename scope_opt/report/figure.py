@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any, Literal
 
-from scope_opt import units
+from scope_opt.model import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.picture import layer_range
 from scope_opt.report.cases import phases_ps
 from scope_opt.report.figure import (
     Field,
@@ -17,13 +16,14 @@ from scope_opt.report.figure import (
     line_style,
     seconds,
 )
+from scope_opt.terminal.picture import layer_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scope_opt.report.cases import Case
     from scope_opt.report.figure import Cell
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule.schedule import Schedule
 
 LABELLED_SEGMENTS = 16
 """Up to so many segments a figure of the whole network names them."""

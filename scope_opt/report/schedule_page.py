@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt import units
-from scope_opt.picture import layer_range, partition_text
+from scope_opt.model import units
 from scope_opt.report import schedule_figures, segment_figures
 from scope_opt.report.cases import beat_cause
 from scope_opt.report.figure import duration
 from scope_opt.report.page import Chip, Column, Fact, Link, Page, Table
-from scope_opt.show import placement_facts
+from scope_opt.terminal.picture import layer_range, partition_text
+from scope_opt.terminal.show import placement_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scope_opt.report.cases import Case
     from scope_opt.report.figure import Figure
-    from scope_opt.result import Result
+    from scope_opt.solving.result import Result
 
 
 def schedule_page(case: Case, file: str, trail: Sequence[tuple[str, str]] = ()) -> Page:

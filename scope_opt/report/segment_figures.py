@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scope_opt import units
-from scope_opt.package import snake_positions
-from scope_opt.picture import layer_range
+from scope_opt.model import units
+from scope_opt.model.package import snake_positions
 from scope_opt.report.cases import beat_cause, phases_ps
 from scope_opt.report.figure import (
     Field,
@@ -19,12 +18,13 @@ from scope_opt.report.figure import (
     seconds,
 )
 from scope_opt.report.schedule_figures import reference_line
+from scope_opt.terminal.picture import layer_range
 
 if TYPE_CHECKING:
-    from scope_opt.evaluate import SegmentReport
-    from scope_opt.package import Package
+    from scope_opt.model.package import Package
     from scope_opt.report.cases import Case
     from scope_opt.report.figure import Cell
+    from scope_opt.schedule.evaluate import SegmentReport
 
 MAX_BARS = 2000
 """Most bars of a pipeline figure; with more, samples in the middle are left out."""

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from scope_opt import __version__
-from scope_opt.files import Document, InputError, write_text
+from scope_opt.model.files import Document, InputError, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

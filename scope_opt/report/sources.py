@@ -6,26 +6,26 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.files import InputError, read_text
-from scope_opt.inputs import STDIN, known_instance, load
+from scope_opt.model.files import InputError, read_text
 from scope_opt.report.cases import make_case
 from scope_opt.report.page import file_names
 from scope_opt.report.schedule_page import comparison_page, schedule_page
 from scope_opt.report.study_data import arrange
 from scope_opt.report.study_page import study_pages
-from scope_opt.result import Result
-from scope_opt.schedule import Schedule
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.result import Result
 from scope_opt.studies.file import load_study
 from scope_opt.studies.jobs import jobs_of
 from scope_opt.studies.records import MANIFEST, RECORDS, load_records
+from scope_opt.terminal.inputs import STDIN, known_instance, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scope_opt.instance import Instance
+    from scope_opt.model.instance import Instance
     from scope_opt.report.cases import Case
     from scope_opt.report.page import Page
-    from scope_opt.schedule import InstanceReference
+    from scope_opt.schedule.schedule import InstanceReference
     from scope_opt.studies.records import Record
 
 

@@ -8,15 +8,15 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING
 
-from scope_opt import metrics
-from scope_opt.result import StopReason
+from scope_opt.solving import metrics
+from scope_opt.solving.result import StopReason
 from scope_opt.studies.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from scope_opt.instance import Instance
-    from scope_opt.metrics import Reference, Space
+    from scope_opt.model.instance import Instance
+    from scope_opt.solving.metrics import Reference, Space
     from scope_opt.studies.records import Record
 
 

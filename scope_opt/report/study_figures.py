@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt import metrics, units
+from scope_opt.model import units
 from scope_opt.report.figure import Field, Figure, Trace, axis, line_style, log_axis, seconds
 from scope_opt.report.study_data import (
     cost,
@@ -15,13 +15,14 @@ from scope_opt.report.study_data import (
     run_name,
     time_to_gap,
 )
+from scope_opt.solving import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scope_opt.metrics import Profile
     from scope_opt.report.figure import Cell, Unit
     from scope_opt.report.study_data import Problem, Study
+    from scope_opt.solving.metrics import Profile
     from scope_opt.studies.records import Record
 
 MAX_POINTS = 300

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scope_opt import metrics, units
+from scope_opt.model import units
 from scope_opt.report.cases import make_case
 from scope_opt.report.figure import duration
 from scope_opt.report.page import Column, Fact, Link, Page, Table, file_names
@@ -19,7 +19,8 @@ from scope_opt.report.study_data import (
     run_name,
 )
 from scope_opt.report.study_figures import course, study_figures
-from scope_opt.result import Status
+from scope_opt.solving import metrics
+from scope_opt.solving.result import Status
 from scope_opt.studies.records import Outcome
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from numba import njit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.tables import LatencyTables
 
     Ints = NDArray[np.int64]
     Bytes = NDArray[np.int8]

@@ -9,17 +9,17 @@ import uuid
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from scope_opt.files import InputError
-from scope_opt.result import versions
-from scope_opt.solver import SolverUnavailable
+from scope_opt.model.files import InputError
+from scope_opt.solving.result import versions
+from scope_opt.solving.solver import SolverUnavailable
 from scope_opt.studies.job import run_job
 from scope_opt.studies.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scope_opt.monitor import Monitor
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule.schedule import Schedule
+    from scope_opt.solving.monitor import Monitor
     from scope_opt.studies.jobs import Job
 
 CONNECT_S = 15.0

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from scope_opt.files import Document, InputError, inconsistent, read_text
-from scope_opt.network import Count, Index, Name
-from scope_opt.package import Positive
+from scope_opt.model.files import Document, InputError, inconsistent, read_text
+from scope_opt.model.network import Count, Index, Name
+from scope_opt.model.package import Positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

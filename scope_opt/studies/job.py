@@ -11,15 +11,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from scope_opt.child import Child
-from scope_opt.files import InputError
-from scope_opt.generate import paper_instance
-from scope_opt.instance import Instance
-from scope_opt.isolate import Progress, memory_excess, sender
-from scope_opt.monitor import Monitor
-from scope_opt.result import Result, StopReason
-from scope_opt.schedule import InstanceReference
-from scope_opt.solver import SolveOptions, SolverDisagreement, SolverUnavailable, load_solver, solve
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
+from scope_opt.schedule.schedule import InstanceReference
+from scope_opt.solving.child import Child
+from scope_opt.solving.isolate import Progress, memory_excess, sender
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.result import Result, StopReason
+from scope_opt.solving.solver import (
+    SolveOptions,
+    SolverDisagreement,
+    SolverUnavailable,
+    load_solver,
+    solve,
+)
 from scope_opt.studies.provenance import commit
 from scope_opt.studies.records import Outcome, Record
 
@@ -27,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from multiprocessing.connection import Connection
 
-    from scope_opt.schedule import Schedule
-    from scope_opt.solver import Solver
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Schedule
+    from scope_opt.solving.solver import Solver
     from scope_opt.studies.jobs import Job
-    from scope_opt.tables import LatencyTables
 
 LOADING_LIMIT_S = 300.0
 """Seconds until a solver must be loaded, compilation included."""
@@ -192,7 +198,7 @@ class _Teller:
     def run(
         self, instance: Instance, tables: LatencyTables, options: SolveOptions, monitor: Monitor
     ) -> None:
-        """See `scope_opt.solver.Solver`."""
+        """See `scope_opt.solving.solver.Solver`."""
         told = self._reported
         monitor.objective, monitor.bound, monitor.segments = (
             told.objective,

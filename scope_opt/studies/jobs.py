@@ -12,15 +12,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scope_opt.files import InputError
-from scope_opt.instance import Instance
-from scope_opt.result import versions
-from scope_opt.solver import ENTRY_POINTS, SolveOptions, SolverUnavailable, load_solver
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
+from scope_opt.solving.result import versions
+from scope_opt.solving.solver import ENTRY_POINTS, SolveOptions, SolverUnavailable, load_solver
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule.schedule import Schedule
     from scope_opt.studies.file import Entry, Study, Variant
 
 

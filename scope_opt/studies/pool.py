@@ -10,15 +10,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from scope_opt.files import InputError
-from scope_opt.monitor import Monitor, interruptible
+from scope_opt.model.files import InputError
+from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.studies.job import run_job
 from scope_opt.studies.jobs import begun_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scope_opt.schedule import Schedule
+    from scope_opt.schedule.schedule import Schedule
     from scope_opt.studies.jobs import Job
     from scope_opt.studies.records import Record, RecordFile
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scope_opt.files import write_text
-from scope_opt.result import versions
+from scope_opt.model.files import write_text
+from scope_opt.solving.result import versions
 
 _ROOT = Path(__file__).parent.parent.parent
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from scope_opt.files import Document, InputError, write_text
-from scope_opt.network import Index
-from scope_opt.result import Result
-from scope_opt.schedule import InstanceReference
+from scope_opt.model.files import Document, InputError, write_text
+from scope_opt.model.network import Index
+from scope_opt.schedule.schedule import InstanceReference
+from scope_opt.solving.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

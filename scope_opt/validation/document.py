@@ -6,17 +6,17 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scope_opt.files import Document, inconsistent
-from scope_opt.metrics import ReferenceClass
-from scope_opt.network import Index
-from scope_opt.result import Result
-from scope_opt.schedule import InstanceReference
+from scope_opt.model.files import Document, inconsistent
+from scope_opt.model.network import Index
+from scope_opt.schedule.schedule import InstanceReference
+from scope_opt.solving.metrics import ReferenceClass
+from scope_opt.solving.result import Result
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class KnownOptimum(Document):
-    """What is known about the optimum; see `scope_opt.metrics.Reference`."""
+    """What is known about the optimum; see `scope_opt.solving.metrics.Reference`."""
 
     objective_ps: Index | None
     """The optimum if it is proved, else the best schedule known."""

@@ -8,34 +8,34 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_opt import metrics
-from scope_opt.cost import build_tables
-from scope_opt.files import MAX_INT, InputError
-from scope_opt.monitor import Monitor, interruptible
-from scope_opt.search.distribution import distribution, refuse_other_constraints
-from scope_opt.search.prover import Stopped
-from scope_opt.search.restricted import attribute
-from scope_opt.search.sampling import Sample, sample, share_at_most
-from scope_opt.search.valid_sampling import ValidSampler, countable
-from scope_opt.solver import (
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import MAX_INT, InputError
+from scope_opt.schedule.count import space_size
+from scope_opt.search.census.distribution import distribution, refuse_other_constraints
+from scope_opt.search.census.sampling import Sample, sample, share_at_most
+from scope_opt.search.census.valid_sampling import ValidSampler, countable
+from scope_opt.search.exact.prover import Stopped
+from scope_opt.search.exact.restricted import attribute
+from scope_opt.solving import metrics
+from scope_opt.solving.monitor import Monitor, interruptible
+from scope_opt.solving.solver import (
     SolveOptions,
     SolverDisagreement,
     load_solver,
     refuse_unsupported,
     solve,
 )
-from scope_opt.space import space_size
 from scope_opt.validation.document import Gap, KnownOptimum, Losses, Place, Rank, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from scope_opt.instance import Instance
-    from scope_opt.result import Result
-    from scope_opt.search import distribution as distributions
-    from scope_opt.solver import Solver
-    from scope_opt.tables import LatencyTables
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.search.census import distribution as distributions
+    from scope_opt.solving.result import Result
+    from scope_opt.solving.solver import Solver
 
     OnProgress = Callable[[Monitor], None] | None
     Stage = Callable[[str], AbstractContextManager[OnProgress]]

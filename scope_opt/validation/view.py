@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from scope_opt import units
-from scope_opt.metrics import summary
-from scope_opt.show import DIM, GOOD, facts, title
+from scope_opt.model import units
+from scope_opt.solving.metrics import summary
+from scope_opt.terminal.show import DIM, GOOD, facts, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import RenderableType
 
-    from scope_opt.instance import Instance
-    from scope_opt.result import Result
-    from scope_opt.show import Fact
+    from scope_opt.model.instance import Instance
+    from scope_opt.solving.result import Result
+    from scope_opt.terminal.show import Fact
     from scope_opt.validation.document import Gap, Place, Rank, Validation
 
 

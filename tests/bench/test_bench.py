@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scope_opt import cost, package
-from scope_opt.generate import paper_instance
-from scope_opt.search.sampling import sample
-from scope_opt.solver import SolveOptions, solve
+from scope_opt.model import cost, package
+from scope_opt.model.generate import paper_instance
+from scope_opt.search.census.sampling import sample
+from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scope_opt.cost import build_tables
-from scope_opt.generate import paper_instance
-from scope_opt.monitor import Monitor
-from scope_opt.search.exact import ExactSolver
-from scope_opt.search.scope import ScopeSolver
-from scope_opt.solver import SolveOptions
+from scope_opt.model.cost import build_tables
+from scope_opt.model.generate import paper_instance
+from scope_opt.search.exact.solver import ExactSolver
+from scope_opt.search.paper.solver import ScopeSolver
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.solver import SolveOptions
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from scope_opt.solver import SegmentChoice, Solver
+    from scope_opt.solving.solver import SegmentChoice, Solver
 
 pytestmark = pytest.mark.bench
 

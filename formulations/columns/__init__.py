@@ -1,0 +1,1 @@
+"""What clusters there are, as columns of programs."""

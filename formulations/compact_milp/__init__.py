@@ -1,0 +1,1 @@
+"""Mixed-integer programs layer by layer, with piecewise linear tables, solved by HiGHS."""

@@ -1,0 +1,230 @@
+"""The mapping problem as a compact mixed-integer program, solved by HiGHS.
+
+`segment` has the rows, `rounds` the programs of given segments. Segments that share no limit are
+proved one by one (`paths.cuts`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from formulations.compact_milp.encodings import ENCODINGS
+from formulations.compact_milp.rounds import Rounds, Status, safety
+from formulations.compact_milp.tables import NoSchedule, one_layer_choices
+from formulations.highs import Highs, import_highs
+from formulations.paths.cuts import Cuts
+from formulations.paths.survey import Survey
+from formulations.request import CONSTRAINTS, check_encoding, make_request
+from formulations.space import Stopped
+from scope_opt.model.files import InputError
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.bounds import segment_bounds
+from scope_opt.schedule.schedule import make_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from formulations.request import Request
+    from formulations.space import Space
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.solver import SolveOptions
+
+LARGE = 8000
+"""Possible clusters of an instance from which on programs alone find hardly any schedule."""
+
+
+class CompactMilpSolver:
+    """Mixed-integer programming, layer by layer."""
+
+    name = "compact-milp"
+    summary = "compact mixed-integer program (Pyomo, HiGHS) with piecewise linear tables"
+    exact = True
+    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"seed", "warm_start", "threads", "encoding", "log"}
+    )
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search; see `scope_opt.solving.solver.Solver`."""
+        import_highs()
+        check_encoding(options.encoding, ENCODINGS)
+        request = make_request(self.name, instance, tables, options, monitor)
+        try:
+            if request.space.couples_segments:
+                Coupled(request, _given(self.name, request.space)).run()
+            else:
+                Separate(self.name, request).run()
+        except Stopped:
+            return
+        finally:
+            request.close_log("HiGHS")
+
+    def export(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+        suffix: str,
+    ) -> bytes:
+        """The program of given segments with exact tables; see `write_program`."""
+        check_encoding(options.encoding, ENCODINGS)
+        request = make_request(self.name, instance, tables, options, monitor)
+        segments = _given(self.name, request.space)
+        try:
+            program = Rounds(request, segments, [None] * len(segments), 0.0).program()
+        except NoSchedule as error:
+            problem = "there is no schedule, so there is no program"
+            raise InputError("instance", [problem]) from error
+        return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
+
+
+def _given(name: str, space: Space) -> list[tuple[int, int]]:
+    """First and last layers of the segments where there is no choice; empty if none is allowed."""
+    layers = len(space.segments)
+    first, runs = 0, []
+    while first < layers:
+        lasts = [k for k in range(layers) if space.segments[first, k]]
+        if space.segment_count == 1:
+            lasts = [layers - 1] if lasts[-1:] == [layers - 1] else []
+        if len(lasts) > 1:
+            problem = (
+                f"solver {name!r} needs them given for one program of all; use --segments single, "
+                "those of a schedule (--segments FILE), or solver 'cp-sat'"
+            )
+            raise InputError("segments", [problem])
+        if not lasts:
+            return []
+        runs.append((first, lasts[0]))
+        first = lasts[0] + 1
+    return runs if space.segment_count in (None, len(runs)) else []
+
+
+class Coupled:
+    """Given segments that share a budget or a bound, in one program."""
+
+    def __init__(self, request: Request, segments: Sequence[tuple[int, int]]) -> None:
+        self._request, self._segments = request, segments
+        energy, weights = request.tables.energy, sum(map(int, request.tables.weight_bytes))
+        self._loading_fj = 0 if energy is None else weights * energy.dram_fj_per_byte
+
+    def run(self) -> None:
+        """Solve program after program; raises `Stopped`."""
+        request, monitor = self._request, self._request.monitor
+        if not self._segments:
+            request.prove_infeasible()
+            return
+        status = Status.OPEN
+        try:
+            rounds = Rounds(request, self._segments, self._ceilings())
+            while status is Status.OPEN and monitor.bound != (monitor.objective or -1):
+                status = rounds.solve(self, monitor.segments)
+        except NoSchedule:
+            status = Status.INFEASIBLE
+        if status is Status.INFEASIBLE:
+            if monitor.objective is not None:
+                raise RuntimeError("HiGHS refutes a program that contains a known schedule")
+            request.prove_infeasible()
+
+    def _ceilings(self) -> list[int | None]:
+        """What the other segments leave of the latency allowed, or of the least known."""
+        space = self._request.space
+        most = space.latency_ps if space.latency_ps is not None else self._request.monitor.objective
+        if most is None:
+            return [None] * len(self._segments)
+        lower = segment_bounds(self._request.tables)
+        least = [min(int(lower[ends]), LIMIT) for ends in self._segments]
+        return [most - sum(least) + own for own in least]
+
+    def offer(self, segments: Sequence[Segment]) -> int | None:
+        """See `Client`."""
+        return self._request.objective(self._request.offer(segments))
+
+    def bound(self, value: int) -> None:
+        """See `Client`; no bound above a known schedule, which may be the ceiling."""
+        if self._request.energy_minimized:
+            value = self._request.tables.samples * value + self._loading_fj
+        best = self._request.monitor.objective
+        self._request.raise_bound(value if best is None else min(value, best))
+
+
+class Separate:
+    """Segments one by one, and the best cut of the layers into segments."""
+
+    def __init__(self, name: str, request: Request) -> None:
+        self._request, self._cuts = request, Cuts(name, request)
+
+    def run(self) -> None:
+        """Prove segments until the best cut is; raises `Stopped`."""
+        self._cuts.begin()
+        if self._request.clusters > LARGE:
+            Survey(self._request, self._cuts).run()
+        self._cuts.run(self._prove)
+
+    def _prove(self, first: int, last: int, ceiling: int | None) -> None:
+        """See `Cuts.run`; raises `Stopped` too if floats are not exact enough."""
+        cuts = self._cuts
+        if first == last:
+            self._one_layer(first)
+            return
+        known = cuts.latency(first, last)
+        if self._close(first, last):
+            raise Stopped
+        most = min(known, LIMIT if ceiling is None else ceiling)
+        limit = None if most >= LIMIT else most
+        client = _Client(cuts, first, last, limit)
+        status = Status.OPEN
+        try:
+            rounds = Rounds(self._request, [(first, last)], [limit])
+            while status is Status.OPEN and not cuts.settled(first, last, ceiling):
+                best = cuts.known.get((first, last))
+                usable = best is not None and best.latency_ps <= most
+                status = rounds.solve(client, [best.segment] if best and usable else None)
+        except NoSchedule:
+            status = Status.INFEASIBLE
+        if status is Status.INFEASIBLE:
+            cuts.refute(first, last, LIMIT if limit is None else min(limit + 1, known))
+        elif not cuts.settled(first, last, ceiling) and not self._close(first, last):
+            raise Stopped
+
+    def _close(self, first: int, last: int) -> bool:
+        """Whether the gap of a segment is too small for floats, or for beats that are not whole."""
+        known, samples = self._cuts.latency(first, last), self._request.tables.samples
+        gap = known - int(self._cuts.lower[first, last])
+        close = 2 * safety(self._request.tables.layers) * known
+        return gap <= close + samples + last - first
+
+    def _one_layer(self, layer: int) -> None:
+        """Try everything."""
+        choices = list(one_layer_choices(self._request.tables, self._request.space, layer))
+        for choice in choices:
+            self._cuts.found(make_segment(layer, [(1, choice.size, [choice.partition])]))
+        least = min((choice.latency_ps for choice in choices), default=LIMIT)
+        self._cuts.refute(layer, layer, least)
+
+
+class _Client:
+    """A segment, for `Rounds`."""
+
+    def __init__(self, cuts: Cuts, first: int, last: int, ceiling: int | None) -> None:
+        self._cuts, self._first, self._last = cuts, first, last
+        self._ceiling = ceiling
+
+    def offer(self, segments: Sequence[Segment]) -> int | None:
+        """See `Client`."""
+        return self._cuts.found(segments[0])
+
+    def bound(self, value: int) -> None:
+        """See `Client`; nothing is known of schedules above the ceiling."""
+        known = self._cuts.latency(self._first, self._last)
+        ceiling = LIMIT if self._ceiling is None else self._ceiling + 1
+        self._cuts.refute(self._first, self._last, min(value, ceiling, known))

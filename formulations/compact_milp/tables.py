@@ -1,0 +1,224 @@
+"""What the compact mixed-integer programs read: tables of layers, and how large a beat can be."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from formulations.compact_milp.piecewise import Kind, approximate, refine
+from formulations.space import worst_energy_fj
+from scope_opt.model.tables import WSP
+from scope_opt.schedule.bounds import layer_floors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from formulations.compact_milp.piecewise import Piecewise
+    from formulations.space import Space
+    from scope_opt.model.tables import LatencyTables
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+    Key = tuple[str | int, ...]
+
+
+class NoSchedule(Exception):
+    """The segment has no schedule, which shows before a program is made."""
+
+
+class LayerTables:
+    """Tables of one layer over the region sizes it may have, approximated from below.
+
+    Parameters
+    ----------
+    tables : dict
+        By key; shape ``(C + 1,)``. Keys that begin with "room" are approximated from above.
+    sizes : sequence of int
+        Region sizes.
+    tolerance : float
+        Of the approximation; 0 for none.
+    """
+
+    def __init__(self, tables: dict[Key, Ints], sizes: Sequence[int], tolerance: float) -> None:
+        self._tables, self.sizes = tables, tuple(sizes)
+        self._functions: dict[Key, Piecewise] = {
+            key: approximate(
+                table,
+                self.sizes,
+                kind=Kind.OVER if key[0] == "room" else Kind.UNDER,
+                tolerance=tolerance,
+            )
+            for key, table in tables.items()
+        }
+
+    @property
+    def breakpoints(self) -> list[int]:
+        """Of all tables together."""
+        return sorted({size for f in self._functions.values() for size in f.sizes})
+
+    @property
+    def exact(self) -> bool:
+        """Whether no table differs from its approximation."""
+        return all(function.error_ps == 0 for function in self._functions.values())
+
+    def values(self, key: Key) -> Floats:
+        """A table's approximation at the breakpoints."""
+        function = self._functions[key]
+        return np.array([float(function.at(size)) for size in self.breakpoints])
+
+    def refine(self, size: int) -> bool:
+        """Make all tables exact at a size; whether that changed any."""
+        before = self._functions
+        self._functions = {
+            key: function
+            if function.error_ps == 0
+            else refine(function, self._tables[key], self.sizes, size)
+            for key, function in before.items()
+        }
+        return self._functions != before
+
+
+def layer_tables(
+    tables: LatencyTables, space: Space, first: int, last: int, most_ps: int, tolerance: float
+) -> dict[int, LayerTables]:
+    """Tables of the layers of a segment, over the region sizes at which they keep up with a beat.
+
+    Raises
+    ------
+    NoSchedule
+        If a layer keeps up at none.
+    """
+    found: dict[int, LayerTables] = {}
+    inside, closing = layer_floors(tables)
+    for layer in range(first, last + 1):
+        floor = np.concatenate([[0], (closing if layer == last else inside)[layer]])
+        fast = [size for size in space.sizes if floor[size] <= most_ps]
+        if not fast:
+            raise NoSchedule
+        sizes = [size for size in space.sizes if size >= fast[0]]
+        chiplets = np.arange(tables.chiplets + 1)
+        rows: dict[Key, Ints] = {("floor",): floor, ("area",): floor * chiplets}
+        edges = [
+            e
+            for e, (u, v) in enumerate(zip(tables.edge_from, tables.edge_to, strict=True))
+            if u == layer and v <= last
+        ]
+        costs = [("ps", _times(tables))]
+        if space.energy_matters and tables.energy is not None:
+            e = tables.energy
+            arrays = (e.sram_fj, e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
+            costs.append(("fj", arrays))
+        for kind, (compute, gather, within, send, receive, edge) in costs:
+            for p in space.partitions[layer]:
+                rows[kind, "compute", p] = compute[layer, p]
+            rows[kind, "gather"] = gather[layer]
+            if layer < last:
+                rows[kind, "send"] = send[layer]
+                for p in space.partitions[layer]:
+                    for q in space.partitions[layer + 1]:
+                        rows[kind, "within", p, q] = within[layer, p, q]
+            if layer > first:
+                for q in space.partitions[layer]:
+                    rows[kind, "receive", q] = receive[layer - 1, q]
+            rows |= {(kind, "edge", e): edge[e] for e in edges}
+        if tables.stream:
+            rows["stream",] = tables.weight_bytes[layer] * tables.stream_fs_per_byte
+            rows["room",] = tables.weight_buffer_bytes * chiplets * tables.stream_fs_per_byte
+        found[layer] = LayerTables(rows, sizes, tolerance)
+    return found
+
+
+def _times(t: LatencyTables) -> tuple[Ints, ...]:
+    return (t.compute_ps, t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
+
+
+def most_beats_ps(
+    tables: LatencyTables, space: Space, first: int, last: int, ceiling_ps: int | None
+) -> dict[int, int]:
+    """Largest beats of interest under a ceiling, by number of clusters, decreasing.
+
+    Raises
+    ------
+    NoSchedule
+        If no number of clusters has one.
+    """
+    worst = worst_beat_ps(tables, space, first, last)
+    dram, load = int(tables.segment_dram_ps[first, last]), int(tables.load_ps[first, last])
+    found: dict[int, int] = {}
+    for n in range(space.fewest, min(space.most, last - first + 1) + 1):
+        most = worst
+        if ceiling_ps is not None:
+            most = min(worst, (ceiling_ps - load) // (tables.samples + n - 1))
+        if most >= dram:
+            found[n] = most
+    if not found:
+        raise NoSchedule
+    return found
+
+
+def worst_beat_ps(tables: LatencyTables, space: Space, first: int, last: int) -> int:
+    """A beat that no schedule of the segment needs to exceed."""
+    part = slice(first, last + 1)
+    arrays = [*_times(tables)[:5], tables.input_ps, tables.output_ps]
+    total = sum(int(a[part].reshape(last - first + 1, -1).max(axis=1).sum()) for a in arrays)
+    for array in (tables.edge_send_ps, tables.edge_write_ps, tables.edge_read_ps):
+        total += int(array.reshape(len(array), -1).max(axis=1).sum()) if len(array) else 0
+    stored = int(tables.weight_bytes[part].sum())
+    if tables.stream:
+        total += (last - first + 1) * tables.dram_latency_ps
+        total += stored * int(tables.stream_fs_per_byte.max()) // 1000 + 1
+    worst = max(total, int(tables.segment_dram_ps[first, last]))
+    if space.power_fj_per_ps is not None:
+        worst = max(worst, ceil(worst_energy_fj(tables, first, last) / space.power_fj_per_ps))
+    return worst
+
+
+class Choice(NamedTuple):
+    """A schedule of one layer as a segment."""
+
+    latency_ps: int
+    energy_fj: int
+    size: int
+    partition: int
+
+
+def one_layer_choices(t: LatencyTables, space: Space, layer: int) -> Iterator[Choice]:
+    """Schedules of one layer as a segment (docs/model.md, sections 4 to 8)."""
+    if space.fewest > 1 or space.most < 1:
+        return
+    edges = list(zip(t.edge_from.tolist(), t.edge_to.tolist(), strict=True))
+    reads = sum(int(t.edge_read_ps[e]) for e, (_, v) in enumerate(edges) if v == layer)
+    writes = sum(int(t.edge_write_ps[e]) for e, (u, _) in enumerate(edges) if u == layer)
+    weight = int(t.weight_bytes[layer])
+    for size in space.sizes:
+        exempt = size == t.chiplets
+        room = t.weight_buffer_bytes * size - weight
+        if room < 0 and not exempt and not t.stream:
+            continue
+        again = 0 if exempt else max(0, -room)
+        moved = int(space.traffic_bytes[layer, layer]) + again
+        if space.traffic_limit_bytes is not None and moved > space.traffic_limit_bytes:
+            continue
+        stream = 0
+        if again:
+            stream = t.dram_latency_ps - (-again * int(t.stream_fs_per_byte[size]) // 1000)
+        for partition in space.partitions[layer]:
+            if partition == WSP and weight * (size - 1) > max(0, room):
+                continue
+            working = max(
+                int(t.compute_ps[layer, partition, size]), int(t.output_ps[layer]) + writes
+            )
+            time = int(t.input_ps[layer]) + reads + working + stream
+            beat = max(time, int(t.segment_dram_ps[layer, layer]))
+            energy = 0
+            if t.energy is not None:
+                energy = int(t.energy.mac_fj[layer] + t.energy.sram_fj[layer, partition, size])
+                energy += moved * t.energy.dram_fj_per_byte
+            if space.power_fj_per_ps is not None:
+                beat = max(beat, ceil(energy / space.power_fj_per_ps))
+            latency = int(t.load_ps[layer, layer]) + t.samples * beat
+            yield Choice(latency, energy, size, partition)

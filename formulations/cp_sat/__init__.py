@@ -1,0 +1,1 @@
+"""Constraint programs, solved by CP-SAT."""

@@ -1,0 +1,414 @@
+"""The mapping problem as one constraint program over cluster columns, for OR-tools CP-SAT.
+
+One Boolean per column (`formulations.columns.maker`) and one per segment and number of clusters;
+README.md in this folder lists the constraint families under the names of the methods here.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from formulations.columns.schedules import SegmentColumn, find_columns, to_segments
+from formulations.cp_sat.rows import ROW_LIMIT, PowerRow, Rows, import_cp_sat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from formulations.columns.column import Column
+    from formulations.space import Caps, Space
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
+
+
+class Program:
+    """The constraint program for one unit of time and one of energy.
+
+    All times and energies are rounded down to whole units, so that larger units make a relaxation:
+    every schedule remains a solution, with an objective of at most its own.
+
+    Parameters
+    ----------
+    tables : LatencyTables
+    space : Space
+        What schedules may look like.
+    columns : list of Column
+    receive_ps : list of int
+        What each column's predecessor pays for handing over to it.
+    caps : Caps
+        Largest beats.
+    unit_ps, unit_fj : int
+        Units of time and energy; 1 for the exact program.
+    ceiling_ps : int, optional
+        Schedules above this latency are no solutions that anyone needs.
+    """
+
+    def __init__(
+        self,
+        tables: LatencyTables,
+        space: Space,
+        columns: Sequence[Column],
+        receive_ps: Sequence[int],
+        caps: Caps,
+        unit_ps: int,
+        unit_fj: int = 1,
+        ceiling_ps: int | None = None,
+    ) -> None:
+        self.model = import_cp_sat().CpModel()
+        self.tables, self.space, self.columns = tables, space, columns
+        self._caps, self.unit_ps, self.unit_fj = caps, unit_ps, unit_fj
+        self._layers = tables.layers
+        self._rows = Rows(self.model, len(columns))
+        self.x = self._rows.x
+        """One per column: the cluster is used."""
+        self._data(receive_ps)
+        self._variables()
+        self._cover()
+        self._ends()
+        self._surroundings()
+        self._cluster_counts()
+        self._regions()
+        self._beats()
+        self._handing_over()
+        self._area()
+        self._energy()
+        self._power()
+        self._traffic()
+        self._objective(ceiling_ps)
+
+    def _data(self, receive_ps: Sequence[int]) -> None:
+        """Numbers of the columns in units, and indices of columns by their layers."""
+        columns, layers, energy = self.columns, range(self._layers), self.tables.energy
+        self.starting: list[list[int]] = [[] for _ in layers]
+        self.ending: list[list[int]] = [[] for _ in layers]
+        self.covering: list[list[int]] = [[] for _ in layers]
+        for k, column in enumerate(columns):
+            self.starting[column.first].append(k)
+            self.ending[column.last].append(k)
+            for layer in range(column.first, column.last + 1):
+                self.covering[layer].append(k)
+        self._base_fj = [0] * self._layers
+        """Energy that a layer takes whatever its partition and region; not counted in units."""
+        if self.space.energy_matters and energy is not None:
+            self._base_fj = energy.floor_fj.tolist()
+        most_fj = sum(
+            max((columns[k].energy_fj for k in self.starting[layer]), default=0) for layer in layers
+        )
+        self._power_row = PowerRow.of(self.space, self._largest_beat(most_fj), most_fj)
+        times = [column.time_ps for column in columns]
+        slowest = max(times, default=0)
+        if self._power_row is not None:
+            # A segment's beat allows for the power of each of its clusters alone, too.
+            alone = (self._power_row.beat_ps(column.energy_fj) for column in columns)
+            times = [max(pair) for pair in zip(times, alone, strict=True)]
+            slowest = max(slowest, self._power_row.beat_ps(most_fj))
+        self._times = [time // self.unit_ps for time in times]
+        self._sending = [
+            None if column.sending_ps is None else column.sending_ps // self.unit_ps
+            for column in columns
+        ]
+        self._receive = [value // self.unit_ps for value in receive_ps]
+        sending = max((column.sending_ps or 0 for column in columns), default=0)
+        sending += max(receive_ps, default=0)
+        dram = int(self.tables.segment_dram_ps.max())
+        self._slowest = max(slowest, sending, dram) // self.unit_ps
+        self._spent = [
+            (c.energy_fj - sum(self._base_fj[c.first : c.last + 1])) // self.unit_fj
+            for c in columns
+        ]
+
+    def _largest_beat(self, most_fj: int) -> int:
+        """Bound in ps on the beats that a power row meets."""
+        if self.space.power_fj_per_ps is None:
+            return 0
+        slowest = max((column.time_ps for column in self.columns), default=0)
+        return max(slowest, int(most_fj / self.space.power_fj_per_ps) + 1)
+
+    # --- Variables -------------------------------------------------------------------------------
+
+    def _variables(self) -> None:
+        model, layers = self.model, range(self._layers)
+        self.segments: dict[SegmentColumn, Any] = {}
+        """One per segment and number of clusters: the segment is used."""
+        self.beat: dict[SegmentColumn, Any] = {}
+        """Its beat in units, 0 if it is not used."""
+        opening = sorted({c.first for c in self.columns if c.opens})
+        closing = sorted({c.last for c in self.columns if c.closes})
+        most = self.space.most
+        caps = {n: self._caps.all_segments(n) for n in range(self.space.fewest, most + 1)}
+        for first in opening:
+            for last in (end for end in closing if end >= first):
+                if not self.space.segments[first, last]:
+                    continue
+                for n in range(self.space.fewest, min(most, last - first + 1) + 1):
+                    top = int(caps[n][first, last])
+                    if top < 0:
+                        continue
+                    key = SegmentColumn(first, last, n)
+                    self.segments[key] = model.new_bool_var("")
+                    self.beat[key] = model.new_int_var(
+                        0, min(top // self.unit_ps, self._slowest), ""
+                    )
+        self.begins = [model.new_bool_var("") for _ in layers]
+        """Layer opens a segment."""
+        self.starts = [self._rows.pick([(k, 1) for k in self.starting[layer]]) for layer in layers]
+        """Layer opens a cluster."""
+        sizes = [[(k, self.columns[k].size) for k in self.starting[layer]] for layer in layers]
+        self.size = [self._rows.pick(terms) for terms in sizes]
+        """Region size of the cluster that the layer opens, else 0."""
+        self.beat_at = [model.new_int_var(0, self._slowest, "") for _ in layers]
+        """Beat of the layer's segment."""
+
+    # --- Constraint families ---------------------------------------------------------------------
+
+    def _cover(self) -> None:
+        """Every layer is in exactly one cluster and one segment."""
+        model = self.model
+        for layer in range(self._layers):
+            model.add_exactly_one(self.x[k] for k in self.covering[layer])
+            over = [v for s, v in self.segments.items() if s.first <= layer <= s.last]
+            model.add_exactly_one(over)
+            first = [v for s, v in self.segments.items() if s.first == layer]
+            model.add(self.begins[layer] == self._rows.sum(first))
+        if self.space.segment_count is not None:
+            model.add(self._rows.sum(self.begins) == self.space.segment_count)
+
+    def _ends(self) -> None:
+        """Segments begin with clusters that open and end with clusters that close them."""
+        model = self.model
+        for layer in range(self._layers):
+            opening = (self.x[k] for k in self.starting[layer] if self.columns[k].opens)
+            model.add(self._rows.sum(opening) == self.begins[layer])
+            closing = (self.x[k] for k in self.ending[layer] if self.columns[k].closes)
+            ending = (v for s, v in self.segments.items() if s.last == layer)
+            model.add(self._rows.sum(closing) == self._rows.sum(ending))
+        whole: dict[tuple[int, int], list[Any]] = {}
+        for k, column in enumerate(self.columns):
+            if column.opens and column.closes:
+                whole.setdefault((column.first, column.last), []).append(self.x[k])
+        pairs = {(s.first, s.last) for s in self.segments if s.clusters == 1} | set(whole)
+        for first, last in sorted(pairs):
+            used = self.segments.get(SegmentColumn(first, last, 1), 0)
+            model.add(self._rows.sum(whole.get((first, last), [])) == used)
+
+    def _surroundings(self) -> None:
+        """A column is used only in a segment that begins and ends where the column says."""
+        groups: dict[tuple[int, int, int, int], list[Any]] = {}
+        for k, column in enumerate(self.columns):
+            if column.opens and column.closes:
+                continue
+            low, high = column.starts
+            if not column.opens and (low, high) != (0, column.first - 1):
+                groups.setdefault((0, column.first, low, high), []).append(self.x[k])
+            low, high = column.ends
+            if not column.closes and (low, high) != (column.last + 1, self._layers - 1):
+                groups.setdefault((1, column.last, low, high), []).append(self.x[k])
+        for (side, layer, low, high), members in groups.items():
+            around = [
+                v
+                for s, v in self.segments.items()
+                if s.first <= layer <= s.last and low <= (s.last if side else s.first) <= high
+            ]
+            self.model.add(self._rows.sum(members) <= self._rows.sum(around))
+
+    def _cluster_counts(self) -> None:
+        """A segment has the number of clusters that it is charged for."""
+        model = self.model
+        for s, used in self.segments.items():
+            inside = self._rows.sum(self.starts[s.first : s.last + 1])
+            model.add(inside == s.clusters).only_enforce_if(used)
+        total = self._rows.weighted([(v, s.clusters) for s, v in self.segments.items()])
+        model.add(self._rows.sum(self.starts) == total)
+
+    def _regions(self) -> None:
+        """The regions of a segment fit the package, for every run of layers at once.
+
+        A run that segments cut in ``k`` places touches ``k + 1`` of them.
+        """
+        chiplets = self.tables.chiplets
+        for first in range(self._layers):
+            for last in range(first + 1, self._layers):
+                cuts = self._rows.sum(self.begins[first + 1 : last + 1])
+                used = self._rows.sum(self.size[first : last + 1])
+                self.model.add(used <= chiplets + chiplets * cuts)
+
+    def _beats(self) -> None:
+        """The beat is that of the segment and at least every cluster's time."""
+        model = self.model
+        for s, used in self.segments.items():
+            model.add(self.beat[s] >= self._floor(s)).only_enforce_if(used)
+            model.add(self.beat[s] == 0).only_enforce_if(~used)
+        for layer in range(self._layers):
+            over = [v for s, v in self.beat.items() if s.first <= layer <= s.last]
+            model.add(self.beat_at[layer] == self._rows.sum(over))
+            times = [(k, self._times[k]) for k in self.covering[layer]]
+            self._rows.at_least(self.beat_at[layer], times, self.starting[layer])
+
+    def _floor(self, s: SegmentColumn) -> int:
+        """Beat in units that a segment has at least, whatever its clusters."""
+        least = max(int(self.tables.segment_dram_ps[s.first, s.last]), self._caps.floor(*s))
+        return least // self.unit_ps
+
+    def _handing_over(self) -> None:
+        """A cluster pays for what the next one receives (Case 2 of Table II)."""
+        model = self.model
+        for layer in range(self._layers - 1):
+            senders = [(k, self._sending[k]) for k in self.ending[layer]]
+            sending = [(k, value) for k, value in senders if value is not None]
+            receiving = [(k, self._receive[k]) for k in self.starting[layer + 1]]
+            receiving = [(k, value) for k, value in receiving if value > 0]
+            if not sending or not receiving:
+                continue
+            received = self._rows.pick(receiving)
+            if sum(value for _, value in sending) < ROW_LIMIT:
+                terms = [(self.x[k], value) for k, value in sending]
+                model.add(self.beat_at[layer] >= self._rows.weighted(terms) + received)
+            else:
+                for k, value in sending:
+                    row = model.add(self.beat_at[layer] >= received + value)
+                    row.only_enforce_if(self.x[k])
+
+    def _area(self) -> None:
+        """Redundant: the chiplet-time of a segment's clusters fits the package and the beat."""
+        model, chiplets = self.model, self.tables.chiplets
+        areas = [column.size * time for column, time in zip(self.columns, self._times, strict=True)]
+        heaviest = max(sum(areas[k] for k in at) for at in self.starting)
+        unit = max(1, -(-heaviest // ROW_LIMIT))
+        area = [
+            self._rows.pick([(k, self.columns[k].size * (self._times[k] // unit)) for k in at])
+            for at in self.starting
+        ]
+        beat = [self._rows.part([variable], unit, self._slowest) for variable in self.beat_at]
+        for s, used in self.segments.items():
+            row = model.add(self._rows.sum(area[s.first : s.last + 1]) <= chiplets * beat[s.first])
+            row.only_enforce_if(used)
+        beats = list(self.beat.values())
+        total = self._rows.part(beats, unit, self._slowest * self._layers)
+        model.add(self._rows.sum(area) <= chiplets * total)
+
+    def _energy(self) -> None:
+        """The energy of a sample stays within the budget."""
+        self.energy: list[Any] = []
+        budget = self.space.budget_fj
+        if not self.space.energy_matters:
+            return
+        for at in self.starting:
+            self.energy.append(self._rows.pick([(k, self._spent[k]) for k in at]))
+        if budget is not None and budget < sum(self._base_fj):
+            self.model.add_bool_or([])
+        elif budget is not None:
+            most = (budget - sum(self._base_fj)) // self.unit_fj
+            self.model.add(self._rows.sum(self.energy) <= most)
+
+    def _power(self) -> None:
+        """The beat is long enough for the energy of a sample; all segments together, redundant."""
+        if self._power_row is None:
+            return
+        for s, used in self.segments.items():
+            self._power_limits(s.first, s.last, self.beat[s], used).only_enforce_if(used)
+        self._power_limits(
+            0, self._layers - 1, self._rows.sum(self.beat.values()), self._rows.sum(self.begins)
+        )
+
+    def _power_limits(self, first: int, last: int, beats: Any, segments: Any) -> Any:
+        """Beats rounded down are less than a unit below the true ones."""
+        assert self._power_row is not None
+        per_beat, per_energy = self._power_row
+        spent = self._rows.sum(self.energy[first : last + 1])
+        base = per_energy * sum(self._base_fj[first : last + 1])
+        true = per_beat * self.unit_ps * beats + per_beat * (self.unit_ps - 1) * segments
+        return self.model.add(true >= per_energy * self.unit_fj * spent + base)
+
+    def _traffic(self) -> None:
+        """Weights fetched again add to what a segment reads and writes in DRAM."""
+        limit = self.space.traffic_limit_bytes
+        if limit is None or not any(column.refetched_bytes for column in self.columns):
+            return
+        refetched = [
+            self._rows.pick([(k, self.columns[k].refetched_bytes) for k in at])
+            for at in self.starting
+        ]
+        for s, used in self.segments.items():
+            left = limit - int(self.space.traffic_bytes[s.first, s.last])
+            row = self.model.add(self._rows.sum(refetched[s.first : s.last + 1]) <= left)
+            row.only_enforce_if(used)
+
+    def _objective(self, ceiling_ps: int | None) -> None:
+        """Loads of the segments, and their beats as often as samples and clusters ask; or energy.
+
+        Energy is minimized where there is a bound on the latency, which then is the ceiling.
+        """
+        tables, load = self.tables, self.tables.load_ps
+        # Every layer is loaded once: only how far a load is from a sum over its layers is decided.
+        shares = np.diff(np.concatenate([[0], load[0]])).tolist()
+        constant_ps = int(load[0, -1])
+        terms: list[tuple[Any, int]] = []
+        for s, used in self.segments.items():
+            rest = int(load[s.first, s.last]) - sum(shares[s.first : s.last + 1])
+            if rest // self.unit_ps:
+                terms.append((used, rest // self.unit_ps))
+            terms.append((self.beat[s], tables.samples + s.clusters - 1))
+        latency = self._rows.weighted(terms)
+        if ceiling_ps is not None:
+            self.model.add(latency <= (ceiling_ps - constant_ps) // self.unit_ps)
+        if self.space.latency_ps is None or tables.energy is None:
+            self.objective, self._scale, self._constant = latency, self.unit_ps, constant_ps
+        else:
+            loading = tables.loading_fj
+            self._constant = tables.samples * sum(self._base_fj) + loading
+            self._scale = tables.samples * self.unit_fj
+            self.objective = self._rows.sum(self.energy)
+        self.model.minimize(self.objective)
+
+    # --- Solutions -------------------------------------------------------------------------------
+
+    def bound(self, objective: int) -> int:
+        """Lower bound in ps or fJ that follows from one on the objective in units."""
+        return objective * self._scale + self._constant
+
+    def schedule(self, value: Callable[[Any], int]) -> tuple[Segment, ...]:
+        """Segments made of the columns that a solution uses."""
+        used = (column for column, x in zip(self.columns, self.x, strict=True) if value(x))
+        return to_segments(used)
+
+    def hint(self, segments: Sequence[Segment]) -> bool:
+        """Hint every variable from a schedule; False if the program does not contain it."""
+        chosen = find_columns(self.columns, self.starting, segments)
+        keys = [SegmentColumn(s.first_layer, s.last_layer, len(s.clusters)) for s in segments]
+        if chosen is None or any(key not in self.segments for key in keys):
+            return False
+        values: dict[int, int] = {}
+        for key, used in self.segments.items():
+            values[used.index] = int(key in keys)
+            values[self.beat[key].index] = 0
+        for layer, begins in enumerate(self.begins):
+            values[begins.index] = int(any(key.first == layer for key in keys))
+        for key in keys:
+            inside = [k for k in chosen if key.first <= self.columns[k].first <= key.last]
+            beat = max(self._floor(key), self._slowest_cluster(inside), self._power_beat(inside))
+            values[self.beat[key].index] = beat
+            for layer in range(key.first, key.last + 1):
+                values[self.beat_at[layer].index] = beat
+        self._rows.hint(values, chosen)
+        return True
+
+    def _slowest_cluster(self, columns: Sequence[int]) -> int:
+        """Longest time in units of a segment's clusters, handing over included."""
+        times = [self._times[k] for k in columns]
+        for k, following in pairwise(columns):
+            sending = self._sending[k]
+            if sending is not None:
+                times.append(sending + self._receive[following])
+        return max(times)
+
+    def _power_beat(self, columns: Sequence[int]) -> int:
+        """Least beat in units of a segment under the power budget."""
+        if self._power_row is None:
+            return 0
+        base = sum(
+            sum(self._base_fj[self.columns[k].first : self.columns[k].last + 1]) for k in columns
+        )
+        spent = base + self.unit_fj * sum(self._spent[k] for k in columns)
+        return max(0, -(-(self._power_row.beat_ps(spent) - self.unit_ps + 1) // self.unit_ps))

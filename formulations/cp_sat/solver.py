@@ -1,0 +1,358 @@
+"""Solver `cp-sat`: constraint programs of the whole mapping problem, solved by OR-tools CP-SAT."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from formulations.columns.maker import ColumnMaker
+from formulations.columns.schedules import to_segments
+from formulations.columns.table import ColumnTable
+from formulations.cp_sat.columns import Program
+from formulations.cp_sat.elements import ElementProgram
+from formulations.cp_sat.rows import import_cp_sat
+from formulations.cp_sat.run import drive, size
+from formulations.cp_sat.thresholds import CpThresholdProgram
+from formulations.paths.cuts import Cuts, shortest_cut
+from formulations.paths.floors import floors_of
+from formulations.paths.staircase import Staircases, Undecided
+from formulations.paths.survey import Survey
+from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
+from formulations.space import Caps, Stopped
+from scope_opt.model.files import InputError
+from scope_opt.model.tables import LIMIT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from formulations.columns.column import Column
+    from formulations.cp_sat.rows import Encoding
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.solver import SolveOptions
+
+    Ints = NDArray[np.int64]
+
+ENCODINGS = ("segments", "columns", "elements")
+"""Segments one by one where nothing couples them, else as ``columns``; one program whose Booleans
+are columns; one program of layers."""
+COARSE_STEPS = 1000
+"""Beats are this many units long, at most, in the first, coarse program; energies its square."""
+MAX_COLUMNS = 1_000_000
+"""Columns above which a program is not built; CP-SAT would need tens of gigabytes."""
+FIRST_STEP = 64
+"""The first ceiling is this part of the bound above it."""
+CEILINGS = 8
+"""Without a schedule, there is no ceiling any more after this many."""
+FEWER = 0.9
+"""Bounds on beats are improved again if this part of the columns, or less, is left."""
+CLOSE = 200
+"""Gaps below this part of the bound are closed in one go."""
+
+
+class CpSatSolver:
+    """Constraint programming over cluster columns, or over layers."""
+
+    name = "cp-sat"
+    summary = "constraint program (OR-tools CP-SAT) over segments and clusters, energy budgets too"
+    exact = True
+    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"seed", "warm_start", "threads", "encoding", "log"}
+    )
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search; see `scope_opt.solving.solver.Solver`.
+
+        Coarse programs come first. One worker unless told otherwise, so that runs are repeatable.
+        """
+        import_cp_sat()
+        check_encoding(options.encoding, ENCODINGS)
+        request = make_request(self.name, instance, tables, options, monitor)
+        try:
+            Search(request).run()
+        except Stopped:
+            return
+        finally:
+            request.close_log("CP-SAT")
+
+    def export(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+        suffix: str,
+    ) -> bytes:
+        """The exact program as CP-SAT's own protocol buffer; see `write_program`.
+
+        Its objective is the latency in ps, or the energy in fJ where that is minimized. It has the
+        schedules that are no slower than the best one with one cluster per segment.
+        """
+        import_cp_sat()
+        if suffix != ".pb":
+            problem = f"found {suffix!r}; solver 'cp-sat' writes .pb, the MILPs .mps and .lp"
+            raise InputError("--output", [problem])
+        request = make_request(self.name, instance, tables, options, monitor)
+        model = Search(request).exact_model()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.pb"
+            if not model.export_to_file(str(path)):
+                raise InputError("--output", ["OR-tools cannot write the program"])
+            return path.read_bytes()
+
+
+class Search:
+    """The programs for one instance, from coarse to exact, and what they tell the monitor."""
+
+    def __init__(self, request: Request) -> None:
+        self._request, self._monitor = request, request.monitor
+        self._tables, self._space = request.tables, request.space
+        self._maker = ColumnMaker(self._tables, self._space, lambda: self._monitor.stopping)
+
+    def run(self) -> None:
+        """Solve program after program; raises `Stopped`."""
+        request = self._request
+        one_program = request.options.encoding in ("columns", "elements")
+        if one_program or request.small or self._space.couples_segments:
+            self._begin()
+            if request.energy_minimized:
+                self._least_energy()
+            else:
+                self._least_latency()
+            return
+        cuts = Cuts(CpSatSolver.name, request)
+        cuts.begin()
+        survey = Survey(request, cuts)
+        survey.run()
+        try:
+            staircases = Staircases(request, cuts, survey.supply, CpThresholdProgram)
+            cuts.run(survey.first(staircases.prove))
+        except Undecided:
+            self._least_latency()
+
+    def exact_model(self) -> Any:
+        """The exact program, of the schedules up to the first one found."""
+        self._begin()
+        ceiling = self._space.latency_ps
+        if not self._request.energy_minimized:
+            ceiling = self._monitor.objective
+        built = self._build(ceiling, exact=True)
+        if built is None:
+            raise InputError("instance", ["there is no schedule, so there is no program"])
+        program = built[1]
+        # What is minimized differs from the latency or energy by a factor and a constant.
+        objective, constant = program.model.proto.objective, program.bound(0)
+        objective.scaling_factor = program.bound(1) - constant
+        objective.offset = constant / objective.scaling_factor
+        return program.model
+
+    def _least_latency(self) -> None:
+        """Each program asks for schedules up to a ceiling.
+
+        Few columns matter under a low one, and to refute it is quick and raises the bound. Ceilings
+        rise, in growing steps, until one is attained; then the units become exact.
+        """
+        monitor = self._monitor
+        self._request.raise_bound(Caps(self._tables, self._space, None).bound_ps)
+        bound = monitor.bound
+        step: int | None = None
+        exact, tries = False, 0
+        while bound is None or monitor.objective is None or bound < monitor.objective:
+            if monitor.stopping:
+                raise Stopped
+            best = monitor.objective
+            if bound is None:
+                ceiling = best
+            else:
+                gap = None if best is None else best - bound
+                if step is None:
+                    step = max(1, bound // FIRST_STEP)
+                ceiling = bound + step
+                if gap is not None and (step >= gap or gap <= bound // CLOSE):
+                    ceiling = best
+                elif gap is None and (tries >= CEILINGS or ceiling >= LIMIT):
+                    ceiling = None
+                step *= 2
+                tries += 1
+            unit = self._solve(ceiling, exact=exact)
+            if unit is None and ceiling is None:
+                self._request.prove_infeasible()
+                return
+            if unit == 1:
+                return
+            if unit is not None:
+                exact, step = True, None
+            elif ceiling is not None:
+                if monitor.objective is not None and ceiling >= monitor.objective:
+                    raise RuntimeError("CP-SAT refutes a program that contains a known schedule")
+                self._request.raise_bound(ceiling + 1)
+            bound = monitor.bound
+
+    def _least_energy(self) -> None:
+        """A coarse program, then the exact one, both within the bound on the latency."""
+        monitor, ceiling = self._monitor, self._space.latency_ps
+        for exact in (False, True):
+            if monitor.objective is not None and monitor.bound == monitor.objective:
+                return
+            unit = self._solve(ceiling, exact=exact)
+            if unit is None:
+                if monitor.objective is not None:
+                    raise RuntimeError("CP-SAT refutes a program that contains a known schedule")
+                self._request.prove_infeasible()
+            if unit in (None, 1):
+                return
+
+    def _begin(self) -> None:
+        """Best schedule in which every segment is one cluster, to begin with."""
+        space = self._space
+        if space.fewest > 1:
+            return
+        alone = self._maker.segments_of_one()
+        load, samples = self._tables.load_ps, self._tables.samples
+        costs = np.full_like(load, LIMIT)
+        for ends, column in alone.items():
+            beat = max(column.time_ps, int(self._tables.segment_dram_ps[ends]))
+            costs[ends] = int(load[ends]) + samples * beat
+        _, path = shortest_cut(costs, space.segment_count)
+        if path:
+            self._request.offer(to_segments(alone[ends] for ends in path))
+
+    # --- One program -----------------------------------------------------------------------------
+
+    def _solve(self, ceiling: int | None, *, exact: bool) -> int | None:
+        """Solve one program to the end; its unit in ps, None if there is no solution.
+
+        Raises `Stopped` if the monitor says so before the end.
+        """
+        monitor = self._monitor
+        monitor.report("building the program", 0.0)
+        with monitor.timed("build"):
+            built = self._build(ceiling, exact=exact)
+            if built is None:
+                return None
+            unit, program = built
+            problem = program.model.validate()
+            if problem:
+                raise InputError("instance", [f"numbers too large for CP-SAT: {problem}"])
+            if monitor.segments is not None:
+                program.hint(monitor.segments)
+            monitor.size(*size(program.model))
+        limit = "" if ceiling is None else f" up to {ceiling} ps"
+        monitor.report(f"schedules{limit} in units of {unit} ps", 0.0)
+        most = None if ceiling is None or self._request.energy_minimized else ceiling + 1
+
+        def on_bound(value: int) -> None:
+            bound = program.bound(value)
+            self._request.raise_bound(bound if most is None else min(bound, most))
+
+        status, solver = drive(
+            *(self._request, program.model, program.schedule, self._request.offer, on_bound)
+        )
+        cp = import_cp_sat()
+        if status == cp.INFEASIBLE:
+            return None
+        if status == cp.OPTIMAL:
+            self._request.raise_bound(program.bound(solver.value(program.objective)))
+            return unit
+        if not monitor.stopping:
+            raise RuntimeError("CP-SAT ended without a proof")
+        raise Stopped
+
+    def _build(self, ceiling: int | None, *, exact: bool) -> tuple[int, Encoding] | None:
+        """Program in the encoding asked for, and its unit in ps; None if it has no solution."""
+        tables, space = self._tables, self._space
+        if self._request.options.encoding == "elements":
+            unit = 1 if exact else self._unit(int(tables.compute_ps.max()), ceiling)
+            caps = Caps(tables, space, ceiling)
+            return unit, ElementProgram(tables, space, caps, unit, ceiling)
+        found = self._columns(ceiling)
+        if found is None:
+            return None
+        caps, columns = found
+        slowest = max((column.time_ps for column in columns), default=0)
+        unit = 1 if exact else self._unit(slowest, ceiling)
+        unit_fj = 1
+        if space.energy_matters and unit > 1:
+            largest = max((column.energy_fj for column in columns), default=0)
+            unit_fj = max(1, largest // COARSE_STEPS**2)
+        receive = [self._maker.receive_ps(column) for column in columns]
+        if self._monitor.stopping:
+            raise Stopped
+        return unit, Program(tables, space, columns, receive, caps, unit, unit_fj, ceiling)
+
+    def _columns(self, ceiling: int | None) -> tuple[Caps, list[Column]] | None:
+        """Columns of schedules up to the ceiling, and largest beats; None if there is none.
+
+        Columns bound beats from below, which may leave fewer columns, and so on. They are numbers
+        until it is known which ones are left.
+        """
+        tables, space, monitor = self._tables, self._space, self._monitor
+        table = ColumnTable(self._request, ceiling)
+        caps, index = table.caps, np.arange(table.numbers.shape[1])
+        if len(index) > MAX_COLUMNS:
+            problem = (
+                f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
+                "'exact', fewer segments or a smaller max_region"
+            )
+            monitor.give_up([problem])
+            raise Stopped
+        if space.couples_segments:
+            index = self._within_energy(table.numbers)
+        before = None
+        while before is None or len(index) < before * FEWER:
+            before = len(index)
+            beats = floors_of(
+                *(table.covers(index), space, tables.layers, tables.chiplets),
+                stopping=lambda: monitor.stopping,
+                threads=self._request.threads,
+            )
+            caps = Caps(tables, space, ceiling, beats)
+            if ceiling is not None and not self._request.energy_minimized:
+                self._request.raise_bound(min(caps.bound_ps, ceiling + 1))
+            index = index[table.numbers[3, index] <= table.longest(index, caps)]
+        if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
+            return None
+        return caps, table.objects(index)
+
+    def _within_energy(self, numbers: Ints) -> Ints:
+        """Columns that some row of columns through all layers contains at little enough energy.
+
+        That of the known schedule, where energy is minimized. The least of all rows is a bound.
+        """
+        tables, energy, budget = self._tables, self._tables.energy, self._space.budget_fj
+        first, last, spent = numbers[0], numbers[1], numbers[6]
+        if energy is None:
+            return np.arange(len(first))
+        loading = tables.loading_fj
+        before, rest = np.full((2, tables.layers + 1), LIMIT)
+        before[0] = rest[-1] = 0
+        for layer in range(tables.layers):
+            some = first == layer
+            np.minimum.at(before, last[some] + 1, before[layer] + spent[some])
+            some = last == tables.layers - 1 - layer
+            np.minimum.at(rest, first[some], rest[tables.layers - layer] + spent[some])
+        most = LIMIT if budget is None else budget
+        if self._request.energy_minimized:
+            if before[-1] < LIMIT:
+                self._request.raise_bound(tables.samples * int(before[-1]) + loading)
+            if self._monitor.objective is not None:
+                most = min(most, (self._monitor.objective - loading) // tables.samples)
+        return np.flatnonzero(before[first] + spent + rest[last + 1] <= most)
+
+    def _unit(self, slowest: int, ceiling: int | None) -> int:
+        """Length of a coarse program's time unit in ps; 1 if that is hardly finer."""
+        if ceiling is not None:
+            slowest = min(slowest, ceiling // self._tables.samples)
+        unit = slowest // COARSE_STEPS
+        return unit if unit > 8 else 1

@@ -1,0 +1,1 @@
+"""Mixed-integer programs over whole clusters, solved by HiGHS."""

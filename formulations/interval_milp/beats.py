@@ -1,0 +1,428 @@
+"""Whole networks in one program, with the beat of every possible segment as a variable.
+
+The constraint families are those of `formulations.cp_sat.columns`, here as linear rows. Times and
+energies are floats in moderate units, so the bound that HiGHS proves is lowered by what its
+tolerances can amount to before it counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from formulations.columns.schedules import SegmentColumn, find_columns, to_segments
+from formulations.highs import TOLERANCE, Highs, import_pyomo
+from scope_opt.model.tables import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from formulations.columns.column import Column
+    from formulations.request import Request
+    from formulations.space import Caps
+    from scope_opt.schedule.evaluate import SegmentReport
+    from scope_opt.schedule.schedule import Segment
+
+LARGEST = 10**5
+"""Times, energies and bytes are counted in units of which the largest has this many, or in 1."""
+REJECTIONS = 100
+"""Solutions that tolerances let through and the evaluator does not accept, at most."""
+
+
+def _unit(largest: int) -> int:
+    return max(1, largest // LARGEST)
+
+
+class BeatsProgram:
+    """The program in Pyomo.
+
+    Parameters
+    ----------
+    request : Request
+    columns : list of Column
+    receive_ps : list of int
+        What each column's predecessor pays for handing over to it.
+    caps : Caps
+        Largest beats.
+    """
+
+    def __init__(
+        self, request: Request, columns: Sequence[Column], receive_ps: Sequence[int], caps: Caps
+    ) -> None:
+        self._pyo = import_pyomo()
+        self._tables, self._space = request.tables, request.space
+        self.columns, self._receive, self._caps = columns, receive_ps, caps
+        self._layers = range(self._tables.layers)
+        self.model = self._pyo.ConcreteModel()
+        self.model.rows = self._pyo.ConstraintList()
+        self._data()
+        self._variables()
+        self._paths()
+        self._surroundings()
+        self._cluster_counts()
+        self._regions()
+        self._beats()
+        self._area()
+        self._energy()
+        self._power()
+        self._traffic()
+        self._objective()
+
+    def _data(self) -> None:
+        """Indices of columns by their layers; units of time and energy."""
+        columns, energy = self.columns, self._tables.energy
+        self.starting: list[list[int]] = [[] for _ in self._layers]
+        self.ending: list[list[int]] = [[] for _ in self._layers]
+        self.covering: list[list[int]] = [[] for _ in self._layers]
+        for k, column in enumerate(columns):
+            self.starting[column.first].append(k)
+            self.ending[column.last].append(k)
+            for layer in range(column.first, column.last + 1):
+                self.covering[layer].append(k)
+        self._base_fj = [0] * self._tables.layers
+        """Energy that a layer takes whatever its partition and region."""
+        if self._space.energy_matters and energy is not None:
+            self._base_fj = energy.floor_fj.tolist()
+        self._spent = [c.energy_fj - sum(self._base_fj[c.first : c.last + 1]) for c in columns]
+        self.unit_fj = _unit(max(self._spent, default=0))
+        times = [float(column.time_ps) for column in columns]
+        power = None
+        if self._space.power_fj_per_ps is not None:
+            power = float(self._space.power_fj_per_ps)
+            times = [max(t, c.energy_fj / power) for t, c in zip(times, columns, strict=True)]
+        slowest = max(times, default=0.0)
+        sending = max((column.sending_ps or 0 for column in columns), default=0)
+        sending += max(self._receive, default=0)
+        slowest = max(slowest, float(sending), float(self._tables.segment_dram_ps.max()))
+        if power is not None:
+            most_fj = sum(
+                max((columns[k].energy_fj for k in at), default=0) for at in self.starting
+            )
+            slowest = max(slowest, most_fj / power)
+        self.unit_ps = _unit(int(slowest))
+        self._slowest = float(slowest / self.unit_ps) + 1
+        self._times = [float(time / self.unit_ps) for time in times]
+
+    def _variables(self) -> None:
+        pyo, model = self._pyo, self.model
+        model.x = pyo.Var(range(len(self.columns)), domain=pyo.Binary)
+        self.x = [model.x[k] for k in range(len(self.columns))]
+        opening = sorted({c.first for c in self.columns if c.opens})
+        closing = sorted({c.last for c in self.columns if c.closes})
+        most = self._space.most
+        caps = {n: self._caps.all_segments(n) for n in range(self._space.fewest, most + 1)}
+        top = {
+            SegmentColumn(first, last, n): int(caps[n][first, last])
+            for first in opening
+            for last in closing
+            if first <= last and self._space.segments[first, last]
+            for n in range(self._space.fewest, min(most, last - first + 1) + 1)
+            if caps[n][first, last] >= 0
+        }
+        model.s = pyo.Var(list(top), domain=pyo.Binary)
+        model.beat = pyo.Var(list(top), bounds=(0, None))
+        self.segments = {key: model.s[key] for key in top}
+        self.beat = {key: model.beat[key] for key in top}
+        dram = self._tables.segment_dram_ps
+        for key, most_ps in top.items():
+            most_units = min(most_ps / self.unit_ps, self._slowest)
+            least = max(int(dram[key[:2]]), int(self._caps.floors[key[:2]])) / self.unit_ps
+            self._add([(self.beat[key], 1), (self.segments[key], -most_units)], None, 0)
+            self._add([(self.beat[key], 1), (self.segments[key], -least)], 0, None)
+        self._pairs: dict[tuple[int, int], list[SegmentColumn]] = {}
+        for key in top:
+            self._pairs.setdefault(key[:2], []).append(key)
+        self.size = self._totals("size", [c.size for c in self.columns])
+        self._layer_beat()
+
+    def _layer_beat(self) -> None:
+        """Beat of each layer's segment."""
+        self.model.layer_beat = self._pyo.Var(self._layers)
+        self.layer_beat = [self.model.layer_beat[layer] for layer in self._layers]
+        for layer, variable in enumerate(self.layer_beat):
+            over = [(b, -1) for s, b in self.beat.items() if s.first <= layer <= s.last]
+            self._add([(variable, 1), *over], 0, 0)
+
+    def _totals(self, name: str, values: Sequence[float]) -> list[Any]:
+        """A variable per layer with the value of the column that begins there, else 0."""
+        self.model.add_component(name, self._pyo.Var(self._layers, bounds=(0, None)))
+        variables = [getattr(self.model, name)[layer] for layer in self._layers]
+        for variable, at in zip(variables, self.starting, strict=True):
+            self._add([(variable, -1), *((self.x[k], values[k]) for k in at)], 0, 0)
+        return variables
+
+    # --- Constraint families ---------------------------------------------------------------------
+
+    def _paths(self) -> None:
+        """Clusters are a path through the layers, segments too, and both begin and end together."""
+        columns, last = self.columns, self._tables.layers - 1
+        for layer in self._layers:
+            begin = [(v, -1) for s, v in self.segments.items() if s.first == layer]
+            end = [(v, -1) for s, v in self.segments.items() if s.last == layer]
+            opening = [(self.x[k], 1) for k in self.starting[layer] if columns[k].opens]
+            closing = [(self.x[k], 1) for k in self.ending[layer] if columns[k].closes]
+            self._add([*opening, *begin], 0, 0)
+            self._add([*closing, *end], 0, 0)
+            if layer < last:
+                ending = [(self.x[k], 1) for k in self.ending[layer]]
+                self._add([*ending, *((self.x[k], -1) for k in self.starting[layer + 1])], 0, 0)
+                following = [(v, 1) for s, v in self.segments.items() if s.first == layer + 1]
+                self._add([*following, *end], 0, 0)
+        self._add([(self.x[k], 1) for k in self.starting[0]], 1, 1)
+        self._add([(v, 1) for s, v in self.segments.items() if s.first == 0], 1, 1)
+        if self._space.segment_count is not None:
+            count = self._space.segment_count
+            self._add([(v, 1) for v in self.segments.values()], count, count)
+        whole: dict[tuple[int, int], list[tuple[Any, float]]] = {
+            (s.first, s.last): [(v, -1)] for s, v in self.segments.items() if s.clusters == 1
+        }
+        for k, column in enumerate(columns):
+            if column.opens and column.closes:
+                whole.setdefault((column.first, column.last), []).append((self.x[k], 1))
+        for terms in whole.values():
+            self._add(terms, 0, 0)
+
+    def _surroundings(self) -> None:
+        """A column is used only in a segment that begins and ends where the column says."""
+        last_layer = self._tables.layers - 1
+        groups: dict[tuple[int, int, int, int], list[int]] = {}
+        for k, column in enumerate(self.columns):
+            if not column.opens and column.starts != (0, column.first - 1):
+                groups.setdefault((0, column.first, *column.starts), []).append(k)
+            if not column.closes and column.ends != (column.last + 1, last_layer):
+                groups.setdefault((1, column.last, *column.ends), []).append(k)
+        for (side, layer, low, high), members in groups.items():
+            around = [
+                (v, -1)
+                for s, v in self.segments.items()
+                if s.first <= layer <= s.last and low <= s[side] <= high
+            ]
+            self._add([*((self.x[k], 1) for k in members), *around], None, 0)
+
+    def _cluster_counts(self) -> None:
+        """Segments have as many clusters as they are charged for: each at least, all in total."""
+        self.model.starts = self._pyo.Var(self._layers, bounds=(0, 1))
+        self.starts = [self.model.starts[layer] for layer in self._layers]
+        for variable, at in zip(self.starts, self.starting, strict=True):
+            self._add([(variable, -1), *((self.x[k], 1) for k in at)], 0, 0)
+        for (first, last), keys in self._pairs.items():
+            charged = [(self.segments[s], -s.clusters) for s in keys]
+            self._add([*((v, 1) for v in self.starts[first : last + 1]), *charged], 0, None)
+        charged = [(v, -s.clusters) for s, v in self.segments.items()]
+        self._add([*((v, 1) for v in self.starts), *charged], 0, 0)
+
+    def _regions(self) -> None:
+        """The regions of a segment fit the package.
+
+        A run of layers that segments cut in ``k`` places touches ``k + 1`` of them.
+        """
+        chiplets = self._tables.chiplets
+        for first, last in self._pairs:
+            cuts = [(v, -chiplets) for s, v in self.segments.items() if first < s.first <= last]
+            self._add([*((v, 1) for v in self.size[first : last + 1]), *cuts], None, chiplets)
+
+    def _beats(self) -> None:
+        """The beat allows for every cluster and what it sends (Case 2 of Table II)."""
+        for layer, beat in enumerate(self.layer_beat):
+            times: list[tuple[Any, float]] = [
+                (self.x[k], -self._times[k]) for k in self.covering[layer]
+            ]
+            self._add([(beat, 1), *times], 0, None)
+            if layer + 1 == self._tables.layers:
+                continue
+            sending: list[tuple[Any, float]] = [
+                (self.x[k], -sent / self.unit_ps)
+                for k in self.ending[layer]
+                if (sent := self.columns[k].sending_ps) is not None
+            ]
+            receiving: list[tuple[Any, float]] = [
+                (self.x[k], -self._receive[k] / self.unit_ps) for k in self.starting[layer + 1]
+            ]
+            if sending:
+                self._add([(beat, 1), *sending, *receiving], 0, None)
+
+    def _area(self) -> None:
+        """Redundant: the chiplet-time of all clusters fits the package and the beats."""
+        areas = [
+            (self.x[k], column.size * self._times[k] / self._tables.chiplets)
+            for k, column in enumerate(self.columns)
+        ]
+        self._add([*areas, *((beat, -1) for beat in self.beat.values())], None, 0)
+
+    def _energy(self) -> None:
+        """The energy of a sample stays within the budget."""
+        self.energy: list[Any] = []
+        if not self._space.energy_matters:
+            return
+        self.energy = self._totals("energy", [fj / self.unit_fj for fj in self._spent])
+        if self._space.budget_fj is not None:
+            left = (self._space.budget_fj - sum(self._base_fj)) / self.unit_fj
+            self._add([(v, 1) for v in self.energy], None, left)
+
+    def _power(self) -> None:
+        """The beat is long enough for the energy of a sample."""
+        power = self._space.power_fj_per_ps
+        if power is None:
+            return
+        per_beat = float(power * self.unit_ps / self.unit_fj)
+        for (first, last), keys in self._pairs.items():
+            base = sum(self._base_fj[first : last + 1]) / self.unit_fj
+            most = sum(
+                max((self._spent[k] for k in at), default=0) / self.unit_fj
+                for at in self.starting[first : last + 1]
+            )
+            terms: list[tuple[Any, float]] = [(v, 1) for v in self.energy[first : last + 1]]
+            terms += [(self.beat[s], -per_beat) for s in keys]
+            # Holds if the segment is not used, whatever the energy.
+            terms += [(self.segments[s], most + base) for s in keys]
+            self._add(terms, None, most)
+
+    def _traffic(self) -> None:
+        """Weights fetched again add to what a segment reads and writes in DRAM."""
+        limit = self._space.traffic_limit_bytes
+        refetched = [column.refetched_bytes for column in self.columns]
+        if limit is None or not any(refetched):
+            return
+        unit = _unit(max(refetched))
+        moved = self._totals("refetched", [value / unit for value in refetched])
+        for (first, last), keys in self._pairs.items():
+            left = (limit - int(self._space.traffic_bytes[first, last])) / unit
+            most = sum(
+                max((refetched[k] for k in at), default=0) / unit
+                for at in self.starting[first : last + 1]
+            )
+            if most > left:
+                terms = [(v, 1) for v in moved[first : last + 1]]
+                self._add([*terms, *((self.segments[s], most - left) for s in keys)], None, most)
+
+    def _objective(self) -> None:
+        """Loads and beats, in units and up to a constant; or energy under a bound on latency."""
+        tables, load = self._tables, self._tables.load_ps
+        # Every layer is loaded once: only how far a load is from a sum over its layers is decided.
+        shares = np.diff(np.concatenate([[0], load[0]])).tolist()
+        constant_ps = int(load[0, -1])
+        terms: list[tuple[Any, float]] = []
+        for s, used in self.segments.items():
+            rest = int(load[s.first, s.last]) - sum(shares[s.first : s.last + 1])
+            terms.append((used, rest / self.unit_ps))
+            terms.append((self.beat[s], tables.samples + s.clusters - 1))
+        bound_ps, energy = self._space.latency_ps, tables.energy
+        # What the tolerances on integers and rows of the slowest segment can amount to, in units.
+        rows = len(self._layers) + 2
+        self._slack = 2 * TOLERANCE * self._slowest * (tables.samples + rows)
+        self.scale, self.constant = self.unit_ps, constant_ps
+        """Latency in ps, or energy in fJ, is ``scale`` times the objective plus ``constant``."""
+        if bound_ps is not None and energy is not None:
+            self._add(terms, None, (bound_ps - constant_ps) / self.unit_ps)
+            loading = tables.loading_fj
+            self.scale = tables.samples * self.unit_fj
+            self.constant = tables.samples * sum(self._base_fj) + loading
+            terms = [(v, 1) for v in self.energy]
+            self._slack = 2 * TOLERANCE * rows * (1 + max(self._spent, default=0) / self.unit_fj)
+        self.model.objective = self._pyo.Objective(expr=_linear(terms))
+
+    def _add(
+        self, terms: Iterable[tuple[Any, float]], low: float | None, high: float | None
+    ) -> None:
+        """Row between two numbers; one without variables is left out if it holds."""
+        terms = list(terms)
+        if not terms and (low is None or low <= 0) and (high is None or high >= 0):
+            return
+        row = _linear(terms)
+        self.model.rows.add((row, low) if low == high else (low, row, high))
+
+    # --- Solutions -------------------------------------------------------------------------------
+
+    def bound(self, objective: float) -> int:
+        """Lower bound in ps or fJ that follows from one that HiGHS claims."""
+        lowered = objective - self._slack - 1e-9 * abs(objective)
+        return int(np.ceil(lowered * self.scale)) + self.constant
+
+    def exclude(self, used: Sequence[int]) -> None:
+        """Make a set of columns no solution any more."""
+        self._add([(self.x[k], 1) for k in used], None, len(used) - 1)
+
+    def start(
+        self, segments: Sequence[Segment], reports: Sequence[SegmentReport]
+    ) -> list[tuple[Any, float]] | None:
+        """Values of all variables for a schedule; None if the program does not contain it."""
+        used = find_columns(self.columns, self.starting, segments)
+        if used is None:
+            return None
+        values: list[tuple[Any, float]] = [(self.x[k], 1) for k in used]
+        beats: dict[SegmentColumn, float] = {}
+        for report in reports:
+            key = SegmentColumn(report.first_layer, report.last_layer, len(report.clusters))
+            if key not in self.segments:
+                return None
+            floor = int(self._caps.floors[key[:2]])
+            beats[key] = max(report.beat_ps, floor) / self.unit_ps
+        for key, beat in beats.items():
+            values += [(self.segments[key], 1), (self.beat[key], beat)]
+            values += [(self.layer_beat[layer], beat) for layer in range(key.first, key.last + 1)]
+        for k in used:
+            column = self.columns[k]
+            values.append((self.size[column.first], column.size))
+            values.append((self.starts[column.first], 1))
+            if self.energy:
+                values.append((self.energy[column.first], self._spent[k] / self.unit_fj))
+        return values
+
+
+def _linear(terms: Sequence[tuple[Any, float]]) -> Any:
+    from pyomo.core.expr.numeric_expr import LinearExpression
+
+    return LinearExpression(
+        constant=0,
+        linear_coefs=[float(coefficient) for _, coefficient in terms],
+        linear_vars=[variable for variable, _ in terms],
+    )
+
+
+def solve_beats(request: Request, program: BeatsProgram) -> bool:
+    """Solve the program; False if tolerances leave undecided what its best schedule is."""
+    monitor, options = request.monitor, request.options
+    start = None
+    if monitor.segments is not None:
+        start = program.start(monitor.segments, request.offer(monitor.segments).segments)
+
+    def on_bound(value: float) -> None:
+        bound = program.bound(value)
+        if bound < LIMIT:
+            best = monitor.objective
+            request.raise_bound(bound if best is None else min(bound, best))
+
+    for _ in range(REJECTIONS):
+        highs = Highs(program.model, monitor)
+
+        def used(values: Any, highs: Highs = highs) -> list[int]:
+            return [k for k, x in enumerate(program.x) if highs.value(values, x) > 0.5]
+
+        def offer(values: Any) -> bool:
+            segments = to_segments(program.columns[k] for k in used(values))
+            return not request.offer(segments).violations
+
+        outcome = highs.solve(
+            monitor,
+            threads=request.threads,
+            seed=options.seed or 0,
+            log=options.log,
+            start=start,
+            on_solution=offer,
+            on_bound=on_bound,
+            # Presolve gains nothing here, takes long and cannot be interrupted.
+            presolve=False,
+        )
+        if outcome.status == "infeasible":
+            if monitor.objective is None:
+                request.prove_infeasible()
+            return True
+        if outcome.bound is not None:
+            on_bound(outcome.bound)
+        if outcome.status == "stopped" or outcome.values is None:
+            return True
+        if offer(outcome.values):
+            return True
+        program.exclude(used(outcome.values))
+    return False

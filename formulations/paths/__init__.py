@@ -1,0 +1,1 @@
+"""Shortest paths over columns: bounds and schedules without a library."""

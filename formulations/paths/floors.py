@@ -1,0 +1,196 @@
+"""Lower bounds on the beats of segments, from how few chiplets columns can cover their layers with.
+
+If even the smallest regions that keep every cluster's time within a beat take more chiplets than
+there are, the beat is not possible. What handing over adds, and where ranges of last layers end, is
+left out, so this is a relaxation; energies and DRAM traffic are left out, too.
+"""
+# Numba's decorator is untyped; the signatures are still checked.
+# mypy: allow-untyped-decorators
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from formulations.columns.parallel import each
+from scope_opt.model.tables import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from formulations.space import Caps, Space
+
+    Ints = NDArray[np.int64]
+
+STEPS = 4096
+"""Beats that are tried, at most."""
+WORK = 6 * 10**10
+"""Additions that a call takes in the worst case; fewer beats are tried in a deep network."""
+
+
+class Covers(NamedTuple):
+    """What matters of columns here, each of shape ``(n,)`` and ordered by time."""
+
+    time_ps: Ints
+    first: Ints
+    last: Ints
+    size: Ints
+    kind: Ints
+    """``2 * opens + closes``"""
+    start_low: Ints
+    start_high: Ints
+    """Range of first layers that the segment may have"""
+
+
+def floors_of(
+    columns: tuple[Ints, ...],
+    space: Space,
+    layers: int,
+    chiplets: int,
+    caps: Caps | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    threads: int = 1,
+) -> Ints:
+    """Lower bound in ps on the beat of segment ``[i, j]`` of ``n`` clusters.
+
+    Parameters
+    ----------
+    columns : tuple of array
+        The arrays of `Covers`, in any order. Beats that need another column are impossible.
+    space : Space
+        For the number of clusters.
+    layers, chiplets : int
+    caps : Caps, optional
+        Larger beats than those are not tried, and called impossible.
+    stopping : callable
+        Asked once per first layer; when it says so, `Stopped` is raised.
+    threads : int
+        For compiled code.
+
+    Returns
+    -------
+    array of int64, shape (L, L, N + 1)
+        `LIMIT` where no beat is possible; entry 0 of the last axis is unused.
+    """
+    most = space.most
+    floors = np.full((layers, layers, most + 1), LIMIT)
+    if not len(columns[0]):
+        return floors
+    order = np.argsort(columns[0], kind="stable")
+    covers = Covers(*(np.ascontiguousarray(values[order]) for values in columns))
+    times = covers.time_ps[np.diff(covers.time_ps, prepend=-1) > 0]
+    beats, least = _tried(times, 2 + WORK // (layers**3 * most))
+    tops = np.full((layers, layers, most + 1), LIMIT - 1)
+    if caps is not None:
+        tops[..., 0] = -1
+        for n in range(1, most + 1):
+            tops[..., n] = caps.all_segments(n)
+    lows = np.zeros((layers, layers), dtype=np.int64) if caps is None else caps.floors
+
+    def work(first: int) -> None:
+        _floors_from(covers, first, beats, least, chiplets, lows[first], tops[first], floors[first])
+
+    for _ in each(work, layers, threads, stopping):
+        pass
+    return floors
+
+
+def _tried(times: Ints, work: int) -> tuple[Ints, Ints]:
+    """Beats to try, and the least one if so many of them are too short.
+
+    A beat that is too short makes the next time of any column the least one.
+    """
+    count = min(len(times), STEPS, work)
+    steps = np.arange(len(times))
+    if count < len(times):
+        # As many for every factor: segments of one layer have beats, too.
+        wanted = np.geomspace(max(1, times[0]), max(1, times[-1]), count)
+        steps = np.unique(np.minimum(np.searchsorted(times, wanted), len(times) - 1))
+        steps = np.unique(np.concatenate([[0], steps, [len(times) - 1]]))
+    beats = times[steps]
+    least = np.concatenate([times[:1], times[np.minimum(steps[:-1] + 1, len(times) - 1)], [LIMIT]])
+    return beats, least
+
+
+@njit(cache=True, nogil=True)
+def _floors_from(
+    covers: Covers,
+    first: int,
+    beats: Ints,
+    least: Ints,
+    chiplets: int,
+    lows: Ints,
+    tops: Ints,
+    floors: Ints,
+) -> None:
+    """Fill in ``floors[last, n]`` of the segments that begin with a layer."""
+    layers, most = floors.shape[0], floors.shape[1] - 1
+    none = chiplets + 1
+    needed = np.full((4, layers, layers), none, dtype=np.int32)
+    covered = np.empty((layers, most + 1), dtype=np.int32)
+    inside = np.empty(most + 1, dtype=np.int32)
+    # Numbers of clusters of which there are covers, by last layer.
+    some, some_end = np.zeros(layers, dtype=np.int64), np.zeros(layers, dtype=np.int64)
+    column = 0
+    open_low, open_top = LIMIT, np.int64(-1)
+    for last in range(first, layers):
+        top = tops[last].max()
+        if top >= 0:
+            open_top = max(open_top, top)
+            open_low = min(open_low, lows[last])
+    for step in range(len(beats)):
+        beat = beats[step]
+        # This step is about the beats from there up to its own.
+        shortest = least[step]
+        if shortest > open_top:
+            return
+        while column < len(covers.time_ps) and covers.time_ps[column] <= beat:
+            k, column = column, column + 1
+            if covers.first[k] < first or first < covers.start_low[k]:
+                continue
+            if covers.start_high[k] < first:
+                continue
+            kind, i, j = covers.kind[k], covers.first[k], covers.last[k]
+            needed[kind, i, j] = min(needed[kind, i, j], covers.size[k])
+        # The last beat before those that are possible tells whether no other column is needed.
+        if step + 1 < len(beats) and beats[step + 1] <= open_low:
+            continue
+        # Most clusters with such a beat of any segment that has these layers and more.
+        useful = np.zeros(layers + 1, dtype=np.int64)
+        for last in range(layers - 1, first - 1, -1):
+            useful[last] = useful[last + 1]
+            n = min(most, last - first + 1)
+            while n > useful[last] and tops[last, n] < shortest:
+                n -= 1
+            useful[last] = max(useful[last], n)
+        for last in range(first, layers):
+            if useful[last] == 0:
+                break
+            # Fewest chiplets for layers first..last in n clusters, the segment going on after them.
+            covered[last] = none
+            inside[:] = none
+            inside[1] = needed[3, first, last]
+            covered[last, 1] = needed[2, first, last]
+            limit = min(useful[last], last - first + 1)
+            for then in range(first + 1, last + 1):
+                begin, end = some[then - 1], min(some_end[then - 1], limit)
+                for kind in range(2):
+                    size = needed[kind, then, last]
+                    if size < none and begin < end:
+                        before = covered[then - 1, begin:end]
+                        row = inside if kind else covered[last]
+                        after = row[begin + 1 : end + 1]
+                        for n in range(len(before)):
+                            after[n] = min(after[n], before[n] + size)
+            some[last], some_end[last] = limit + 1, 0
+            for n in range(1, limit + 1):
+                if covered[last, n] < none:
+                    some[last] = min(some[last], n)
+                    some_end[last] = n + 1
+            for n in range(1, limit + 1):
+                if inside[n] < none and floors[last, n] == LIMIT:
+                    floors[last, n] = least[step]

@@ -1,0 +1,1 @@
+"""What the problem is: network, package, latency tables, instance files."""

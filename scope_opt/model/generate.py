@@ -1,0 +1,108 @@
+"""Instances of the paper's study: one of its networks on its package of a given size."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import Instance
+from scope_opt.model.zoo import NETWORKS, build_network, paper_package
+
+if TYPE_CHECKING:
+    from scope_opt.model.package import Package
+
+TITLES = {
+    "alexnet": "AlexNet",
+    "vgg16": "VGG-16",
+    "darknet19": "DarkNet-19",
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "resnet152": "ResNet-152",
+}
+"""The networks as the literature writes them."""
+
+_NAME = re.compile(
+    r"(?P<network>[a-z]+\d*)-(?P<chiplets>\d{1,4})(-(?P<rows>\d{1,4})x(?P<cols>\d{1,4}))?"
+    r"(-(?P<samples>\d{1,9})samples)?(?P<stream>-stream)?"
+)
+
+
+def paper_instance(
+    network: str,
+    chiplets: int,
+    samples: int = 64,
+    overflow: Literal["forbid", "stream"] = "forbid",
+    rows: int | None = None,
+    cols: int | None = None,
+) -> Instance:
+    """One of the paper's networks on the paper's package.
+
+    The name says everything that differs from the paper's set-up: ``resnet50-64``,
+    ``resnet50-64-4x16-128samples-stream``.
+
+    Parameters
+    ----------
+    network : str
+        A key of `scope_opt.model.zoo.NETWORKS`.
+    chiplets : int
+        Number of chiplets; the paper studies `scope_opt.model.zoo.PAPER_CHIPLETS`.
+    samples : int
+        Samples per batch, 1 to 10^9.
+    overflow : {"forbid", "stream"}
+        Whether weights that do not fit are forbidden or fetched again for every sample.
+    rows, cols : int, optional
+        Mesh; by default the most nearly square one.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range or unknown.
+    """
+    if not 1 <= samples <= 10**9:
+        raise InputError("samples", [f"{samples} is out of range; allowed 1 to 10^9"])
+    built = build_network(network)
+    package = paper_package(chiplets, rows, cols)
+    name, description = f"{network}-{chiplets}", f"{TITLES[network]} on {chiplets} chiplets"
+    if _mesh(package) != _mesh(paper_package(chiplets)):
+        name += f"-{package.mesh_rows}x{package.mesh_cols}"
+    description += f" ({package.mesh_rows} x {package.mesh_cols})"
+    if samples != 64:
+        name += f"-{samples}samples"
+        description += f", {samples} samples"
+    if overflow == "stream":
+        name += "-stream"
+        description += ", weights that do not fit are fetched for every sample"
+    return Instance(
+        name=name,
+        description=description,
+        samples=samples,
+        overflow=overflow,
+        network=built,
+        package=package,
+    )
+
+
+def instance_named(name: str) -> Instance | None:
+    """The paper's instance of that name, as `paper_instance` gives it; None if there is none."""
+    found = _NAME.fullmatch(name)
+    if found is None or found["network"] not in NETWORKS:
+        return None
+    try:
+        instance = paper_instance(
+            found["network"],
+            int(found["chiplets"]),
+            int(found["samples"] or 64),
+            "stream" if found["stream"] else "forbid",
+            int(found["rows"]) if found["rows"] else None,
+            int(found["cols"]) if found["cols"] else None,
+        )
+    except InputError:
+        return None
+    return instance if instance.name == name else None
+
+
+def _mesh(package: Package) -> tuple[int, int]:
+    return package.mesh_rows, package.mesh_cols

@@ -1,0 +1,381 @@
+"""Latency tables: the integer arrays that every solver and the evaluator read.
+
+They come from the cost model (`scope_opt.model.cost`) or are given directly by an instance,
+measured on a simulator or on hardware. Times are int64 picoseconds, energies int64 femtojoules;
+every entry was rounded up once by `ceil_int`, so all that follows is exact integer arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from scope_opt.model.files import Document, InputError, inconsistent
+from scope_opt.model.network import Count, Index, Name, edge_problems, forward_problems
+from scope_opt.model.package import MAX_CHIPLETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+ISP, WSP = 0, 1
+"""Partition indices: input-shared (weights split), weight-shared (outputs split)."""
+PARTITIONS = ("ISP", "WSP")
+"""Partition names by index."""
+Partition = Literal["ISP", "WSP"]
+
+LIMIT = 2**61
+"""Bound on any total a schedule can reach, so that sums of three stay inside int64."""
+
+
+def ceil_int(values: ArrayLike) -> NDArray[np.int64]:
+    """Round up to whole units: the one place where the physical model becomes integers.
+
+    A value at most one part in 10^12 above an integer counts as that integer, so that float noise
+    (1.25e-7 s is 125000.00000000001 ps) does not add a unit.
+
+    Parameters
+    ----------
+    values : array of float
+        Non-negative, in the target unit (ps, fJ, ...).
+
+    Raises
+    ------
+    InputError
+        If an entry exceeds `LIMIT`.
+    """
+    raw = np.asarray(values, dtype=np.float64)
+    if not np.all(raw < LIMIT):
+        raise InputError("instance", ["a time or energy overflows int64 picoseconds/femtojoules"])
+    return np.ceil(raw * (1 - 1e-12)).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyTables:
+    """Energy per sample in femtojoules; the shapes mirror `LatencyTables`."""
+
+    mac_fj: NDArray[np.int64]
+    """(L,)"""
+    sram_fj: NDArray[np.int64]
+    """(L, 2, C+1) by partition and region size"""
+    gather_fj: NDArray[np.int64]
+    """(L, C+1) weight gather of a WSP layer"""
+    within_fj: NDArray[np.int64]
+    """(L, 2, 2, C+1)"""
+    send_fj: NDArray[np.int64]
+    """(L, C+1)"""
+    receive_fj: NDArray[np.int64]
+    """(L, 2, C+1)"""
+    edge_send_fj: NDArray[np.int64]
+    """(E, C+1) skip edge to another cluster of the segment"""
+    input_bytes: NDArray[np.int64]
+    """(L,) DRAM bytes read when the layer opens a segment"""
+    output_bytes: NDArray[np.int64]
+    """(L,) DRAM bytes written when the layer closes a segment"""
+    edge_bytes: NDArray[np.int64]
+    """(E,) DRAM bytes of a skip edge between segments, written once and read once"""
+    dram_fj_per_byte: int
+
+    @property
+    def floor_fj(self) -> NDArray[np.int64]:
+        """What each layer takes at least for MACs and buffers, in any state; shape ``(L,)``."""
+        buffers: NDArray[np.int64] = self.sram_fj[:, :, 1:].min(axis=(1, 2))
+        return self.mac_fj + buffers
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyTables:
+    """All times of one instance. ``L`` layers, ``C`` chiplets, ``E`` skip edges.
+
+    Axes over the region size have ``C + 1`` entries; index 0 is unused. Partition axes are
+    ``[ISP, WSP]``. ``within_ps[l, p, q, r]`` is Case 1 of Table II (next layer ``l+1`` has
+    partition ``q``); Case 2 is ``send_ps[l, r] + receive_ps[l, q, r_next]``.
+    """
+
+    samples: int
+    stream: bool
+    """Overflow policy: refetch what does not fit (True) or forbid it (False)."""
+    weight_buffer_bytes: int
+    """Per chiplet."""
+    weight_bytes: NDArray[np.int64]
+    """(L,)"""
+    compute_ps: NDArray[np.int64]
+    """(L, 2, C+1)"""
+    gather_ps: NDArray[np.int64]
+    """(L, C+1) preparation of a WSP layer in a cluster of two or more layers"""
+    within_ps: NDArray[np.int64]
+    """(L, 2, 2, C+1)"""
+    send_ps: NDArray[np.int64]
+    """(L, C+1)"""
+    receive_ps: NDArray[np.int64]
+    """(L, 2, C+1)"""
+    input_ps: NDArray[np.int64]
+    """(L,) DRAM read that opens a segment"""
+    output_ps: NDArray[np.int64]
+    """(L,) DRAM write that closes a segment"""
+    edge_from: NDArray[np.int64]
+    """(E,) skip edges only, sorted by (from, to)"""
+    edge_to: NDArray[np.int64]
+    """(E,)"""
+    edge_send_ps: NDArray[np.int64]
+    """(E, C+1) to another cluster of the same segment"""
+    edge_write_ps: NDArray[np.int64]
+    """(E,) to a later segment: the producer's write"""
+    edge_read_ps: NDArray[np.int64]
+    """(E,) to a later segment: the consumer's read"""
+    segment_dram_ps: NDArray[np.int64]
+    """(L, L) least beat of segment [i, j] from its DRAM traffic; 0 below the diagonal"""
+    load_ps: NDArray[np.int64]
+    """(L, L) weight loading of segment [i, j]"""
+    dram_latency_ps: int
+    stream_fs_per_byte: NDArray[np.int64]
+    """(C+1,) refetch time per byte, in femtoseconds, at the region's share of the bandwidth"""
+    load: NDArray[np.int64]
+    """(L,) computational load the heuristics balance: MACs, or time on one chiplet"""
+    parallelism: NDArray[np.float64]
+    """(L, 2) log2 of what ISP and WSP can split: channels, outputs"""
+    energy: EnergyTables | None = None
+
+    def __post_init__(self) -> None:
+        for value in _arrays(self):
+            value.setflags(write=False)
+        if self.energy is not None:
+            for value in _arrays(self.energy):
+                value.setflags(write=False)
+        self._refuse_overflow()
+
+    @property
+    def layers(self) -> int:
+        """Number of layers ``L``."""
+        return len(self.weight_bytes)
+
+    @property
+    def chiplets(self) -> int:
+        """Number of chiplets ``C``."""
+        return len(self.stream_fs_per_byte) - 1
+
+    @property
+    def loading_fj(self) -> int:
+        """Energy of loading all weights, once per batch; 0 without energies."""
+        return 0 if self.energy is None else self._stored_bytes * self.energy.dram_fj_per_byte
+
+    @property
+    def _stored_bytes(self) -> int:
+        return sum(map(int, self.weight_bytes))
+
+    @property
+    def worst_latency_ps(self) -> int:
+        """A latency that no schedule exceeds; the stretching by a power budget is left out."""
+
+        def worst(*parts: NDArray[np.int64]) -> int:
+            """Sum over layers/edges of the largest entry of each part, in exact Python integers."""
+            total = 0
+            for part in parts:
+                if part.size:
+                    peak = part.reshape(len(part), -1).max(axis=1)
+                    total += sum(int(value) for value in peak)
+            return total
+
+        weights = self._stored_bytes
+        stream = self.layers * self.dram_latency_ps
+        stream += weights * int(self.stream_fs_per_byte.max(initial=0)) // 1000
+        beat = stream + worst(
+            *(self.compute_ps, self.gather_ps, self.within_ps, self.send_ps, self.receive_ps),
+            *(self.input_ps, self.output_ps, self.edge_send_ps),
+            *(self.edge_write_ps, self.edge_read_ps),
+        )
+        beat = max(beat, int(self.segment_dram_ps.max(initial=0)))
+        return (self.samples + self.layers) * beat * self.layers + worst(self.load_ps)
+
+    def _refuse_overflow(self) -> None:
+        """Bound every total a schedule can reach; raises `InputError` when int64 is too small."""
+        weights, latency = self._stored_bytes, self.worst_latency_ps
+        scaled = weights * max(1, self.chiplets)
+        scaled = max(scaled, self.weight_buffer_bytes * self.chiplets)
+        streamed = weights * int(self.stream_fs_per_byte.max(initial=0))
+        problems = []
+        if latency >= LIMIT:
+            problems.append(
+                f"times overflow int64 picoseconds: a schedule could take {latency} ps; "
+                f"allowed below 2^61 = {LIMIT}"
+            )
+        if max(scaled, streamed) >= LIMIT:
+            problems.append("weight bytes or buffers overflow int64")
+        if problems:
+            raise InputError("instance", problems)
+
+
+def _arrays(tables: LatencyTables | EnergyTables) -> Iterator[NDArray[np.int64]]:
+    for field in fields(tables):
+        value = getattr(tables, field.name)
+        if isinstance(value, np.ndarray):
+            yield value
+
+
+Times = Annotated[tuple[Index, ...], Field(max_length=MAX_CHIPLETS)]
+"""One time per region size 1..C."""
+
+
+class ByPartition(Document):
+    """A table for each partition."""
+
+    ISP: Times
+    WSP: Times
+
+
+class ByPartitionPair(Document):
+    """A table for each partition of this layer and of the next."""
+
+    ISP: ByPartition
+    WSP: ByPartition
+
+
+class TableLayer(Document):
+    """Measured times of one layer, in picoseconds; absent tables are zero."""
+
+    name: Name
+    weight_bytes: Index
+    compute_ps: ByPartition
+    gather_ps: Times | None = None
+    within_ps: ByPartitionPair | None = None
+    send_ps: Times | None = None
+    receive_ps: ByPartition | None = None
+    input_ps: Index = 0
+    output_ps: Index = 0
+
+    def tables(self) -> Iterator[tuple[str, Times]]:
+        """Every table over region sizes that is present, with its path."""
+        yield from (
+            ("compute_ps.ISP", self.compute_ps.ISP),
+            ("compute_ps.WSP", self.compute_ps.WSP),
+        )
+        if self.gather_ps is not None:
+            yield "gather_ps", self.gather_ps
+        if self.send_ps is not None:
+            yield "send_ps", self.send_ps
+        if self.receive_ps is not None:
+            yield from (
+                ("receive_ps.ISP", self.receive_ps.ISP),
+                ("receive_ps.WSP", self.receive_ps.WSP),
+            )
+        if self.within_ps is not None:
+            for this in PARTITIONS:
+                pair: ByPartition = getattr(self.within_ps, this)
+                yield from (
+                    (f"within_ps.{this}.{then}", getattr(pair, then)) for then in PARTITIONS
+                )
+
+
+class TableEdge(Document):
+    """A skip edge with measured times: to another cluster, or over DRAM to another segment."""
+
+    source: Index = Field(alias="from")
+    target: Index = Field(alias="to")
+    send_ps: Times
+    write_ps: Index
+    read_ps: Index
+
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        inconsistent(forward_problems(self.source, self.target))
+        return self
+
+
+class ExplicitTables(Document):
+    """Latency tables given by an instance instead of a network and a package."""
+
+    chiplets: Annotated[int, Field(ge=1, le=MAX_CHIPLETS)]
+    weight_buffer_bytes: Count
+    layers: Annotated[tuple[TableLayer, ...], Field(min_length=1)]
+    edges: tuple[TableEdge, ...] = ()
+    segment_dram_ps: tuple[tuple[Index, ...], ...] | None = None
+    load_ps: tuple[tuple[Index, ...], ...] | None = None
+    dram_latency_ps: Index = 0
+    stream_fs_per_byte: Times | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found: list[tuple[str, str]] = []
+        lengths = [
+            (f"layers.{index}.{path}", values)
+            for index, layer in enumerate(self.layers)
+            for path, values in layer.tables()
+        ]
+        lengths += [
+            (f"edges.{index}.send_ps", edge.send_ps) for index, edge in enumerate(self.edges)
+        ]
+        if self.stream_fs_per_byte is not None:
+            lengths.append(("stream_fs_per_byte", self.stream_fs_per_byte))
+        for path, values in lengths:
+            if len(values) != self.chiplets:
+                message = f"{len(values)} entries; needs one per region size, {self.chiplets}"
+                found.append((path, message))
+        found += edge_problems(
+            [(edge.source, edge.target) for edge in self.edges], len(self.layers)
+        )
+        for index, edge in enumerate(self.edges):
+            if edge.target == edge.source + 1:
+                message = "joins consecutive layers; give chain times in the layers"
+                found.append((f"edges.{index}", message))
+        for name in ("segment_dram_ps", "load_ps"):
+            matrix = getattr(self, name)
+            if matrix is not None and [len(row) for row in matrix] != [len(self.layers)] * len(
+                self.layers
+            ):
+                found.append((name, f"needs {len(self.layers)} rows of {len(self.layers)} entries"))
+        inconsistent(found)
+        return self
+
+    def to_tables(self, samples: int, *, stream: bool) -> LatencyTables:
+        """Arrays for the solvers; raises `InputError` on int64 overflow."""
+        layers, chiplets = len(self.layers), self.chiplets
+
+        def row(values: Times | None) -> list[int]:
+            return [0, *(values if values is not None else (0,) * chiplets)]
+
+        def rows(pair: ByPartition | None) -> list[list[int]]:
+            return [row(pair.ISP), row(pair.WSP)] if pair is not None else [row(None)] * 2
+
+        def square(matrix: tuple[tuple[int, ...], ...] | None) -> NDArray[np.int64]:
+            full = np.array(matrix if matrix is not None else np.zeros((layers, layers)))
+            return np.triu(full.astype(np.int64))
+
+        compute = np.array([rows(layer.compute_ps) for layer in self.layers], dtype=np.int64)
+        within = [
+            [rows(pair.ISP), rows(pair.WSP)] if pair is not None else [rows(None)] * 2
+            for pair in (layer.within_ps for layer in self.layers)
+        ]
+        within[-1] = [rows(None), rows(None)]  # the last layer has no next one
+        edges = sorted(self.edges, key=lambda edge: (edge.source, edge.target))
+        # Without channel and output counts, what a partition can split is read off its speed-up.
+        fastest = np.maximum(compute[:, :, 1:].min(axis=2), 1)
+        return LatencyTables(
+            samples=samples,
+            stream=stream,
+            weight_buffer_bytes=self.weight_buffer_bytes,
+            weight_bytes=np.array([layer.weight_bytes for layer in self.layers], dtype=np.int64),
+            compute_ps=compute,
+            gather_ps=np.array([row(layer.gather_ps) for layer in self.layers], dtype=np.int64),
+            within_ps=np.array(within, dtype=np.int64),
+            send_ps=np.array([row(layer.send_ps) for layer in self.layers], dtype=np.int64),
+            receive_ps=np.array([rows(layer.receive_ps) for layer in self.layers], dtype=np.int64),
+            input_ps=np.array([layer.input_ps for layer in self.layers], dtype=np.int64),
+            output_ps=np.array([layer.output_ps for layer in self.layers], dtype=np.int64),
+            edge_from=np.array([edge.source for edge in edges], dtype=np.int64),
+            edge_to=np.array([edge.target for edge in edges], dtype=np.int64),
+            edge_send_ps=np.array([row(edge.send_ps) for edge in edges], dtype=np.int64).reshape(
+                len(edges), chiplets + 1
+            ),
+            edge_write_ps=np.array([edge.write_ps for edge in edges], dtype=np.int64),
+            edge_read_ps=np.array([edge.read_ps for edge in edges], dtype=np.int64),
+            segment_dram_ps=square(self.segment_dram_ps),
+            load_ps=square(self.load_ps),
+            dram_latency_ps=self.dram_latency_ps,
+            stream_fs_per_byte=np.array(row(self.stream_fs_per_byte), dtype=np.int64),
+            load=compute[:, :, 1].min(axis=1),
+            parallelism=np.log2(np.maximum(compute[:, :, 1], 1) / fastest),
+        )

@@ -1,0 +1,106 @@
+"""Simple lower bounds, valid for every schedule and computed in milliseconds."""
+# Numba's decorator is untyped; the signatures are still checked.
+# mypy: allow-untyped-decorators
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from scope_opt.model.tables import LIMIT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scope_opt.model.tables import LatencyTables
+
+    Ints = NDArray[np.int64]
+
+
+def layer_floors(tables: LatencyTables) -> tuple[Ints, Ints]:
+    """Least time of each layer on each region size, whatever surrounds it, in ps.
+
+    The smaller, over the partitions, of the computation and the cheapest communication the layer
+    can have: inside a segment, and as the segment's last layer. Each of shape ``(L, C)``, entry
+    ``r - 1`` for ``r`` chiplets.
+    """
+    receive = tables.receive_ps[:, :, 1:].min(axis=(1, 2))
+    across = (tables.send_ps + receive[:, None])[:, None, :]
+    inside = np.maximum(tables.compute_ps, np.minimum(tables.within_ps.min(axis=2), across))
+    closing = np.maximum(tables.compute_ps, tables.output_ps[:, None, None])
+    return inside.min(axis=1)[:, 1:], closing.min(axis=1)[:, 1:]
+
+
+def segment_bounds(tables: LatencyTables) -> Ints:
+    """Lower bound on the latency of every segment ``[i, j]`` in ps, shape ``(L, L)``.
+
+    The beat is at least the segment's DRAM time, every layer's least time, and the chiplet-time
+    of its layers spread over the whole package: a cluster of ``r`` chiplets takes
+    ``sum_l t_l(r)``, so ``r`` times that is at least the sum of ``min_r r t_l(r)``, and the regions
+    together have ``C`` chiplets. A segment whose weights cannot be stored has the bound `LIMIT`.
+    Entries below the diagonal are 0.
+    """
+    sizes = np.arange(1, tables.chiplets + 1)
+    inside, closing = layer_floors(tables)
+    layers = tables.layers
+    area = np.concatenate([[0], np.cumsum((inside * sizes).min(axis=1))])
+    spread = area[None, :-1] - area[:-1, None] + (closing * sizes).min(axis=1)
+    slowest = np.zeros((layers, layers), dtype=np.int64)
+    for first in range(layers):
+        slowest[first, first + 1 :] = np.maximum.accumulate(inside[first:-1].min(axis=1))
+    slowest = np.maximum(slowest, closing.min(axis=1))
+    beat = np.maximum(tables.segment_dram_ps, np.maximum(slowest, -(-spread // tables.chiplets)))
+    bounds = tables.load_ps + tables.samples * beat
+    if not tables.stream:
+        weights = np.concatenate([[0], np.cumsum(tables.weight_bytes)])
+        stored = weights[None, 1:] - weights[:-1, None]
+        too_large = stored > tables.weight_buffer_bytes * tables.chiplets
+        bounds[too_large & ~np.eye(layers, dtype=bool)] = LIMIT
+    return np.triu(bounds)
+
+
+@njit(cache=True)
+def best_cut(costs: Ints) -> Ints:
+    """Least total cost of cutting the layers before each index into segments.
+
+    ``costs[i, j]`` is the cost of segment ``[i, j]``; `LIMIT` stands for none. Entry ``k`` of the
+    result covers layers ``0..k-1``; shape ``(L+1,)``.
+    """
+    layers = len(costs)
+    best = np.full(layers + 1, LIMIT)
+    best[0] = 0
+    for first in range(layers):
+        for last in range(first, layers):
+            best[last + 1] = min(best[last + 1], best[first] + costs[first, last])
+    return best
+
+
+def segment_traffic_bytes(tables: LatencyTables) -> Ints:
+    """DRAM bytes of one sample in every segment ``[i, j]``, refetched weights left out.
+
+    Input, output and skip edges that cross its ends; shape ``(L, L)``, 0 below the diagonal and
+    for explicit tables.
+    """
+    energy, layers = tables.energy, tables.layers
+    if energy is None:
+        return np.zeros((layers, layers), dtype=np.int64)
+    traffic = energy.input_bytes[:, None] + energy.output_bytes[None, :]
+    first, last = np.indices((layers, layers))
+    for u, v, moved in zip(tables.edge_from, tables.edge_to, energy.edge_bytes, strict=True):
+        enters = (u < first) & (first <= v) & (v <= last)
+        leaves = (first <= u) & (u <= last) & (last < v)
+        traffic += np.where(enters | leaves, moved, 0)
+    return np.triu(traffic)
+
+
+def latency_bound(tables: LatencyTables) -> int:
+    """Lower bound on the latency of any schedule, in ps: the best cut of `segment_bounds`."""
+    return int(best_cut(segment_bounds(tables))[-1])
+
+
+def best_rest(costs: Ints) -> Ints:
+    """Least total cost of cutting the layers from each index on; see `best_cut`."""
+    backwards = np.tril(costs[::-1, ::-1]).T
+    return best_cut(backwards)[::-1]

@@ -1,0 +1,459 @@
+"""The independent evaluator: is a schedule valid, how long does it take, and why.
+
+It reads like the problem statement (docs/model.md) and shares no code with any solver. Equation and
+table numbers are those of the Scope paper (arXiv 2602.14393). Times and energies are plain Python
+integers (ps, fJ) up to the conversion to seconds and joules at the very end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from scope_opt.model.cost import build_tables
+from scope_opt.model.tables import PARTITIONS, WSP
+from scope_opt.schedule.rules import Violation, fixed_starts, layers_of, place_of, shape, structure
+from scope_opt.schedule.transfers import Placed, Region, Tabulated, Transfers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import EnergyTables, LatencyTables, Partition
+    from scope_opt.schedule.schedule import Cluster, Schedule, Segment
+
+Bound = Literal["computation", "communication", "preparation"]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """Time of one layer per sample (Eq. 7): preparation + max(computation, communication)."""
+
+    index: int
+    name: str
+    partition: Partition
+    preparation_ps: int
+    computation_ps: int
+    communication_ps: int
+    time_ps: int
+    bound_by: Bound
+    """The largest of the three."""
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """A cluster of layers on its region; times per sample (Eq. 3)."""
+
+    first_layer: int
+    last_layer: int
+    chiplets: int
+    first_position: int
+    """ZigZag position its region starts at: a segment's regions follow one another from 0 on."""
+    time_ps: int
+    """All layers, and ``stream_ps``."""
+    stream_ps: int
+    """Fetching again the weights that do not fit."""
+    weight_bytes: int
+    buffer_bytes: int
+    """Weight buffers of the region."""
+    load: int
+    """MACs; for explicit tables the picoseconds its layers take on one chiplet."""
+    layers: tuple[LayerReport, ...]
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """Clusters running as a pipeline (Eq. 2): ``load + (samples + clusters - 1) * beat``."""
+
+    first_layer: int
+    last_layer: int
+    beat_ps: int
+    dram_beat_ps: int
+    """Least beat that the segment's DRAM traffic allows."""
+    power_beat_ps: int
+    """Least beat that the power budget allows; 0 without one."""
+    load_ps: int
+    """Weight loading, once per batch."""
+    latency_ps: int
+    bottleneck: int | None
+    """Index of the slowest cluster; None when DRAM traffic or power bounds the beat."""
+    chiplets: int
+    """Chiplets in use."""
+    utilization: float | None
+    """As in `Evaluation`, weight loading left out."""
+    clusters: tuple[ClusterReport, ...]
+
+
+@dataclass(frozen=True)
+class EnergyReport:
+    """Energy of all samples in joules; weight loading counts as DRAM."""
+
+    mac_j: float
+    sram_j: float
+    nop_j: float
+    dram_j: float
+    total_j: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the evaluator says about a schedule.
+
+    With violations every number is None, but ``segments`` still breaks the times down as if the
+    schedule were allowed. Only where its structure is broken (layer coverage, empty clusters,
+    region sizes, partition counts) nothing further is checked and ``segments`` is empty. Explicit
+    tables have no energy, utilization or placed latency.
+    """
+
+    violations: tuple[Violation, ...]
+    objective_ps: int | None = None
+    """Latency of all samples, weight loading included (Eq. 1)."""
+    latency_s: float | None = None
+    throughput_per_s: float | None = None
+    """Samples per second; None too where explicit tables make the latency 0."""
+    utilization: float | None = None
+    """Useful MACs over those that all MAC units of the package could do in the same time."""
+    energy: EnergyReport | None = None
+    energy_fj: int | None = None
+    """Energy of all samples in femtojoules, exact."""
+    placed_latency_ps: int | None = None
+    """Latency with each transfer's most loaded link counted where its regions really lie."""
+    segments: tuple[SegmentReport, ...] = ()
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the schedule breaks no rule."""
+        return not self.violations
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`; None where a number does not exist."""
+
+        def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+            return {key: list(v) if isinstance(v, tuple) else v for key, v in items}
+
+        violations = [violation._asdict() for violation in self.violations]
+        data = asdict(self, dict_factory=plain)
+        return {"feasible": self.feasible, **data, "violations": violations}
+
+
+def evaluate(
+    instance: Instance, schedule: Schedule, tables: LatencyTables | None = None
+) -> Evaluation:
+    """Check a schedule against every rule and break down its latency and energy.
+
+    Parameters
+    ----------
+    instance : Instance
+        The problem. Whether the schedule was made for it (its digest) is the caller's to check.
+    schedule : Schedule
+        Nothing is assumed about it.
+    tables : LatencyTables, optional
+        The instance's tables where they are at hand; built otherwise.
+
+    Raises
+    ------
+    InputError
+        If a time or an energy of the instance overflows int64.
+    """
+    violations = tuple(structure(instance, schedule.segments, (0, len(instance.layer_names) - 1)))
+    if violations:
+        return Evaluation(violations)
+    t = build_tables(instance) if tables is None else tables
+    pipelines = [_Pipeline(instance, t, segment) for segment in schedule.segments]
+    times = _times(t)
+    segments = tuple(pipeline.report(times) for pipeline in pipelines)
+    energy = _energy(t, pipelines)
+    objective_ps = sum(segment.latency_ps for segment in segments)
+    violations = (
+        *(
+            found
+            for s, segment in enumerate(schedule.segments)
+            for found in _own(instance, s, segment, pipelines[s])
+        ),
+        *fixed_starts(instance, schedule.segments),
+        *_totals(instance, objective_ps, energy),
+    )
+    if violations:
+        return Evaluation(violations, segments=segments)
+    latency_s = objective_ps / 10**12
+    placed_ps = None
+    if instance.network is not None and instance.package is not None:
+        placed = Placed(instance.network, instance.package, _edges(t))
+        placed_ps = sum(pipeline.report(placed).latency_ps for pipeline in pipelines)
+    return Evaluation(
+        violations=(),
+        objective_ps=objective_ps,
+        latency_s=latency_s,
+        throughput_per_s=instance.samples / latency_s if objective_ps else None,
+        utilization=_utilization(instance, sum(map(int, t.load)), objective_ps),
+        energy=energy.report() if energy is not None else None,
+        energy_fj=sum(energy) if energy is not None else None,
+        placed_latency_ps=placed_ps,
+        segments=segments,
+    )
+
+
+def evaluate_segment(
+    instance: Instance, segment: Segment, tables: LatencyTables
+) -> SegmentReport | None:
+    """The same for one segment, whatever the others are; None if it breaks a rule of its own."""
+    if any(structure(instance, (segment,), (segment.first_layer, segment.last_layer))):
+        return None
+    pipeline = _Pipeline(instance, tables, segment)
+    broken = any(_own(instance, 0, segment, pipeline))
+    return None if broken else pipeline.report(_times(tables))
+
+
+def _times(t: LatencyTables) -> Tabulated:
+    return Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
+
+
+def _utilization(instance: Instance, macs: int, time_ps: int) -> float | None:
+    if instance.package is None:
+        return None
+    chiplet = instance.package.chiplet
+    possible = instance.chiplets * chiplet.macs_per_cycle * chiplet.frequency_hz * time_ps / 10**12
+    return instance.samples * macs / possible
+
+
+def _edges(tables: LatencyTables) -> list[tuple[int, int]]:
+    """Skip edges as ``(from, to)``."""
+    return [(int(u), int(v)) for u, v in zip(tables.edge_from, tables.edge_to, strict=True)]
+
+
+# --- Rules ---------------------------------------------------------------------------------------
+
+
+def _own(instance: Instance, s: int, segment: Segment, pipeline: _Pipeline) -> Iterator[Violation]:
+    """Rules that a segment keeps or breaks by itself."""
+    yield from pipeline.buffers(s)
+    yield from shape(instance, s, segment)
+    yield from pipeline.traffic(s)
+
+
+def _totals(instance: Instance, latency_ps: int, energy: _EnergyFj | None) -> Iterator[Violation]:
+    """Limits on energy and latency; decimal numbers count as they are written."""
+    wanted = instance.constraints
+    budget_j, bound_s = wanted.energy_budget_j, wanted.latency_bound_s
+    if budget_j and energy and sum(energy) > Fraction(str(budget_j)) * 10**15:
+        message = f"{sum(energy) / 10**15} J; allowed up to {budget_j} J"
+        yield Violation("energy-budget", "schedule", message)
+    if bound_s and latency_ps > Fraction(str(bound_s)) * 10**12:
+        message = f"{latency_ps / 10**12} s; allowed up to {bound_s} s"
+        yield Violation("latency-bound", "schedule", message)
+
+
+# --- A segment -----------------------------------------------------------------------------------
+
+
+class _EnergyFj(NamedTuple):
+    """Energy in femtojoules."""
+
+    mac: int
+    sram: int
+    nop: int
+    dram: int
+
+    def report(self) -> EnergyReport:
+        return EnergyReport(*(fj / 10**15 for fj in (*self, sum(self))))
+
+
+class _Pipeline:
+    """A segment on the package, its regions placed one after another from position 0."""
+
+    def __init__(self, instance: Instance, tables: LatencyTables, segment: Segment) -> None:
+        self._instance, self._tables = instance, tables
+        self.clusters = segment.clusters
+        self.first, self.last = segment.first_layer, segment.last_layer
+        self.partition: dict[int, int] = {}
+        self.cluster: dict[int, int] = {}
+        self.regions: list[Region] = []
+        for index, cluster in enumerate(self.clusters):
+            position = sum(region.size for region in self.regions)
+            self.regions.append(Region(position, cluster.chiplets))
+            self.cluster |= dict.fromkeys(layers_of(cluster), index)
+            indices = map(PARTITIONS.index, cluster.partitions)
+            self.partition |= dict(zip(layers_of(cluster), indices, strict=True))
+        # Alone on the whole package, a layer's weights pass through in tiles, each of which serves
+        # all samples: it needs no room and no refetching.
+        self.energy = tables.energy
+        self.exempt = self.first == self.last and self.regions[0].size == instance.chiplets
+        edges = list(enumerate(_edges(tables)))
+        inside = range(self.first, self.last + 1)
+        self.entering = [(e, v) for e, (u, v) in edges if u < self.first and v in inside]
+        self.leaving = [(e, u) for e, (u, v) in edges if u in inside and v > self.last]
+        # Within one cluster the data is in the region's buffers already.
+        self.crossing = [
+            (e, u, v)
+            for e, (u, v) in edges
+            if u in inside and v in inside and self.cluster[u] != self.cluster[v]
+        ]
+
+    def region(self, layer: int) -> Region:
+        return self.regions[self.cluster[layer]]
+
+    def room(self, cluster: Cluster) -> int:
+        """Bytes left in the weight buffers of the cluster's region; negative if it overflows."""
+        return self._tables.weight_buffer_bytes * cluster.chiplets - self.stored(cluster)
+
+    def stored(self, cluster: Cluster) -> int:
+        return sum(int(self._tables.weight_bytes[layer]) for layer in layers_of(cluster))
+
+    def refetched(self, cluster: Cluster) -> int:
+        """Weight bytes fetched for every sample because they do not fit (policy ``stream``)."""
+        return max(0, -self.room(cluster)) if self._tables.stream and not self.exempt else 0
+
+    def buffers(self, segment: int) -> Iterator[Violation]:
+        """Weights stay on chip, and with them the whole kernel that a WSP layer gathers."""
+        tiled = self._tables.stream or self.exempt
+        for c, cluster in enumerate(self.clusters):
+            room, size = self.room(cluster), cluster.chiplets
+            if room < 0 and not tiled:
+                stored, per_chiplet = self.stored(cluster), self._tables.weight_buffer_bytes
+                message = (
+                    f"layers {cluster.first_layer} to {cluster.last_layer} have {stored} bytes of "
+                    f"weights, {-room} more than the buffers of {size} chiplets; needs "
+                    f"{-(-stored // per_chiplet)} chiplets, fewer layers, or overflow 'stream'"
+                )
+                yield Violation("capacity", f"segment {segment}, cluster {c}", message)
+            room = max(0, room) if tiled else room
+            for layer in layers_of(cluster):
+                copies = int(self._tables.weight_bytes[layer]) * (size - 1)
+                if self.partition[layer] == WSP and copies > room:
+                    message = (
+                        f"WSP copies the whole kernel to all {size} chiplets, {copies} bytes more "
+                        f"in the region, where {max(0, room)} are free; needs ISP, fewer layers "
+                        "in the cluster, or a region of another size"
+                    )
+                    where = place_of(self._instance, segment, c, layer)
+                    yield Violation("wsp-copy", where, message)
+
+    def traffic(self, segment: int) -> Iterator[Violation]:
+        """DRAM traffic per beat."""
+        most = self._instance.constraints.dram_bytes_per_beat
+        if most is not None and self.energy is not None:
+            moved = self.dram_bytes(self.energy)
+            if moved > most:
+                message = f"{moved} bytes for a sample; allowed up to {most}"
+                yield Violation("dram-per-beat", f"segment {segment}", message)
+
+    def gather(self, layer: int, nop: Transfers) -> int:
+        """Weight gather of a WSP layer; alone in its cluster it keeps the copy (Eq. 4)."""
+        cluster = self.clusters[self.cluster[layer]]
+        alone = cluster.first_layer == cluster.last_layer
+        repeated = self.partition[layer] == WSP and not alone
+        return nop.gather(layer, self.region(layer)) if repeated else 0
+
+    def sends(self, layer: int, nop: Transfers) -> int:
+        """What the layer sends to others of the segment (Eq. 6)."""
+        at = self.region(layer)
+        total = sum(nop.skip(e, at, self.region(v)) for e, u, v in self.crossing if u == layer)
+        if layer == self.last:
+            return total
+        then, to = self.partition[layer + 1], self.region(layer + 1)
+        if self.cluster[layer] == self.cluster[layer + 1]:
+            return total + nop.within(layer, self.partition[layer], then, at)
+        return total + nop.between(layer, then, at, to)
+
+    def report(self, nop: Transfers) -> SegmentReport:
+        """Eq. 2: the slowest cluster, or the DRAM traffic, sets the beat."""
+        clusters = tuple(self._cluster(index, nop) for index in range(len(self.clusters)))
+        times = [cluster.time_ps for cluster in clusters]
+        dram_beat_ps = int(self._tables.segment_dram_ps[self.first, self.last])
+        load_ps = int(self._tables.load_ps[self.first, self.last])
+        power_beat_ps, budget_w = 0, self._instance.constraints.power_budget_w
+        if budget_w is not None and self.energy is not None:
+            # 1 W is 1000 fJ per ps.
+            spent = sum(self.sample_energy(self.energy))
+            power_beat_ps = ceil(spent / (1000 * Fraction(str(budget_w))))
+        beat_ps = max(*times, dram_beat_ps, power_beat_ps)
+        run_ps = (self._instance.samples + len(clusters) - 1) * beat_ps
+        return SegmentReport(
+            first_layer=self.first,
+            last_layer=self.last,
+            beat_ps=beat_ps,
+            dram_beat_ps=dram_beat_ps,
+            power_beat_ps=power_beat_ps,
+            load_ps=load_ps,
+            latency_ps=load_ps + run_ps,
+            bottleneck=times.index(beat_ps) if beat_ps in times else None,
+            chiplets=sum(region.size for region in self.regions),
+            utilization=_utilization(self._instance, sum(c.load for c in clusters), run_ps),
+            clusters=clusters,
+        )
+
+    def sample_energy(self, e: EnergyTables) -> _EnergyFj:
+        """MACs, buffers, transfers and DRAM traffic of one sample."""
+        transfers = Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
+        mac = sram = nop = 0
+        for layer, partition in self.partition.items():
+            mac += int(e.mac_fj[layer])
+            sram += int(e.sram_fj[layer, partition, self.region(layer).size])
+            nop += self.gather(layer, transfers) + self.sends(layer, transfers)
+        return _EnergyFj(mac, sram, nop, self.dram_bytes(e) * e.dram_fj_per_byte)
+
+    def dram_bytes(self, e: EnergyTables) -> int:
+        """What one sample reads and writes in DRAM."""
+        ends = int(e.input_bytes[self.first]) + int(e.output_bytes[self.last])
+        edges = sum(int(e.edge_bytes[edge]) for edge, _ in (*self.entering, *self.leaving))
+        return ends + edges + sum(self.refetched(cluster) for cluster in self.clusters)
+
+    def _cluster(self, index: int, nop: Transfers) -> ClusterReport:
+        """Eq. 3: a sample visits the cluster's layers one after another."""
+        tables, cluster, region = self._tables, self.clusters[index], self.regions[index]
+        layers = tuple(self._layer(layer, nop) for layer in layers_of(cluster))
+        stream_ps, refetched = 0, self.refetched(cluster)
+        if refetched:
+            transfers = sum(int(tables.weight_bytes[layer]) > 0 for layer in layers_of(cluster))
+            femtoseconds = refetched * int(tables.stream_fs_per_byte[region.size])
+            stream_ps = transfers * tables.dram_latency_ps + -(-femtoseconds // 1000)
+        return ClusterReport(
+            first_layer=cluster.first_layer,
+            last_layer=cluster.last_layer,
+            chiplets=region.size,
+            first_position=region.first,
+            time_ps=sum(layer.time_ps for layer in layers) + stream_ps,
+            stream_ps=stream_ps,
+            weight_bytes=self.stored(cluster),
+            buffer_bytes=tables.weight_buffer_bytes * region.size,
+            load=sum(int(tables.load[layer]) for layer in layers_of(cluster)),
+            layers=layers,
+        )
+
+    def _layer(self, layer: int, nop: Transfers) -> LayerReport:
+        """Eq. 7; what crosses the ends of the segment goes through DRAM."""
+        tables, partition = self._tables, self.partition[layer]
+        preparation_ps = self.gather(layer, nop)
+        preparation_ps += int(tables.input_ps[layer]) if layer == self.first else 0
+        preparation_ps += sum(int(tables.edge_read_ps[e]) for e, v in self.entering if v == layer)
+        communication_ps = self.sends(layer, nop)
+        communication_ps += int(tables.output_ps[layer]) if layer == self.last else 0
+        communication_ps += sum(int(tables.edge_write_ps[e]) for e, u in self.leaving if u == layer)
+        computation_ps = int(tables.compute_ps[layer, partition, self.region(layer).size])
+        parts: dict[Bound, int] = {
+            "computation": computation_ps,
+            "communication": communication_ps,
+            "preparation": preparation_ps,
+        }
+        return LayerReport(
+            index=layer,
+            name=self._instance.layer_names[layer],
+            partition="WSP" if partition == WSP else "ISP",
+            preparation_ps=preparation_ps,
+            computation_ps=computation_ps,
+            communication_ps=communication_ps,
+            time_ps=preparation_ps + max(computation_ps, communication_ps),
+            bound_by=max(parts, key=lambda part: parts[part]),
+        )
+
+
+def _energy(tables: LatencyTables, pipelines: list[_Pipeline]) -> _EnergyFj | None:
+    """Of all samples; weights are fetched once per batch."""
+    if tables.energy is None:
+        return None
+    weights_fj = sum(map(int, tables.weight_bytes)) * tables.energy.dram_fj_per_byte
+    parts = [pipeline.sample_energy(tables.energy) for pipeline in pipelines]
+    mac, sram, nop, dram = (tables.samples * sum(part) for part in zip(*parts, strict=True))
+    return _EnergyFj(mac, sram, nop, dram + weights_fj)

@@ -1,0 +1,96 @@
+"""A schedule: the decisions, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_opt.model.files import MAX_INT, Document
+from scope_opt.model.network import Index, Name
+from scope_opt.model.tables import PARTITIONS, Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from scope_opt.model.instance import Instance
+
+AnyInt = Annotated[int, Field(ge=-MAX_INT, le=MAX_INT)]
+
+
+class Cluster(Document):
+    """Layers ``first_layer..last_layer`` on a region of ``chiplets``, one partition per layer.
+
+    Nothing but the types is checked here: whether a schedule is feasible is the evaluator's word.
+    """
+
+    first_layer: Index
+    last_layer: Index
+    chiplets: AnyInt
+    partitions: tuple[Partition, ...]
+
+
+class Segment(Document):
+    """Clusters that run as a pipeline on the whole package, in layer order."""
+
+    clusters: Annotated[tuple[Cluster, ...], Field(min_length=1)]
+
+    @property
+    def first_layer(self) -> int:
+        """First layer of the segment."""
+        return self.clusters[0].first_layer
+
+    @property
+    def last_layer(self) -> int:
+        """Last layer of the segment."""
+        return self.clusters[-1].last_layer
+
+    @property
+    def chiplets(self) -> int:
+        """Chiplets its regions take together."""
+        return sum(cluster.chiplets for cluster in self.clusters)
+
+
+class InstanceReference(Document):
+    """Which instance a schedule or result belongs to."""
+
+    name: Name
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+    @classmethod
+    def to(cls, instance: Instance) -> InstanceReference:
+        """Reference to an instance."""
+        return cls(name=instance.name, digest=instance.digest)
+
+
+class Schedule(Document):
+    """Segments one after the other; a solution of an instance."""
+
+    format: Literal["scope-schedule/1"] = "scope-schedule/1"
+    instance: InstanceReference
+    segments: Annotated[tuple[Segment, ...], Field(min_length=1)]
+
+    @property
+    def clusters(self) -> Iterator[Cluster]:
+        """All clusters, in layer order."""
+        return (cluster for segment in self.segments for cluster in segment.clusters)
+
+
+def make_segment(first_layer: int, clusters: Sequence[tuple[int, int, Sequence[int]]]) -> Segment:
+    """Segment from ``(layer count, chiplets, partition index per layer)`` of each cluster."""
+    built = []
+    for count, chiplets, partitions in clusters:
+        names = tuple(PARTITIONS[index] for index in partitions)
+        last_layer = first_layer + count - 1
+        built.append(
+            Cluster.model_validate(
+                {
+                    "first_layer": first_layer,
+                    "last_layer": last_layer,
+                    "chiplets": chiplets,
+                    "partitions": names,
+                }
+            )
+        )
+        first_layer = last_layer + 1
+    return Segment(clusters=tuple(built))

@@ -1,0 +1,507 @@
+"""Simulated annealing over segments, clusters, regions and partitions together.
+
+The general search that mappers of layer pipelines use: random changes of a complete schedule
+(`annealing_moves`), accepted by the Metropolis rule under a falling temperature
+(`annealing_walk`). A move changes one segment, or two neighbours; only clusters whose time can
+differ are evaluated again (`annealing_state`). All of it is compiled; `AnnealSolver` drives it in
+chunks of moves and reports the best schedule of each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numba import njit
+
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import SHAPE
+from scope_opt.model.tables import LIMIT, PARTITIONS
+from scope_opt.schedule.bounds import latency_bound, layer_floors
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import make_segment
+from scope_opt.search.anneal.moves import (
+    SEGMENT_MERGE,
+    SEGMENT_SHIFT,
+    SEGMENT_SPLIT,
+)
+from scope_opt.search.anneal.state import (
+    APART,
+    CLUSTER,
+    COLUMNS,
+    EXCESS,
+    FREE,
+    INSIDE,
+    KINDS,
+    LATENCY,
+    MARK,
+    SEGMENT,
+    SIZE,
+    TOGETHER,
+    WISH,
+    Memory,
+    Rules,
+    State,
+    Walk,
+    after_cluster,
+    after_segment,
+    even_out,
+    make_rng,
+    reshare,
+    revalue,
+)
+from scope_opt.search.anneal.walk import (
+    anneal,
+    best_cuts,
+    copy_rows,
+    note_segment,
+    recall,
+)
+from scope_opt.search.exact.prover import make_space
+from scope_opt.search.kernels import (
+    COMPUTE,
+    GATHER,
+    WITHIN,
+    Kernel,
+    make_kernel,
+)
+from scope_opt.search.paper.segmentation import balanced_choices
+from scope_opt.search.paper.solver import agreed_segments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Schedule, Segment
+    from scope_opt.search.kernels import Ints
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.solver import SegmentChoice, SolveOptions
+
+    Floats = NDArray[np.float64]
+    Words = NDArray[np.uint64]
+
+FIXED, COUNTED, ANY = 0, 1, 2
+"""What moves leave alone: the segments, their number, or nothing."""
+
+FREQUENCY = np.array([30, 4, 20, 5, 5, 4, 12, 5, 5, 3, 1.5, 1.5])
+"""How often each kind of move is tried, relative to the others."""
+
+CHUNK = 8192
+"""Most moves between two looks at the clock, about."""
+HOT, COLD = 0.1, 3e-4
+"""First and last temperature, relative to the latency of the start."""
+ROUNDS, ROUND_LAYERS = 4, 60
+"""How often the temperature falls: at most so often, over at least so many layers in all.
+
+Large networks gain most from one slow fall. Every fall but the first begins with the best schedule.
+"""
+REHEAT = 0.3
+"""First temperature of each fall over that of the fall before it."""
+SEGMENT_MOVES = 0.2
+"""How often segments are changed instead."""
+BALANCED_CUTS = 3
+"""How many balanced cuts are annealed."""
+MOVES, MOVES_PER_LAYER = 100_000, 50_000
+"""Moves unless options say otherwise."""
+MEMORY_ROWS = 2**24
+"""Most layers, over all segments, in a `Memory`."""
+
+
+# --- Starts --------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _fill(rules: Rules, layer: Ints, low: int, high: int, clusters: int) -> None:
+    """Cut a segment into about that many clusters of about the same chiplet-time."""
+    layer[low:high, MARK] = INSIDE
+    layer[low, MARK] = SEGMENT
+    area, begin, made = rules.area, rules.area[low], 1
+    part = (area[high] - begin) / clusters
+    for a in range(low + 1, high):
+        centre = (area[a] + area[a + 1]) / 2 - begin
+        due = made < clusters and (centre >= made * part or high - a <= clusters - made)
+        if rules.border[a] == APART or (due and rules.border[a] == FREE):
+            layer[a, MARK] = CLUSTER
+            made += 1
+
+
+@njit(cache=True)
+def construct(walk: Walk, low: int, high: int) -> bool:
+    """Schedule a segment by a few numbers of clusters; False if it has no room for them."""
+    layer, area, share = walk.state.layer, walk.rules.area, walk.share
+    found, latency, excess = False, 0, 0
+    clusters = 1
+    while True:
+        _fill(walk.rules, layer, low, high, clusters)
+        for a in range(low, high):
+            if layer[a, MARK] != INSIDE:
+                share[a] = area[after_cluster(layer, a)] - area[a]
+        if reshare(walk, low, high):
+            even_out(walk, low, high)
+            now, missing = layer[low, LATENCY], layer[low, EXCESS]
+            if not found or missing < excess or (missing == excess and now < latency):
+                found, latency, excess = True, now, missing
+                copy_rows(walk.state, walk.saved, low, high)
+        if clusters == high - low:
+            break
+        clusters = min(high - low, clusters + max(1, clusters // 3))
+    if found:
+        copy_rows(walk.saved, walk.state, low, high)
+        note_segment(walk.memory, layer, low, high)
+    return found
+
+
+@njit(cache=True)
+def assess(walk: Walk) -> None:
+    """Evaluate a whole schedule, and remember its segments."""
+    layer, changed = walk.state.layer, walk.changed
+    for low in range(len(layer) - 1):
+        if layer[low, MARK] == SEGMENT:
+            high = after_segment(layer, low)
+            changed[:] = 0
+            changed[0], changed[1] = low, high
+            revalue(walk.kernel, walk.rules, walk.state, low, high, changed)
+            note_segment(walk.memory, layer, low, high)
+
+
+def likely_partitions(kernel: Kernel) -> NDArray[np.bool_]:
+    """Whether WSP suits each layer better, on some of the chiplets, before anything is known."""
+    times = kernel.times[:, max(1, (kernel.times.shape[1] - 1) // 4)]
+    split = np.maximum(times[:, COMPUTE], times[:, WITHIN])
+    shared = np.maximum(times[:, COMPUTE + 1], times[:, WITHIN + 3]) + times[:, GATHER]
+    return np.asarray(shared < split)
+
+
+def possible_cuts(rules: Rules, cuts: Sequence[int], exactly: bool) -> tuple[int, ...] | None:
+    """First layers of segments near those given, where clusters may begin.
+
+    With ``exactly``, as many as given; None if there are too few such layers.
+    """
+    possible = np.flatnonzero(rules.border[1:-1] != TOGETHER) + 1
+    chosen = {0}
+    for cut in cuts[1:]:
+        left = [layer for layer in possible.tolist() if not exactly or layer not in chosen]
+        if left:
+            chosen.add(min(left, key=lambda layer: (abs(layer - cut), layer)))
+        elif exactly:
+            return None
+    return tuple(sorted(chosen))
+
+
+# --- The solver ----------------------------------------------------------------------------------
+
+
+def make_rules(instance: Instance, tables: LatencyTables, cuts: int) -> Rules:
+    """What moves may do on an instance."""
+    limits, layers, chiplets = instance.constraints, tables.layers, tables.chiplets
+    border = np.full(layers + 1, FREE, dtype=np.int8)
+    border[[layer + 1 for layer in limits.forbidden_merges or ()]] = APART
+    border[[layer + 1 for layer in limits.required_merges or ()]] = TOGETHER
+    unit = limits.region_multiple or 1
+    package = chiplets // unit * unit
+    inside, closing = layer_floors(tables)
+    area = (np.minimum(inside, closing) * np.arange(1, chiplets + 1)).min(axis=1)
+    return Rules(
+        border=border,
+        choice=make_space(limits, layers, chiplets).choice,
+        unit=unit,
+        largest=min(package, (limits.max_region or package) // unit * unit),
+        package=package,
+        fewest=limits.min_clusters or 1,
+        most=min(limits.max_clusters or layers, package // unit),
+        weights=np.concatenate([[0], np.cumsum(tables.weight_bytes)]),
+        area=np.concatenate([[0.0], np.cumsum(np.maximum(area, 1).astype(np.float64))]),
+        load_ps=tables.load_ps.copy(),
+        segment_moves=0.0 if cuts == FIXED or layers == 1 else SEGMENT_MOVES,
+    )
+
+
+def make_state(layers: int) -> State:
+    """A schedule that is still to be filled in."""
+    layer = np.zeros((layers + 1, COLUMNS), dtype=np.int64)
+    layer[layers, MARK] = SEGMENT
+    return State(layer, np.zeros(layers + 1, dtype=np.int8), np.zeros(layers + 1))
+
+
+def make_memory(layers: int) -> Memory:
+    """An empty memory; that of a very long network is too small for all of its segments."""
+    rows = min(layers * (layers + 1) * (layers + 2) // 6, MEMORY_ROWS)
+    return Memory(
+        latency=np.full((layers, layers), LIMIT, dtype=np.int64),
+        offset=np.full((layers, layers), -1, dtype=np.int64),
+        rows=np.zeros((rows, 3), dtype=np.int32),
+        used=np.zeros(2, dtype=np.int64),
+    )
+
+
+def make_walk(kernel: Kernel, rules: Rules, cuts: int, rng: Words) -> Walk:
+    """A walk without a schedule to begin with."""
+    layers = len(kernel.times)
+    frequency = FREQUENCY.copy()
+    if cuts != ANY:
+        frequency[[SEGMENT_SPLIT, SEGMENT_MERGE]] = 0
+    for part in (frequency[:SEGMENT_SHIFT], frequency[SEGMENT_SHIFT:]):
+        part[:] = np.cumsum(part) / part.sum()
+        part[part == part[-1]] = 2.0  # above every random number
+    return Walk(
+        kernel=kernel,
+        rules=rules,
+        state=make_state(layers),
+        saved=make_state(layers),
+        spare=make_state(layers),
+        memory=make_memory(layers),
+        frequency=frequency,
+        share=np.zeros(layers + 1),
+        changed=np.zeros(4, dtype=np.int64),
+        rng=rng,
+        stats=np.zeros((KINDS, 2), dtype=np.int64),
+    )
+
+
+def to_segments(state: State) -> list[Segment]:
+    """The schedule of a state."""
+    segments = []
+    clusters: list[tuple[int, int, list[int]]] = []
+    marks, partition = state.layer[:, MARK].tolist(), state.partition.tolist()
+    head = first = 0
+    for after in range(1, len(marks)):
+        if marks[after] == INSIDE:
+            continue
+        clusters.append((after - head, int(state.layer[head, SIZE]), partition[head:after]))
+        head = after
+        if marks[after] == SEGMENT:
+            segments.append(make_segment(first, clusters))
+            clusters, first = [], after
+    return segments
+
+
+class Annealing:
+    """A run of `anneal`: its walk, its share of the budget, what it reports.
+
+    Parameters
+    ----------
+    instance, tables, options, monitor
+        As `AnnealSolver` got them.
+    cuts : int
+        `FIXED`, `COUNTED` or `ANY`.
+    part, parts : int
+        Which run it is, and how many share the budget.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+        cuts: int,
+        part: int = 0,
+        parts: int = 1,
+    ) -> None:
+        rules = make_rules(instance, tables, cuts)
+        rng = make_rng(options.seed or 0, part)
+        self.walk = make_walk(make_kernel(tables), rules, cuts, rng)
+        self._monitor = monitor
+        self._layers = tables.layers
+        self._counted = cuts == COUNTED
+        self._share = (part / parts, (part + 1) / parts)
+        self._limit_s = options.time_limit_s
+        moves = options.iterations
+        if moves is None and options.time_limit_s is None:
+            moves = MOVES + MOVES_PER_LAYER * tables.layers
+        self._moves = None if moves is None else moves * (part + 1) // parts - moves * part // parts
+        self._first: tuple[tuple[int, int], Ints] | None = None
+        self._rounds = max(1, min(ROUNDS, ROUND_LAYERS // tables.layers))
+        self._heat = HOT
+        self.best = LIMIT
+
+    def start(self, cuts: Sequence[int]) -> tuple[int, int] | None:
+        """Schedule the segments with these first layers quickly; the best start is kept.
+
+        Returns what of its weights and cluster counts does not fit, 0 if it is valid, and its
+        latency; None if the segments have no room for their clusters.
+        """
+        walk = self.walk
+        walk.state.layer[:-1, WISH] = likely_partitions(walk.kernel)
+        walk.state.layer[:-1, MARK] = INSIDE
+        walk.state.layer[list(cuts), MARK] = SEGMENT
+        for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
+            if not construct(walk, low, high):
+                return None
+        return self._keep()
+
+    def begin_with(self, schedule: Schedule) -> None:
+        """Begin with a valid schedule, and less heat."""
+        layer = self.walk.state.layer
+        layer[:-1, MARK] = INSIDE
+        for segment in schedule.segments:
+            for cluster in segment.clusters:
+                first = cluster.first_layer
+                layer[first, MARK] = CLUSTER
+                layer[first, SIZE] = cluster.chiplets
+                wishes = [PARTITIONS.index(partition) for partition in cluster.partitions]
+                layer[first : cluster.last_layer + 1, WISH] = wishes
+            layer[segment.first_layer, MARK] = SEGMENT
+        assess(self.walk)
+        self._keep()
+        self._heat *= REHEAT
+
+    def _keep(self) -> tuple[int, int]:
+        layer = self.walk.state.layer
+        heads = np.flatnonzero(layer[:-1, MARK] == SEGMENT)
+        cost = (int(layer[heads, EXCESS].sum()), int(layer[heads, LATENCY].sum()))
+        if self._first is None or cost < self._first[0]:
+            self._first = (cost, layer.copy())
+        return cost
+
+    def run(self, bound_ps: int) -> None:
+        """Anneal from the best start until the budget is spent or the bound is met."""
+        if self._first is None:
+            return
+        walk, monitor = self.walk, self._monitor
+        (_, scale), layer = self._first
+        walk.state.layer[:] = layer
+        assess(walk)
+        count = int((layer[:-1, MARK] == SEGMENT).sum()) if self._counted else 0
+        self._report(count)
+        begun = monitor.elapsed_s
+        until = None if self._limit_s is None else max(begun, self._share[1] * self._limit_s)
+        moves, known, current = 0, walk.memory.used[1], 0
+        while not monitor.stopping and self.best > bound_ps:
+            done = 0.0
+            if self._moves is not None:
+                done = moves / self._moves if self._moves > 0 else 1.0
+            if until is not None:
+                done = max(done, (monitor.elapsed_s - begun) / max(1e-9, until - begun))
+            if done >= 1:
+                break
+            fall = done * self._rounds
+            if int(fall) > current and self.best < LIMIT:
+                current = int(fall)
+                self._recall_best(count)
+            hot, cold, cool = self._heat * REHEAT**current, COLD, 1.0
+            temperature = scale * hot * (cold / hot) ** (fall - current)
+            if self._moves is not None and until is None:
+                cool = (cold / hot) ** (self._rounds / self._moves)
+            chunk = CHUNK
+            if self._moves is not None:
+                chunk = max(1, min(CHUNK, self._moves // 64, self._moves - moves))
+            moves += anneal(walk, chunk, temperature, cool)
+            if walk.memory.used[1] != known:
+                known = walk.memory.used[1]
+                self._report(count)
+            begin, end = self._share
+            monitor.report("annealing", begin + (end - begin) * min(1.0, done))
+
+    def _recall_best(self, count: int) -> None:
+        """Go back to the best schedule that segments of the memory make up."""
+        _, cuts = best_cuts(self.walk.memory.latency, count)
+        self.walk.state.layer[cuts, MARK] = SEGMENT  # a segment is read up to the next one's mark
+        for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
+            recall(self.walk, low, high)
+
+    def _report(self, count: int) -> None:
+        """Tell the monitor of the best schedule, if it is new."""
+        latency, _ = best_cuts(self.walk.memory.latency, count)
+        if latency < self.best:
+            self.best = int(latency)
+            walk = self.walk
+            copy_rows(walk.state, walk.spare, 0, self._layers)
+            self._recall_best(count)
+            self._monitor.improve(self.best, to_segments(walk.state))
+            copy_rows(walk.spare, walk.state, 0, self._layers)
+
+
+class AnnealSolver:
+    """Simulated annealing of the whole schedule."""
+
+    name: ClassVar[str] = "anneal"
+    summary: ClassVar[str] = (
+        "simulated annealing over segments, clusters, regions and partitions together"
+    )
+    exact: ClassVar[bool] = False
+    constraints: ClassVar[frozenset[str]] = SHAPE
+    options: ClassVar[frozenset[str]] = frozenset({"seed", "iterations", "warm_start"})
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search; see `scope_opt.solving.solver.Solver`.
+
+        Without a time limit the result depends only on instance, seed and iterations. With
+        segments ``balanced`` the budget is shared by the balanced cuts of which quick schedules
+        are best.
+        """
+        choice: SegmentChoice = options.segments or "dp"
+        if instance.constraints.fixed_segments is not None:
+            choice = agreed_segments(choice, instance.constraints.fixed_segments)
+        if choice == "single":
+            choice = (0,)
+        bound_ps = latency_bound(tables)
+        if bound_ps < LIMIT:
+            monitor.raise_bound(bound_ps)
+        kind = ANY if choice == "dp" else COUNTED if isinstance(choice, int) else FIXED
+        annealing = Annealing(instance, tables, options, monitor, kind)
+        if options.warm_start is not None:
+            _refuse_other(instance, tables, options.warm_start, choice)
+            annealing.begin_with(options.warm_start)
+            annealing.run(bound_ps)
+            return
+        starts = []
+        for cuts in self._cuts(annealing.walk.rules, tables, choice):
+            cost = annealing.start(cuts)
+            if cost is not None:
+                starts.append((cost, cuts))
+            if monitor.stopping and starts:
+                break
+        if choice != "balanced":
+            annealing.run(bound_ps)
+            return
+        best = sorted(starts)[:BALANCED_CUTS]
+        for part, (_, cuts) in enumerate(best):
+            annealing = Annealing(instance, tables, options, monitor, kind, part, len(best))
+            annealing.start(cuts)
+            annealing.run(bound_ps)
+
+    def _cuts(
+        self, rules: Rules, tables: LatencyTables, choice: SegmentChoice
+    ) -> list[tuple[int, ...]]:
+        """First layers of segments to begin with."""
+        layers = tables.layers
+        if isinstance(choice, tuple):
+            return [choice]
+        counts: Sequence[int] = range(1, layers + 1)
+        if isinstance(choice, int):
+            counts = [choice]
+        elif choice == "dp":
+            counts = sorted({min(layers, int(1.25**power)) for power in range(40)})
+        balanced = [cuts for count in counts for cuts in balanced_choices(tables, count)]
+        if choice == "balanced":
+            return [cuts for cuts in balanced if not np.any(rules.border[list(cuts)] == TOGETHER)]
+        if isinstance(choice, int) and not balanced:
+            balanced.append(tuple(layers * k // choice for k in range(choice)))
+        near = (possible_cuts(rules, cuts, isinstance(choice, int)) for cuts in balanced)
+        return [cuts for cuts in dict.fromkeys(near) if cuts is not None]
+
+
+def _refuse_other(
+    instance: Instance, tables: LatencyTables, schedule: Schedule, choice: SegmentChoice
+) -> None:
+    """Raise `InputError` if a warm start is not one of the schedules that are searched."""
+    evaluation = evaluate(instance, schedule, tables)
+    problems = [str(violation) for violation in evaluation.violations]
+    firsts = tuple(segment.first_layer for segment in schedule.segments)
+    allowed: Sequence[SegmentChoice] = ("dp", len(firsts), firsts)
+    if choice == "balanced":
+        problems.append("segments 'balanced' takes no warm start; give the first layers")
+    elif choice not in allowed:
+        problems.append(f"segments start at layers {list(firsts)}, asked for {choice!r}")
+    if problems:
+        raise InputError("warm start", problems)

@@ -1,0 +1,255 @@
+"""The compiled walk of simulated annealing: memory of the best segments, acceptance, cooling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from scope_opt.model.tables import LIMIT
+from scope_opt.search.anneal.moves import (
+    SEGMENT_SHIFT,
+    SEGMENT_SPLIT,
+    change_inside,
+    change_segments,
+)
+from scope_opt.search.anneal.state import (
+    COLUMNS,
+    EXCESS,
+    LATENCY,
+    MARK,
+    SEGMENT,
+    Memory,
+    State,
+    Walk,
+    after_segment,
+    even_out,
+    head_of_cluster,
+    head_of_segment,
+    random_below,
+    random_share,
+    reshare,
+    revalue,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scope_opt.search.kernels import Ints
+
+    Floats = NDArray[np.float64]
+    Words = NDArray[np.uint64]
+
+BURST = 16
+"""Moves inside a segment before another one is chosen."""
+TRIALS = 50
+"""Moves inside a new segment before it is judged, for every layer."""
+
+
+# --- Memory --------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def note_segment(memory: Memory, layer: Ints, low: int, high: int) -> None:
+    """Keep the schedule of a segment if it is valid and better than what is known."""
+    latency = layer[low, LATENCY]
+    if layer[low, EXCESS] > 0 or latency >= memory.latency[low, high - 1]:
+        return
+    start = memory.offset[low, high - 1]
+    if start < 0:
+        start = memory.used[0]
+        if start + high - low > len(memory.rows):
+            return
+        memory.used[0] += high - low
+        memory.offset[low, high - 1] = start
+    memory.used[1] += 1
+    memory.latency[low, high - 1] = latency
+    rows = memory.rows
+    for a in range(low, high):
+        for column in range(3):
+            rows[start + a - low, column] = layer[a, column]
+
+
+@njit(cache=True)
+def recall(walk: Walk, low: int, high: int) -> None:
+    """Bring back the best schedule of a segment; there must be one."""
+    memory, layer, changed = walk.memory, walk.state.layer, walk.changed
+    start, rows = memory.offset[low, high - 1], memory.rows
+    for a in range(low, high):
+        for column in range(3):
+            layer[a, column] = rows[start + a - low, column]
+    changed[:] = 0
+    changed[0], changed[1] = low, high
+    revalue(walk.kernel, walk.rules, walk.state, low, high, changed)
+
+
+@njit(cache=True)
+def best_cuts(latency: Ints, count: int) -> tuple[int, Ints]:
+    """Least latency of all layers in ``count`` segments (0: any number), and their first layers.
+
+    `LIMIT` if no segments of the memory make up the network.
+    """
+    layers = len(latency)
+    prefix = np.full((count + 2, layers + 1), LIMIT)
+    origin = np.zeros((count + 2, layers + 1), dtype=np.int64)
+    prefix[0, 0] = 0
+    rows = max(1, count)
+    for row in range(1, rows + 1):
+        if count == 0:
+            prefix[1, 0] = 0
+        for after in range(1, layers + 1):
+            for first in range(after):
+                before = prefix[row if count == 0 else row - 1, first]
+                if before < LIMIT and latency[first, after - 1] < LIMIT:
+                    total = before + latency[first, after - 1]
+                    if total < prefix[row, after]:
+                        prefix[row, after], origin[row, after] = total, first
+    cuts = np.zeros(layers, dtype=np.int64)
+    found, row, after = 0, rows, layers
+    if prefix[rows, layers] < LIMIT:
+        while after > 0:
+            after = origin[row, after]
+            cuts[found] = after
+            found += 1
+            if count > 0:
+                row -= 1
+    return int(prefix[rows, layers]), cuts[:found][::-1].copy()
+
+
+# --- Annealing -----------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def copy_rows(source: State, target: State, a: int, b: int) -> None:
+    """Copy the layers ``a..b-1``."""
+    for index in range(a, b):
+        for column in range(COLUMNS):
+            target.layer[index, column] = source.layer[index, column]
+        target.partition[index] = source.partition[index]
+        target.guide[index] = source.guide[index]
+
+
+@njit(cache=True)
+def _accepts(worse: float, temperature: float, rng: Words) -> bool:
+    """Metropolis."""
+    return bool(worse <= 0 or worse < -temperature * np.log(max(1e-300, random_share(rng))))
+
+
+@njit(cache=True)
+def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> None:
+    """Anneal one segment for a few moves at one temperature."""
+    kernel, rules, state, saved = walk.kernel, walk.rules, walk.state, walk.saved
+    memory, frequency, changed = walk.memory, walk.frequency, walk.changed
+    rng, stats = walk.rng, walk.stats
+    layer = state.layer
+    for _ in range(moves):
+        draw = random_share(rng)
+        kind = 0
+        while draw >= frequency[kind]:
+            kind += 1
+        copy_rows(state, saved, low, high)
+        stats[kind, 0] += 1
+        fine = change_inside(rules, layer, state.partition, low, high, kind, changed, rng)
+        if fine:
+            revalue(kernel, rules, state, low, high, changed)
+            now, before = layer[low, EXCESS], saved.layer[low, EXCESS]
+            if now != before:
+                # Only towards valid schedules; on the way there seldom a step back.
+                fine = now < before or (before > 0 and random_share(rng) < 0.02)
+            elif now == 0:
+                worse = state.guide[low] - saved.guide[low]
+                fine = _accepts(worse, temperature, rng)
+        if fine:
+            stats[kind, 1] += 1
+            note_segment(memory, layer, low, high)
+        else:
+            copy_rows(saved, state, low, high)
+
+
+@njit(cache=True)
+def anneal(walk: Walk, moves: int, hot: float, cool: float) -> int:
+    """Try a number of moves on the schedule of a walk.
+
+    A change of segments is given some moves inside the new ones before it is judged, by the best
+    that is known of them.
+
+    Parameters
+    ----------
+    hot : float
+        Temperature in ps before the first move; every move multiplies it by ``cool``.
+
+    Returns
+    -------
+    int
+        How many moves were tried, a few more than asked for.
+    """
+    rules, state, spare, memory = walk.rules, walk.state, walk.spare, walk.memory
+    share, frequency, rng, stats = walk.share, walk.frequency, walk.rng, walk.stats
+    layer = state.layer
+    layers = len(layer) - 1
+    temperature, done = hot, 0
+    while done < moves:
+        at = random_below(rng, layers)
+        first = head_of_segment(layer, at)
+        after = after_segment(layer, at)
+        if random_share(rng) >= rules.segment_moves:
+            tries = min(BURST, moves - done)
+            _wander(walk, first, after, tries, temperature)
+            done += tries
+            temperature *= cool**tries
+            continue
+        draw = random_share(rng)
+        kind = SEGMENT_SHIFT
+        while draw >= frequency[kind]:
+            kind += 1
+        done += 1
+        stats[kind, 0] += 1
+        if kind == SEGMENT_SPLIT:
+            middle = head_of_cluster(layer, at) if random_below(rng, 3) > 0 else at
+            if middle == first:
+                continue
+        else:
+            middle = after
+            if middle == layers:
+                continue
+            after = after_segment(layer, middle)
+        copy_rows(state, spare, first, after)
+        excess = before = 0
+        for a in range(first, after):
+            if layer[a, MARK] == SEGMENT:
+                excess += layer[a, EXCESS]
+                before += memory.latency[a, after_segment(layer, a) - 1]
+        cut = change_segments(rules, layer, share, first, middle, after, kind, rng)
+        fine = cut >= 0
+        now = left = 0
+        a = first
+        while fine and a < after:
+            end = cut if a < cut else after
+            known = memory.offset[a, end - 1] >= 0
+            if known and random_below(rng, 4) > 0:
+                recall(walk, a, end)
+            else:
+                fine = reshare(walk, a, end)
+                if fine:
+                    even_out(walk, a, end)
+                    fine = excess > 0 or layer[a, EXCESS] == 0
+            if fine:
+                note_segment(memory, layer, a, end)
+                tries = (end - a) * TRIALS
+                _wander(walk, a, end, tries, temperature)
+                done += tries
+                temperature *= cool**tries
+                left += layer[a, EXCESS]
+                now += memory.latency[a, end - 1]
+            a = end
+        if fine:
+            if left != excess:
+                fine = left < excess
+            elif left == 0:
+                fine = _accepts(float(now - before), temperature, rng)
+        if fine:
+            stats[kind, 1] += 1
+        else:
+            copy_rows(spare, state, first, after)
+    return done

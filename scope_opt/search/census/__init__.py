@@ -1,0 +1,1 @@
+"""Whole spaces of schedules: enumerated, sampled, ranked."""

@@ -1,0 +1,200 @@
+"""How the latencies of all schedules of one segment are distributed, and where some rank."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scope_opt.model.files import InputError
+from scope_opt.model.instance import SHAPE
+from scope_opt.schedule.bounds import segment_bounds
+from scope_opt.schedule.count import space_size
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import Schedule
+from scope_opt.search.census.enumeration import (
+    AT_LEAST,
+    AT_MOST,
+    LAST,
+    LEAST,
+    LEFT_BY,
+    MOST,
+    REGION,
+    STOP,
+    enumerate_schedules,
+    make_tally,
+    prepare,
+)
+from scope_opt.search.kernels import COMPUTE
+from scope_opt.solving.monitor import Monitor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.search.census.enumeration import Walk
+
+BINS = 2000
+"""Bins of a distribution."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Where a latency lies among those of all valid schedules."""
+
+    latency_ps: int
+    better: int
+    """Valid schedules that take less."""
+    equal: int
+    """Valid schedules that take exactly as long."""
+    better_share: float | None
+    """``better`` over all valid ones; None if there are none."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Latencies of all schedules of one segment."""
+
+    idle: bool
+    """Whether schedules may leave chiplets idle."""
+    schedules: int
+    """All schedules, valid or not."""
+    valid: int
+    """Those that meet the weight capacity and the side constraints; all that follows counts them"""
+    minimum_ps: int | None
+    at_minimum: int
+    """How many schedules take the minimum."""
+    maximum_ps: int | None
+    at_maximum: int
+    edges_ps: tuple[int, ...]
+    """Bin ``k`` holds latencies from ``edges_ps[k]`` to below ``edges_ps[k + 1]``."""
+    counts: tuple[int, ...]
+    """Exact number of schedules in each bin; one fewer than edges."""
+    ranks: tuple[Rank, ...]
+    """Of the latencies asked for, in that order."""
+
+    def quantile_ps(self, share: float) -> int | None:
+        """Least latency, to one bin, that at least this share of the valid schedules keep.
+
+        The upper end of the bin in which the exact quantile lies, so at most a bin's width above
+        it; ``0`` gives the minimum and ``1`` the maximum exactly. None if no schedule is valid.
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"share {share}; allowed 0 to 1")
+        if self.minimum_ps is None or self.maximum_ps is None:
+            return None
+        if share == 0:
+            return self.minimum_ps
+        within = np.cumsum(self.counts)
+        at = int(np.searchsorted(within, share * self.valid))
+        at = min(at, len(self.counts) - 1)
+        return min(self.edges_ps[at + 1] - 1, self.maximum_ps)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`, with some quantiles; None where a number does not exist."""
+        shares = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+        quantiles = [{"share": share, "latency_ps": self.quantile_ps(share)} for share in shares]
+        data = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return {**data, "quantiles": quantiles}
+
+
+def distribution(
+    instance: Instance,
+    tables: LatencyTables,
+    idle: bool = False,
+    monitor: Monitor | None = None,
+    rank_of: Sequence[int | Schedule] = (),
+) -> Distribution:
+    """Count the latencies of all schedules of one segment.
+
+    Parameters
+    ----------
+    instance : Instance
+        Its side constraints decide, with the weight capacity, which schedules are valid.
+    tables : LatencyTables
+    idle : bool
+        Whether schedules may leave chiplets idle; the paper's count does not.
+    monitor : Monitor, optional
+        Told about progress, and asked whether to stop.
+    rank_of : sequence of int or Schedule
+        Latencies in ps, or schedules (of any kind), whose exact rank is wanted.
+
+    Raises
+    ------
+    InputError
+        If there are too many schedules, for a side constraint that is not about the shape of a
+        single segment, or for a schedule to rank that is not valid.
+    Stopped
+        If the monitor asked to stop: half a distribution means nothing.
+    """
+    monitor = monitor or Monitor()
+    refuse_other_constraints(instance)
+    asked = [_latency(instance, tables, item) for item in rank_of]
+    walk, number = prepare(instance, tables, idle)
+    edges = _edges(walk, tables) if number else [0, 1]
+    # The bins are cut further where an exact rank is wanted.
+    fine = sorted({*edges[:-1], *asked, *(latency + 1 for latency in asked)})
+    tally = make_tally(tables.layers, fine)
+    for _ in enumerate_schedules(walk, tally, number, monitor):
+        pass
+    counts = dict(zip(fine, tally.counts.tolist(), strict=True))
+    coarse = np.searchsorted(np.array(edges[1:-1], dtype=np.int64), fine, side="right")
+    binned = np.zeros(len(edges) - 1, dtype=np.int64)
+    np.add.at(binned, coarse, tally.counts)
+    ranks = []
+    for latency in asked:
+        better = sum(count for edge, count in counts.items() if edge < latency)
+        share = better / number if number else None
+        ranks.append(Rank(latency, better, counts[latency], share))
+    filled = np.flatnonzero(binned)
+    first, stop = (int(filled[0]), int(filled[-1]) + 1) if number else (0, 0)
+    return Distribution(
+        idle=idle,
+        schedules=space_size(tables.layers, tables.chiplets, idle),
+        valid=number,
+        minimum_ps=int(tally.totals[LEAST]) if number else None,
+        at_minimum=int(tally.totals[AT_LEAST]),
+        maximum_ps=int(tally.totals[MOST]) if number else None,
+        at_maximum=int(tally.totals[AT_MOST]),
+        edges_ps=tuple(edges[first : stop + 1]) if number else (),
+        counts=tuple(binned[first:stop].tolist()),
+        ranks=tuple(ranks),
+    )
+
+
+def refuse_other_constraints(instance: Instance) -> None:
+    """Raise `InputError` unless side constraints concern the shape of single segments only."""
+    other = sorted(instance.constraints.active() - SHAPE)
+    if len(instance.constraints.fixed_segments or ()) > 1:
+        other.append("several fixed_segments")
+    if other:
+        problem = f"{', '.join(other)}: not supported for the schedules of one segment; drop them"
+        raise InputError("constraints", [problem])
+
+
+def _latency(instance: Instance, tables: LatencyTables, item: int | Schedule) -> int:
+    if not isinstance(item, Schedule):
+        return int(item)
+    evaluation = evaluate(instance, item, tables)
+    if evaluation.objective_ps is None:
+        problems = [str(violation) for violation in evaluation.violations]
+        raise InputError("schedule to rank", problems)
+    return evaluation.objective_ps
+
+
+def _edges(walk: Walk, tables: LatencyTables) -> list[int]:
+    """Ends of the bins, evenly spaced on a logarithmic scale between bounds on the latency."""
+    low = int(segment_bounds(tables)[0, -1])
+    arriving = tables.receive_ps.max(axis=(1, 2))
+    arriving[-1] = 0
+    last, region = walk.groups[:, LAST], walk.groups[:, REGION]
+    communication = walk.closing[last, region] + arriving[last]
+    rest = np.maximum(walk.times[last, region, COMPUTE + walk.groups[:, LEFT_BY]], communication)
+    beat = max(walk.dram_ps, int((walk.inner[walk.groups[:, STOP] - 1] + rest).max()))
+    clusters = min(tables.layers, tables.chiplets)
+    high = walk.load_ps + (walk.samples + clusters - 1) * beat + 1
+    spaced = np.geomspace(max(low, 1), max(high, 2), BINS + 1)[1:-1]
+    inside = np.unique(np.round(spaced).astype(np.int64))
+    return [low, *(int(edge) for edge in inside if low < edge < high), high]

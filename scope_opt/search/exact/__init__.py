@@ -1,0 +1,1 @@
+"""Optima by recursion over clusters."""

@@ -1,0 +1,1 @@
+"""The paper's search and its baselines."""

@@ -1,0 +1,1 @@
+"""How anything is solved: the solver protocol, monitors, results, processes."""

@@ -1,0 +1,93 @@
+"""`solve` and `load` as they are called from Python: names and files where objects are meant."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scope_opt.model.files import InputError
+from scope_opt.model.generate import instance_named
+from scope_opt.model.instance import Instance
+from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS
+from scope_opt.solving import solver as solving
+from scope_opt.solving.solver import SolveOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.result import Result
+    from scope_opt.solving.solver import Solver
+
+_SHIPPED = Path(__file__).parents[2] / "instances"
+
+
+def load(source: str | Path) -> Instance:
+    """An instance from a file, or by the name of one that comes with the project.
+
+    Parameters
+    ----------
+    source : str or Path
+        A ``.json`` or ``.json.gz`` file, or a name such as ``resnet50-64`` or ``tiny-skip``.
+
+    Raises
+    ------
+    InputError
+        If there is neither such a file nor such a name, or the file is no valid instance.
+    """
+    path = Path(source)
+    if isinstance(source, Path) or path.exists() or path.suffix in (".json", ".gz"):
+        return Instance.load(path)
+    shipped = {file.stem: file for file in sorted(_SHIPPED.glob("*/*.json"))}
+    found = shipped.get(source)
+    if found is not None and found.parent.name not in ("schema", "best_known"):
+        return Instance.load(found)
+    named = instance_named(source)
+    if named is not None:
+        return named
+    known = [f"{network}-{chiplets}" for network in NETWORKS for chiplets in PAPER_CHIPLETS]
+    close = difflib.get_close_matches(source, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    problem = f"no file and no instance of that name; {hint}names are like {known[0]!r}"
+    raise InputError(source, [problem])
+
+
+def solve(
+    instance: Instance | str | Path,
+    solver: str | Solver = "exact",
+    options: SolveOptions | None = None,
+    on_progress: Callable[[Monitor], None] | None = None,
+    **keywords: Any,
+) -> Result:
+    """Solve an instance and have the evaluator check the answer.
+
+    Parameters
+    ----------
+    instance : Instance, str or Path
+        The problem, its file, or its name; see `load`.
+    solver : str or Solver
+        A registered solver's name, or a solver.
+    options : SolveOptions, optional
+        What to start from.
+    on_progress : callable, optional
+        Called with the monitor now and then.
+    **keywords
+        Fields of `SolveOptions`, such as ``time_limit_s=60``; they replace those of ``options``.
+
+    Raises
+    ------
+    TypeError
+        For a keyword that is no option.
+    InputError, SolverUnavailable, SolverDisagreement
+        As `scope_opt.solving.solver.solve` says.
+    """
+    names = [field.name for field in fields(SolveOptions)]
+    unknown = sorted(set(keywords) - set(names))
+    if unknown:
+        raise TypeError(f"no option {unknown[0]!r}; options: {', '.join(names)}")
+    chosen = replace(options or SolveOptions(), **keywords)
+    if not isinstance(instance, Instance):
+        instance = load(instance)
+    return solving.solve(instance, solver, chosen, on_progress)

@@ -1,0 +1,114 @@
+"""Which demands of an instance contradict each other: a smallest set, found by relaxing the rest.
+
+Demands are the side constraints, the segments asked for, and that weights must fit on chip. They
+are dropped one after another; what can go while the instance stays infeasible is not to blame
+(the deletion filter of Chinneck and Dravnieks, 1991).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scope_opt.model.cost import build_tables
+from scope_opt.schedule import preflight
+from scope_opt.solving.result import Status, StopReason
+from scope_opt.solving.solver import SolveOptions, load_solver, solve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scope_opt.model.instance import Instance
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.solver import SegmentChoice
+
+SOLVERS = ("exact", "cp-sat")
+"""What decides whether a relaxed instance has a schedule: the first that honours its demands."""
+TRIAL_S = 10.0
+"""Time limit of a decision; without one the demand is kept."""
+
+
+class _Interrupted(Exception):
+    pass
+
+
+def conflict(
+    instance: Instance,
+    segments: SegmentChoice | None = None,
+    on_progress: Callable[[Monitor], None] | None = None,
+) -> list[str]:
+    """Demands that leave no schedule together, in one sentence.
+
+    Parameters
+    ----------
+    instance : Instance
+        Without a schedule for these segments, as some solver found.
+    segments : SegmentChoice, optional
+        As in `SolveOptions`.
+
+    Returns
+    -------
+    list of str
+        Empty if a simple reason is known (`preflight`), if it is not the instance but
+        the scheme of a solver that leaves no schedule, or if Ctrl-C ended the search.
+    """
+    if preflight.reasons(instance, build_tables(instance)):
+        return []
+    demands = sorted(instance.constraints.active())
+    demands += ["segments"] if segments is not None else []
+    demands += ["overflow"] if instance.overflow == "forbid" else []
+    needed, doubtful = list(demands), False
+    try:
+        if _feasible(instance, segments, demands, on_progress) is not False:
+            return []
+        for demand in demands:
+            rest = [other for other in needed if other != demand]
+            found = _feasible(instance, segments, rest, on_progress)
+            if found is False:
+                needed = rest
+            doubtful = doubtful or found is None
+    except _Interrupted:
+        return []
+    texts = ", ".join(_text(instance, segments, demand) for demand in needed)
+    if len(needed) == 1:
+        without = "it may have one" if doubtful else "it has one"
+        return [f"{texts} leaves no schedule; without it, {without}"]
+    rest_is = "some of them may not matter" if doubtful else "without any one of them there is one"
+    return [f"together, these leave no schedule: {texts}; {rest_is}"]
+
+
+def _feasible(
+    instance: Instance,
+    segments: SegmentChoice | None,
+    demands: list[str],
+    on_progress: Callable[[Monitor], None] | None,
+) -> bool | None:
+    """Whether there is a schedule under these demands only; None if that is not found out."""
+    dropped = instance.constraints.active() - set(demands)
+    constraints = instance.constraints.model_copy(update=dict.fromkeys(dropped))
+    overflow = "forbid" if "overflow" in demands else "stream"
+    relaxed = instance.model_copy(update={"constraints": constraints, "overflow": overflow})
+    for name in SOLVERS:
+        solver = load_solver(name)
+        if constraints.active() <= solver.constraints:
+            break
+    options = SolveOptions(
+        segments=segments if "segments" in demands else None,
+        time_limit_s=TRIAL_S,
+        rel_gap=1.0,  # any schedule will do
+    )
+    result = solve(relaxed, solver, options, on_progress)
+    if result.stop_reason is StopReason.INTERRUPTED:
+        raise _Interrupted
+    if result.schedule is not None:
+        return True
+    return False if result.status is Status.INFEASIBLE else None
+
+
+def _text(instance: Instance, segments: SegmentChoice | None, demand: str) -> str:
+    if demand == "segments":
+        return f"segments {list(segments) if isinstance(segments, tuple) else segments}"
+    if demand == "overflow":
+        return "overflow 'forbid'"
+    value = instance.constraints.model_dump(exclude_none=True)[demand]
+    value = list(value) if isinstance(value, tuple) else value
+    return f"{demand} = {value}"

@@ -1,0 +1,204 @@
+"""A solver in a process of its own: what it does to memory, or a crash, ends nothing else."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from scope_opt.model.files import InputError
+from scope_opt.solving.child import Child
+from scope_opt.solving.monitor import Monitor, interruptible
+from scope_opt.solving.result import ModelSize, StopReason
+from scope_opt.solving.solver import SolverUnavailable, peak_memory_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.solver import SolveOptions, Solver
+
+GRACE_S = 10.0
+"""Seconds that a solver has to stop after it was asked to, before its process is ended."""
+REPORT_S = 0.1
+"""Seconds between two messages that hold no news but which share of the work is done."""
+
+
+class Progress(NamedTuple):
+    """What a solver in another process has so far."""
+
+    objective: int | None
+    bound: int | None
+    segments: tuple[Segment, ...] | None
+    """None where they are those sent before."""
+    stage: str
+    done: float
+
+    def repeat(self, monitor: Monitor) -> None:
+        """Report it to a monitor of this process."""
+        if self.segments is not None and self.objective is not None:
+            monitor.improve(self.objective, self.segments)
+        if self.bound is not None:
+            monitor.raise_bound(self.bound)
+        monitor.report(self.stage, self.done)
+
+
+def sender(pipe: Connection) -> Callable[[Monitor], None]:
+    """Callback of a monitor that sends its news as `Progress`."""
+    sent: tuple[Segment, ...] | None = None
+    points, next_s = 0, 0.0
+
+    def send(monitor: Monitor) -> None:
+        nonlocal sent, points, next_s
+        now = time.monotonic()
+        if len(monitor.trajectory) == points and now < next_s:
+            return
+        news = None if monitor.segments is sent else monitor.segments
+        sent, points, next_s = monitor.segments, len(monitor.trajectory), now + REPORT_S
+        pipe.send(Progress(monitor.objective, monitor.bound, news, monitor.stage, monitor.done))
+
+    return send
+
+
+def memory_excess(limit_bytes: int) -> str:
+    """What to say of a solver that is ended for its memory."""
+    return f"the solver used more than {limit_bytes / 2**30:.3g} GiB"
+
+
+class _Final(NamedTuple):
+    """What else is known once the solver is done."""
+
+    phases_s: dict[str, float]
+    model: ModelSize | None
+    start_verdict: str | None
+    infeasible: bool
+    explanation: tuple[str, ...]
+    stopped_early: bool
+    peak_memory_bytes: int
+
+
+class Isolated:
+    """A solver that runs another one in a child process, within hard limits.
+
+    What the child reports reaches the monitor as it comes, so that a child that crashes, or is
+    ended for using too much memory or for not stopping in time, leaves its best schedule and bound.
+
+    Parameters
+    ----------
+    solver : Solver
+        Its class must be importable, as the child gets it by name.
+    memory_limit_bytes : int, optional
+        Largest resident size of the child.
+    grace_s : float
+        Seconds that it has to stop after a time limit or Ctrl-C.
+    """
+
+    def __init__(
+        self, solver: Solver, memory_limit_bytes: int | None = None, grace_s: float = GRACE_S
+    ) -> None:
+        self._solver, self._memory_limit, self._grace_s = solver, memory_limit_bytes, grace_s
+        self.name, self.summary, self.exact = solver.name, solver.summary, solver.exact
+        self.constraints, self.options = solver.constraints, solver.options
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Run the solver in a child process; see `scope_opt.solving.solver.Solver`."""
+        # The child counts on a clock that both share, so that its start-up counts as well.
+        left = options.time_limit_s
+        deadline = None if left is None else time.time() + left - monitor.elapsed_s
+        child = Child(_work, self._solver, instance, tables, options, deadline)
+        done = False
+        try:
+            done = self._watch(child, monitor)
+        finally:
+            child.end(self._grace_s if done else 0.0)  # to tidy up after itself
+
+    def _watch(self, child: Child, monitor: Monitor) -> bool:
+        """Pass on what the child reports; True once it is done, False if it has to be ended."""
+        asked_at: float | None = None
+        done = False
+
+        def receive(message: object) -> bool:
+            nonlocal done
+            done = _receive(message, monitor)
+            return done
+
+        def judge() -> bool:
+            nonlocal asked_at
+            limit = self._memory_limit
+            if limit is not None and child.resident_bytes() > limit:
+                monitor.fail(StopReason.MEMORY_LIMIT, [memory_excess(limit)])
+                return True
+            if not monitor.stopping:
+                return False
+            if asked_at is None:
+                asked_at = time.perf_counter()
+                child.interrupt()
+            return time.perf_counter() - asked_at > self._grace_s  # the monitor knows why
+
+        ending = child.watch(receive, judge)
+        if ending is not None and not monitor.stopping:
+            monitor.fail(StopReason.ERROR, [f"the solver's process {ending}"])
+        return done
+
+
+def _receive(message: object, monitor: Monitor) -> bool:
+    """Hand a message to the monitor; True after the last one."""
+    if isinstance(message, Exception):
+        raise message
+    if isinstance(message, str):
+        monitor.fail(StopReason.ERROR, [f"the solver broke down: {message}"])
+        return True
+    if isinstance(message, Progress):
+        message.repeat(monitor)
+        return False
+    assert isinstance(message, _Final)
+    monitor.phases_s, monitor.model = message.phases_s, message.model
+    monitor.start_verdict = message.start_verdict
+    monitor.infeasible, monitor.explanation = message.infeasible, message.explanation
+    monitor.stopped_early |= message.stopped_early
+    monitor.peak_memory_bytes = message.peak_memory_bytes
+    return True
+
+
+# --- In the child --------------------------------------------------------------------------------
+
+
+def _work(
+    pipe: Connection,
+    solver: Solver,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    deadline: float | None,
+) -> None:
+    left = None if deadline is None else max(0.0, deadline - time.time())
+    monitor = Monitor(left, sender(pipe), rel_gap=options.rel_gap, minimizes=instance.minimizes)
+    try:
+        with interruptible(monitor):
+            solver.run(instance, tables, replace(options, time_limit_s=left), monitor)
+    except (InputError, SolverUnavailable) as error:
+        pipe.send(error)
+        return
+    except Exception as error:  # whatever it is, it is not this process's defect
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    pipe.send(
+        _Final(
+            phases_s=monitor.phases_s,
+            model=monitor.model,
+            start_verdict=monitor.start_verdict,
+            infeasible=monitor.infeasible,
+            explanation=monitor.explanation,
+            stopped_early=monitor.stopped_early,
+            peak_memory_bytes=peak_memory_bytes(),
+        )
+    )

@@ -1,0 +1,173 @@
+"""What a running solver reports, and how it learns that it should stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from scope_opt.solving.result import ModelSize, StopReason, TrajectoryPoint, relative_gap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scope_opt.schedule.schedule import Segment
+
+
+class Monitor:
+    """Where a running solver reports, and learns that it should stop.
+
+    Objective and bound are in ps, or in fJ where the instance minimizes energy.
+    """
+
+    def __init__(
+        self,
+        time_limit_s: float | None = None,
+        on_progress: Callable[[Monitor], None] | None = None,
+        parent: Monitor | None = None,
+        rel_gap: float = 0.0,
+        minimizes: Literal["latency", "energy"] = "latency",
+    ) -> None:
+        """``parent``: the monitor of a solver that runs another one; it decides when to stop."""
+        self._parent, self._rel_gap = parent, rel_gap
+        self.minimizes = minimizes
+        self._start = time.perf_counter()
+        self._deadline = None if time_limit_s is None else self._start + time_limit_s
+        self._on_progress = on_progress
+        self.interrupted = False
+        self.objective: int | None = None
+        self.bound: int | None = None
+        self.segments: tuple[Segment, ...] | None = None
+        self.phases_s: dict[str, float] = {}
+        """Time spent in `timed` phases."""
+        self.model: ModelSize | None = None
+        self.start_verdict: str | None = None
+        self.trajectory: list[TrajectoryPoint] = []
+        self.infeasible = False
+        self.explanation: tuple[str, ...] = ()
+        self.stage = ""
+        self.done = 0.0
+        self.stopped_early = False
+        self.failure: StopReason | None = None
+        self.peak_memory_bytes: int | None = None
+        """Of the process that solves, where that is another one."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self._start
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the time limit; None if there is none."""
+        own = None if self._deadline is None else max(0.0, self._deadline - time.perf_counter())
+        above = None if self._parent is None else self._parent.left_s
+        return min((left for left in (own, above) if left is not None), default=None)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the solver should return with what it has; remembered as having stopped early."""
+        late = self._deadline is not None and time.perf_counter() >= self._deadline
+        if late or self.interrupted or self._close or (self._parent and self._parent.stopping):
+            self.stopped_early = True
+        return self.stopped_early
+
+    @property
+    def _close(self) -> bool:
+        """Whether the gap is as small as asked for, but not closed."""
+        gap = relative_gap(self.objective, self.bound)
+        return gap is not None and 0 < gap <= self._rel_gap
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why the solver ended."""
+        if self.failure is not None:
+            return self.failure
+        if not self.stopped_early:
+            return StopReason.COMPLETED
+        if self.interrupted:
+            return StopReason.INTERRUPTED
+        return StopReason.GAP_LIMIT if self._close else StopReason.TIME_LIMIT
+
+    def improve(self, objective: int, segments: Sequence[Segment]) -> None:
+        """Report a schedule; kept if better than the best so far."""
+        if self.objective is None or objective < self.objective:
+            self.objective = objective
+            self.segments = tuple(segments)
+            self._record()
+
+    def raise_bound(self, bound: int) -> None:
+        """Report a proved lower bound on every schedule of the instance."""
+        if self.bound is None or bound > self.bound:
+            self.bound = bound
+            self._record()
+
+    @contextmanager
+    def timed(self, phase: Literal["build", "translate"]) -> Iterator[None]:
+        """Count what is done inside as building programs, or as handing them to their solver."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - began
+            self.phases_s[phase] = self.phases_s.get(phase, 0.0) + spent
+
+    def size(self, variables: int, constraints: int, nonzeros: int) -> None:
+        """Report the size of a program; the largest is kept."""
+        if self.model is None or nonzeros > self.model.nonzeros:
+            self.model = ModelSize(variables=variables, constraints=constraints, nonzeros=nonzeros)
+
+    def warm_start(self, accepted: bool, reason: str = "") -> None:
+        """Report whether the solver could begin with the schedule that it was given."""
+        self.start_verdict = "accepted" if accepted else f"rejected: {reason}"
+
+    def prove_infeasible(self, explanation: Sequence[str]) -> None:
+        """Report that there is no schedule, and why, in the user's terms."""
+        self.infeasible = True
+        self.explanation = tuple(explanation)
+
+    def give_up(self, explanation: Sequence[str]) -> None:
+        """Report that none was found, which proves nothing, and what to try instead."""
+        self.explanation = tuple(explanation)
+
+    def fail(self, reason: StopReason, explanation: Sequence[str]) -> None:
+        """Report that the solver broke down; what it reported before counts."""
+        self.failure, self.explanation = reason, tuple(explanation)
+
+    def report(self, stage: str, done: float) -> None:
+        """Say what is going on and which share (0 to 1) of it is done."""
+        self.stage, self.done = stage, done
+        if self._on_progress is not None:
+            self._on_progress(self)
+
+    def _record(self) -> None:
+        time_s = round(self.elapsed_s, 6)
+        objective, bound = self.objective, self.bound
+        if self.minimizes == "energy":
+            point = TrajectoryPoint(time_s=time_s, objective_fj=objective, bound_fj=bound)
+        else:
+            point = TrajectoryPoint(time_s=time_s, objective_ps=objective, bound_ps=bound)
+        self.trajectory.append(point)
+        if self._on_progress is not None:
+            self._on_progress(self)
+
+
+@contextmanager
+def interruptible(monitor: Monitor) -> Iterator[None]:
+    """Turn the first Ctrl-C into a request to stop; only the main thread may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(_signal: int, _frame: object) -> None:
+        if monitor.interrupted:
+            raise KeyboardInterrupt
+        monitor.interrupted = True
+
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,161 @@
+"""What a solve returns: status, objective, bound, gap, times, trajectory, provenance."""
+
+from __future__ import annotations
+
+import platform
+from enum import StrEnum
+from importlib import metadata
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from scope_opt import __version__
+from scope_opt.model.files import Document, inconsistent
+from scope_opt.model.network import Index
+from scope_opt.schedule.schedule import InstanceReference, Schedule
+
+
+class Status(StrEnum):
+    """What is known about the instance."""
+
+    OPTIMAL = "optimal"
+    """A schedule, proved best: bound equals objective."""
+    FEASIBLE = "feasible"
+    """A schedule, not proved best."""
+    INFEASIBLE = "infeasible"
+    """Proved that the solver's schedules contain no valid one."""
+    UNKNOWN = "unknown"
+    """No schedule found, none excluded."""
+
+
+class StopReason(StrEnum):
+    """Why the solver ended."""
+
+    COMPLETED = "completed"
+    TIME_LIMIT = "time_limit"
+    GAP_LIMIT = "gap_limit"
+    """The gap is as small as was asked for."""
+    MEMORY_LIMIT = "memory_limit"
+    """The solver's process was ended because it used more memory than allowed."""
+    INTERRUPTED = "interrupted"
+    ERROR = "error"
+    """The solver's process crashed; what it had found until then counts."""
+
+
+class EnergyBreakdown(Document):
+    """Energy of all samples in joules; weight loading counts as DRAM."""
+
+    mac: float
+    sram: float
+    nop: float
+    dram: float
+    total: float
+
+
+class Times(Document):
+    """Wall times in seconds; ``total`` includes the check of what was found.
+
+    ``build`` is the time to set up mathematical programs and ``translate`` that to hand them to
+    their solver; None for other methods. ``solve`` is the rest of the solver's time.
+    """
+
+    tables: float
+    build: float | None
+    translate: float | None = None
+    solve: float
+    total: float
+
+
+class ModelSize(Document):
+    """Size of a mathematical program."""
+
+    variables: Index
+    constraints: Index
+    nonzeros: Index
+
+
+class TrajectoryPoint(Document):
+    """Incumbent and bound from ``time_s`` after the start on; in fJ where energy is minimized."""
+
+    time_s: float
+    objective_ps: Index | None = None
+    bound_ps: Index | None = None
+    objective_fj: Index | None = None
+    bound_fj: Index | None = None
+
+
+class Result(Document):
+    """Outcome of one solve; numbers that do not exist are None (null), never 0 or infinity.
+
+    Objective and bound are latencies of all samples in ps, or, where the instance bounds the
+    latency, energies in fJ; the gap is that of the pair which exists.
+    """
+
+    keep_nulls: ClassVar[bool] = True
+
+    format: Literal["scope-result/1"] = "scope-result/1"
+    instance: InstanceReference
+    solver: str
+    options: dict[str, Any]
+    status: Status
+    stop_reason: StopReason
+    explanation: tuple[str, ...] = ()
+    """Why there is no schedule or no proof, if not for a limit, in the user's terms; else empty."""
+    objective_ps: Index | None
+    bound_ps: Index | None
+    objective_fj: Index | None = None
+    bound_fj: Index | None = None
+    gap: float | None
+    latency_s: float | None
+    throughput_per_s: float | None
+    utilization: float | None
+    energy_j: EnergyBreakdown | None
+    times_s: Times
+    peak_memory_bytes: Index | None
+    """Largest resident size of the process that solved."""
+    model: ModelSize | None = None
+    """The largest mathematical program of the run."""
+    warm_start: str | None = None
+    """``accepted``, or ``rejected: why``; None without one."""
+    trajectory: tuple[TrajectoryPoint, ...]
+    schedule: Schedule | None
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = []
+        if None not in (self.objective_ps, self.objective_fj):
+            found.append(("objective_fj", "excludes objective_ps; one of the two is minimized"))
+        objective, bound, unit = self.objective_ps, self.bound_ps, "ps"
+        if self.objective_fj is not None or self.bound_fj is not None:
+            objective, bound, unit = self.objective_fj, self.bound_fj, "fj"
+        if (self.schedule is None) != (objective is None):
+            found.append((f"objective_{unit}", "goes with a schedule"))
+        if (self.status in (Status.OPTIMAL, Status.FEASIBLE)) != (self.schedule is not None):
+            found.append(("status", f"'{self.status}' contradicts the presence of a schedule"))
+        if objective is not None and bound is not None:
+            if bound > objective:
+                found.append((f"bound_{unit}", f"{bound} exceeds the objective"))
+            if (self.status is Status.OPTIMAL) != (bound == objective):
+                found.append(("status", "is 'optimal' exactly if bound and objective are equal"))
+        elif self.status is Status.OPTIMAL:
+            found.append(("status", "'optimal' needs a bound"))
+        if self.gap != relative_gap(objective, bound):
+            found.append(("gap", "is not (objective - bound) / objective"))
+        inconsistent(found)
+        return self
+
+
+def relative_gap(objective: int | None, bound: int | None) -> float | None:
+    """``(objective - bound) / objective``; None where either is missing, 0 for equal values."""
+    if objective is None or bound is None:
+        return None
+    return (objective - bound) / objective if objective > bound else 0.0
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    found = {"scope-opt": __version__, "python": platform.python_version()}
+    for package in ("numpy", "scipy", "numba", "ortools", "pyomo", "highspy"):
+        found[package] = metadata.version(package)
+    return found

@@ -1,0 +1,346 @@
+"""Solvers behind one interface: registry, options, monitoring, and `solve`, which checks all."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError, write_text
+from scope_opt.schedule import preflight
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.schedule import InstanceReference, Schedule
+from scope_opt.solving.monitor import Monitor, interruptible
+from scope_opt.solving.result import (
+    EnergyBreakdown,
+    Result,
+    Status,
+    Times,
+    relative_gap,
+    versions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.evaluate import Evaluation
+
+ENTRY_POINTS = "scope_opt.solvers"
+
+SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
+"""How segments are chosen: by a method, in exactly that number, or by their first layers."""
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """Options common to solvers.
+
+    ``segments``: see `SegmentChoice`, None for the solver's own choice. ``time_limit_s``: wall
+    time after which the solver returns the best it has, None for no limit; ``rel_gap``: it stops
+    once ``(objective - bound) / objective`` is at most this. The others are refused by solvers that
+    do not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
+    runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
+    ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
+    """
+
+    segments: SegmentChoice | None = None
+    time_limit_s: float | None = None
+    rel_gap: float = 0.0
+    seed: int | None = None
+    iterations: int | None = None
+    warm_start: Schedule | None = None
+    threads: int | None = None
+    encoding: str | None = None
+    log: Path | None = None
+
+    def given(self) -> frozenset[str]:
+        """Names of the solver-specific options that are set."""
+        names = ("seed", "iterations", "warm_start", "threads", "encoding", "log")
+        return frozenset(name for name in names if getattr(self, name) is not None)
+
+
+class Solver(Protocol):
+    """What a solver is; register a class without constructor arguments as an entry point.
+
+    ``run`` reports schedules and bounds to the monitor as it finds them, looks at
+    ``monitor.stopping`` often, and returns when it is done.
+    """
+
+    @property
+    def name(self) -> str:
+        """Under which it is registered."""
+
+    @property
+    def summary(self) -> str:
+        """One line for `scope-opt solvers`."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether a completed run proves the optimum of the schedules it considers."""
+
+    @property
+    def constraints(self) -> frozenset[str]:
+        """Side constraints (fields of `Constraints`) it honours."""
+
+    @property
+    def options(self) -> frozenset[str]:
+        """Solver-specific options (see `SolveOptions`) it uses."""
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search."""
+
+
+class SolverUnavailable(Exception):
+    """A solver that is not registered or whose library is missing."""
+
+
+class SolverDisagreement(Exception):
+    """A solver's claim that the evaluator contradicts."""
+
+
+def solver_names() -> list[str]:
+    """Names of all registered solvers."""
+    return sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
+
+
+def load_solver(name: str) -> Solver:
+    """Solver of that name.
+
+    Raises
+    ------
+    SolverUnavailable
+        Saying what is registered, or what is missing.
+    """
+    found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == name]
+    if not found:
+        known = ", ".join(solver_names()) or "none (is the package installed?)"
+        raise SolverUnavailable(f"no solver {name!r}; registered: {known}")
+    try:
+        solver: Solver = found[0].load()()
+    except Exception as error:  # a broken plug-in must not look like our own failure
+        raise SolverUnavailable(f"solver {name!r} cannot be loaded: {error}") from error
+    parts = ("name", "summary", "exact", "constraints", "options", "run")
+    missing = [part for part in parts if not hasattr(solver, part)]
+    if missing:
+        raise SolverUnavailable(f"solver {name!r} lacks {', '.join(missing)}")
+    return solver
+
+
+def solve(
+    instance: Instance,
+    solver: str | Solver = "exact",
+    options: SolveOptions | None = None,
+    on_progress: Callable[[Monitor], None] | None = None,
+) -> Result:
+    """Solve an instance and have the evaluator check the answer.
+
+    Ctrl-C once stops the solver and returns the best schedule so far; twice raises
+    KeyboardInterrupt.
+
+    Raises
+    ------
+    InputError
+        If the solver does not honour one of the instance's side constraints, or the options do
+        not fit the instance.
+    SolverUnavailable
+        If there is no such solver.
+    SolverDisagreement
+        If the evaluator finds a violation or another objective; the schedule is saved.
+    """
+    began = time.perf_counter()
+    options = options or SolveOptions()
+    chosen = load_solver(solver) if isinstance(solver, str) else solver
+    refuse_unsupported(instance, chosen, options)
+    check_segments(options.segments, len(instance.layer_names))
+    tables = build_tables(instance)
+    built = time.perf_counter()
+    monitor = Monitor(
+        options.time_limit_s,
+        on_progress,
+        rel_gap=options.rel_gap,
+        minimizes=instance.minimizes,
+    )
+    obstacles = preflight.reasons(instance, tables)
+    if obstacles:
+        monitor.prove_infeasible(obstacles)
+    else:
+        with interruptible(monitor):
+            chosen.run(instance, tables, options, monitor)
+    solved = time.perf_counter()
+
+    schedule = evaluation = None
+    if monitor.segments is not None:
+        reference = InstanceReference.to(instance)
+        schedule = Schedule(instance=reference, segments=monitor.segments)
+        evaluation = evaluate(instance, schedule, tables)
+        _check(chosen.name, instance, monitor, schedule, evaluation)
+    phases = monitor.phases_s
+    times = Times(
+        tables=built - began,
+        build=phases.get("build"),
+        translate=phases.get("translate"),
+        solve=solved - built - sum(phases.values()),
+        total=time.perf_counter() - began,
+    )
+    return _result(instance, chosen.name, options, monitor, schedule, evaluation, times)
+
+
+def write_program(
+    instance: Instance,
+    solver: Solver,
+    options: SolveOptions,
+    suffix: str,
+    on_progress: Callable[[Monitor], None] | None = None,
+) -> bytes:
+    """Mathematical program of an instance, as the file of the format that ``suffix`` names.
+
+    Solvers that have programs have a method ``export`` with the parameters of ``run`` and the
+    suffix, which returns the content or raises `InputError` for a format it does not know.
+
+    Raises
+    ------
+    InputError
+        If the solver has no program, or refuses the instance, an option or the format.
+    """
+    if not hasattr(solver, "export"):
+        able = [name for name in solver_names() if hasattr(load_solver(name), "export")]
+        problem = f"solver {solver.name!r} has no program; formulations: {', '.join(able)}"
+        raise InputError("--formulation", [problem])
+    refuse_unsupported(instance, solver, options)
+    check_segments(options.segments, len(instance.layer_names))
+    monitor = Monitor(on_progress=on_progress, minimizes=instance.minimizes)
+    content: bytes = solver.export(instance, build_tables(instance), options, monitor, suffix)
+    return content
+
+
+def check_segments(segments: SegmentChoice | None, layers: int) -> None:
+    """Raise `InputError` if a number of segments or their first layers do not fit the network."""
+    if isinstance(segments, int) and not 1 <= segments <= layers:
+        raise InputError("segments", [f"found {segments}; allowed 1 to {layers} (layers)"])
+    if isinstance(segments, tuple):
+        inside = all(0 <= first < layers for first in segments)
+        if not segments or segments[0] != 0 or not inside or sorted(set(segments)) != [*segments]:
+            problem = f"first layers {list(segments)} must start with 0 and increase below {layers}"
+            raise InputError("segments", [problem])
+
+
+def refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions) -> None:
+    """Raise `InputError` for an option or a side constraint that the solver does not honour."""
+    unused = sorted(options.given() - solver.options)
+    if unused:
+        used = ", ".join(sorted(solver.options)) or "none"
+        problems = [f"solver {solver.name!r} does not use it; it uses: {used}"]
+        raise InputError(f"--{unused[0].replace('_', '-')}", problems)
+    missing = sorted(instance.constraints.active() - solver.constraints)
+    if missing:
+        able = []
+        for name in solver_names():
+            try:
+                if set(missing) <= load_solver(name).constraints:
+                    able.append(name)
+            except SolverUnavailable:
+                continue
+        hint = f"solvers that do: {', '.join(able)}" if able else "no registered solver does"
+        problems = [f"solver {solver.name!r} does not honour {name}; {hint}" for name in missing]
+        raise InputError("constraints", problems)
+
+
+def _check(
+    name: str, instance: Instance, monitor: Monitor, schedule: Schedule, evaluation: Evaluation
+) -> None:
+    problems = [str(violation) for violation in evaluation.violations]
+    energy = instance.minimizes == "energy"
+    value = evaluation.energy_fj if energy else evaluation.objective_ps
+    unit = "fJ" if energy else "ps"
+    bound, objective = monitor.bound, monitor.objective
+    if not problems and value != objective:
+        problems.append(f"claimed {objective} {unit}, the evaluator finds {value} {unit}")
+    if bound is not None and objective is not None and bound > objective:
+        problems.append(f"bound {bound} {unit} exceeds the objective {objective} {unit}")
+    if problems:
+        path = Path(f"disagreement-{name}-{schedule.instance.digest[:12]}.json")
+        write_text(path, schedule.to_json(), force=True)
+        found = "\n  ".join(problems)
+        raise SolverDisagreement(
+            f"solver {name!r} and the evaluator disagree; schedule saved as {path}\n  {found}"
+        )
+
+
+def _result(
+    instance: Instance,
+    solver: str,
+    options: SolveOptions,
+    monitor: Monitor,
+    schedule: Schedule | None,
+    evaluation: Evaluation | None,
+    times: Times,
+) -> Result:
+    objective, bound = monitor.objective, monitor.bound
+    energy_minimized = instance.minimizes == "energy"
+    if schedule is not None:
+        status = Status.OPTIMAL if bound == objective else Status.FEASIBLE
+    else:
+        status = Status.INFEASIBLE if monitor.infeasible else Status.UNKNOWN
+    energy = evaluation.energy if evaluation is not None else None
+    segments = options.segments
+    return Result(
+        instance=InstanceReference.to(instance),
+        solver=solver,
+        options={
+            "segments": list(segments) if isinstance(segments, tuple) else segments,
+            "time_limit_s": options.time_limit_s,
+            **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
+            **{name: _recorded(getattr(options, name)) for name in sorted(options.given())},
+        },
+        status=status,
+        stop_reason=monitor.stop_reason,
+        explanation=() if status is Status.OPTIMAL else monitor.explanation,
+        objective_ps=None if energy_minimized else objective,
+        bound_ps=None if energy_minimized else bound,
+        objective_fj=objective if energy_minimized else None,
+        bound_fj=bound if energy_minimized else None,
+        gap=relative_gap(objective, bound),
+        latency_s=evaluation.latency_s if evaluation is not None else None,
+        throughput_per_s=evaluation.throughput_per_s if evaluation is not None else None,
+        utilization=evaluation.utilization if evaluation is not None else None,
+        energy_j=None
+        if energy is None
+        else EnergyBreakdown(
+            mac=energy.mac_j,
+            sram=energy.sram_j,
+            nop=energy.nop_j,
+            dram=energy.dram_j,
+            total=energy.total_j,
+        ),
+        times_s=times,
+        peak_memory_bytes=monitor.peak_memory_bytes or peak_memory_bytes(),
+        model=monitor.model,
+        warm_start=monitor.start_verdict,
+        trajectory=tuple(monitor.trajectory),
+        schedule=schedule,
+        versions=versions(),
+    )
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far; Linux counts kilobytes here."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _recorded(value: int | str | Path | Schedule) -> int | str | dict[str, str]:
+    """An option as results keep it: a warm start by its content's digest."""
+    if isinstance(value, Schedule):
+        return {"sha256": value.content_digest()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,141 @@
+"""What commands say: data on stdout, progress and warnings on stderr.
+
+Everything heavy is imported inside the functions, so that help and usage errors answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console, RenderableType
+
+    from scope_opt.model.instance import Instance
+    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.schedule import InstanceReference, Schedule
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.result import Result
+
+PLAIN_PROGRESS_S = 5.0
+"""Seconds between progress lines where stderr is no terminal."""
+
+
+def complain(message: str) -> None:
+    """A message on stderr, without characters of the input that could steer the terminal."""
+    lines = ("".join(c if c.isprintable() else "?" for c in line) for line in message.split("\n"))
+    typer.echo("\n".join(lines), err=True)
+
+
+def warn_mismatch(source: str, reference: InstanceReference, instance: Instance) -> None:
+    """Say that a document was made for another instance, if it was."""
+    if reference.digest != instance.digest:
+        complain(
+            f"warning: {source}: made for {reference.name} ({reference.digest[:12]}), not for this "
+            f"{instance.name} ({instance.digest[:12]})"
+        )
+
+
+def print_text(text: str) -> None:
+    """A document on stdout."""
+    typer.echo(text.encode(), nl=False)  # documents are UTF-8, whatever the terminal is
+
+
+def print_json(content: Any) -> None:
+    """Plain data on stdout."""
+    print_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_view(view: Callable[[Console], RenderableType]) -> None:
+    """Tables and pictures on stdout, as wide as the terminal."""
+    from scope_opt.terminal.show import make_console
+
+    console = make_console()
+    with console.capture() as captured:
+        console.print(view(console))
+    lines = captured.get().split("\n")
+    sys.stdout.write("\n".join(line.rstrip() for line in lines))
+    sys.stdout.flush()
+
+
+def print_result(result: Result, instance: Instance | None) -> None:
+    """A result with a picture of its schedule; the instance where it is known."""
+    from scope_opt.schedule.evaluate import evaluate
+    from scope_opt.terminal.show import result_view
+
+    evaluation = None
+    if instance is not None and result.schedule is not None:
+        evaluation = evaluate(instance, result.schedule)
+    if result.schedule is not None:
+        print_schedule(result.schedule, instance, evaluation)
+    print_view(lambda _: result_view(result, instance, evaluation))  # last: pictures can be long
+
+
+def print_schedule(
+    schedule: Schedule, instance: Instance | None, evaluation: Evaluation | None
+) -> None:
+    """A picture of a schedule and the rules it breaks."""
+    from scope_opt.terminal.picture import schedule_view, violation_view
+
+    print_view(lambda console: schedule_view(console, schedule, instance, evaluation))
+    if evaluation is not None and not evaluation.feasible:
+        print_view(lambda _: violation_view(evaluation))
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[Monitor], None]]:
+    """What a solver reports, on stderr: a live line on a terminal, else a line now and then."""
+    if not sys.stderr.isatty():
+        yield _PlainProgress(label)
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from scope_opt.terminal.show import make_console
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=make_console(stderr=True), transient=True) as display:
+        task = display.add_task(label, total=1.0)
+
+        def on_progress(monitor: Monitor) -> None:
+            display.update(task, completed=monitor.done, description=f"{label}: {_state(monitor)}")
+
+        yield on_progress
+
+
+class _PlainProgress:
+    """A line on stderr every few seconds."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._next = time.monotonic() + PLAIN_PROGRESS_S
+
+    def __call__(self, monitor: Monitor) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_PROGRESS_S
+            state = f"{monitor.elapsed_s:.0f} s, {monitor.done:.0%}, {_state(monitor)}"
+            complain(f"{self._label}: {state.removesuffix(', ')}")
+
+
+def _state(monitor: Monitor) -> str:
+    from scope_opt.model.units import joules, picoseconds
+
+    if monitor.interrupted:
+        return "stopping"
+    best = picoseconds(monitor.objective)
+    if monitor.objective is None:
+        best = ""
+    elif monitor.minimizes == "energy":
+        best = joules(monitor.objective / 10**15)
+    return ", ".join(part for part in (monitor.stage, best and f"best {best}") if part)

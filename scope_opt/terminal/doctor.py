@@ -1,0 +1,126 @@
+"""Checks of the installation, each with the way to mend what fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from scope_opt.model import units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PACKAGES = ("scope-opt", "numpy", "scipy", "numba", "pydantic", "typer", "rich")
+REINSTALL = "install again: pip install --force-reinstall scope-opt"
+
+
+class Check(NamedTuple):
+    """Outcome of one check."""
+
+    name: str
+    passed: bool
+    found: str
+    fix: str = ""
+    """What to do if it failed."""
+
+
+def run_checks() -> Iterator[Check]:
+    """Run all checks, one after another; none raises."""
+    yield _python()
+    yield from map(_package, PACKAGES)
+    yield _machine()
+    yield _attempt("compile cache", _compile_cache)
+    yield from _attempt_solvers()
+    yield _attempt("solve and check", _end_to_end)
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", sys.version_info >= (3, 11), version, "needs Python 3.11 or later")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, False, "not installed", REINSTALL)
+
+
+def _machine() -> Check:
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    memory = None
+    names = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Check("machine", True, f"{units.plural(cores, 'core')}, memory {units.size(memory)}")
+
+
+def _attempt(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:  # whatever is broken, the other checks must still run
+        return Check(name, False, f"{type(error).__name__}: {error}", REINSTALL)
+
+
+def _compile_cache() -> Check:
+    """Whether numba finds a folder for compiled code, in its own order of preference."""
+    import scope_opt.search
+
+    folders = [Path(folder, "__pycache__") for folder in scope_opt.search.__path__]
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        folders = [Path(chosen)]
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folders.append(Path(base, "numba"))
+    for folder in folders:
+        if _writable(folder):
+            return Check("compile cache", True, f"{folder} is writable")
+    fix = "set NUMBA_CACHE_DIR to a folder that can be written"
+    return Check("compile cache", False, f"cannot write {' or '.join(map(str, folders))}", fix)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _attempt_solvers() -> Iterator[Check]:
+    from scope_opt.solving.solver import SolverUnavailable, load_solver, solver_names
+
+    names = solver_names()
+    if not names:
+        yield Check("solvers", False, "none registered", REINSTALL)
+    for name in names:
+        try:
+            yield Check(f"solver {name}", True, load_solver(name).summary)
+        except (SolverUnavailable, AttributeError) as error:
+            fix = "install what it needs, or uninstall the package that registers it"
+            yield Check(f"solver {name}", False, str(error), fix)
+
+
+def _end_to_end() -> Check:
+    from scope_opt.model.generate import paper_instance
+    from scope_opt.schedule.evaluate import evaluate
+    from scope_opt.solving.solver import solve
+
+    instance = paper_instance("alexnet", 16, overflow="stream")
+    result = solve(instance, "scope")
+    found = None if result.schedule is None else evaluate(instance, result.schedule)
+    agreed = found is not None and found.objective_ps == result.objective_ps
+    outcome = (
+        f"{instance.name}: {units.picoseconds(result.objective_ps)} "
+        f"in {units.seconds(result.times_s.total)}"
+    )
+    if not agreed:
+        outcome += f"; the evaluator finds {found.objective_ps if found else None} ps"
+    return Check("solve and check", agreed, outcome, REINSTALL)
