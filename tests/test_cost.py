@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from scope_opt.model.cost import (
     build_tables,
     dram_s,
+    dram_traffic,
     layer_shape,
     nop_coefficients,
     regression_pairs,
-    segment_traffic,
     separable_fit,
     tilings,
 )
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Json = dict[str, Any]
+
+DRAM = paper_package(1).dram
 
 
 def conv(name: str, channels: tuple[int, int], size: int, kernel: int, **changes: int) -> Layer:
@@ -314,7 +316,7 @@ def test_segment_traffic_with_skip_edges() -> None:
     # Chain edges of 10, 0 (absent) and 30 bytes; skip edges 0 -> 2 of 5 and 0 -> 3 of 7 bytes.
     net = network(layers, (0, 1, 10), (2, 3, 30), (0, 2, 5), (0, 3, 7))
     # The network reads and writes 4*8*8 = 256 bytes.
-    assert segment_traffic(net).tolist() == [
+    assert dram_traffic(net, DRAM, once=False).bytes.tolist() == [
         # to 0: out 10, both skips leave; to 1: out 0, both leave; to 2: 0 -> 3 leaves; to 3: none
         [256 + 10 + 12, 256 + 0 + 12, 256 + 30 + 7, 256 + 256],
         # from 1: in 10; layer 2 reads 5, layer 3 reads 7 of earlier segments
@@ -477,7 +479,7 @@ def test_energies_equal_the_oracle_s(document: Json) -> None:
     assert energy.dram_fj_per_byte == model.dram_fj_per_byte
     spans = [(first, last) for last in layers for first in range(last + 1)]
     assert [model.segment_bytes(*span) for span in spans] == [
-        segment_traffic(network_of(document))[span] for span in spans
+        dram_traffic(network_of(document), DRAM, once=False).bytes[span] for span in spans
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_opt.model.package import link_use, means_between, means_within, runs, snake_positions
+from scope_opt.model.mesh import link_use, means_between, means_within, runs, snake_positions
 
 Place = tuple[int, int]
 Link = tuple[Place, Place]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from scope_opt.model.package import means_between, means_within
-from scope_opt.model.tables import EnergyTables, LatencyTables, ceil_int
+from scope_opt.model.mesh import means_between, means_within
+from scope_opt.model.places import placed_tables, seams
+from scope_opt.model.tables import EnergyTables, Flow, LatencyTables, ceil_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.network import Layer, Network
     from scope_opt.model.package import Dram, Package
+    from scope_opt.model.places import Seams
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -46,48 +48,49 @@ def build_tables(instance: Instance) -> LatencyTables:
     assert network is not None  # instance.tables is None, so both are there
     assert package is not None
     shapes = [layer_shape(layer, package) for layer in network.layers]
-    nop = nop_coefficients(
-        package.mesh_rows, package.mesh_cols, package.nop.eta_within, package.nop.eta_between
-    )
+    placed = package.nop.model == "placed"
     chain = np.array(network.chain_bytes(), dtype=np.float64)
     weights = np.array([layer.weight_bytes for layer in network.layers], dtype=np.int64)
-    skips = sorted(network.skip_edges(), key=lambda edge: (edge.source, edge.target))
+    # In the placed model tensors travel with the pipeline: skip edges have no times of their own.
+    skips = [] if placed else sorted(network.skip_edges(), key=lambda e: (e.source, e.target))
     skip_bytes = np.array([edge.bytes for edge in skips], dtype=np.float64)
-    traffic = segment_traffic(network)
-    moved = _transfers(nop, chain, [shape.halo_bytes for shape in shapes], package)
-    second_per_link_byte = 1 / package.nop.port_bytes_per_s
+    traffic = dram_traffic(network, package.dram, once=placed)
+    flow = _flow(network)
+    nop = None if placed else _nop(package)
+    moved = _transfers(nop, network, shapes)
+    link_s = 1 / package.nop.port_bytes_per_s
 
     def ps(seconds: Floats) -> Ints:
         return ceil_int(seconds * 1e12)
 
-    def dram(volumes: Floats | Ints) -> Ints:
-        return ps(dram_s(package.dram, volumes))
-
     refetch = _per_size(package.chiplets, lambda r: 1e15 * package.chiplets / r)
-    refetch /= package.dram.efficiency * package.dram.bandwidth_bytes_per_s
+    refetch /= efficiency(package.dram) * package.dram.bandwidth_bytes_per_s
     opening = np.array([network.layers[0].input_bytes, *chain[:-1]])
     closing = np.array([*chain[:-1], network.layers[-1].output_bytes])
-    gather = np.multiply.outer(weights, nop.gather) * second_per_link_byte
+    if placed:
+        closing = np.array([int(flow.leaving(u, u)) for u in range(len(weights))], dtype=np.float64)
     return LatencyTables(
         samples=instance.samples,
         stream=instance.overflow == "stream",
         weight_buffer_bytes=package.chiplet.weight_buffer_bytes,
         weight_bytes=weights,
         compute_ps=ps(np.array([s.cycles for s in shapes]) / package.chiplet.frequency_hz),
-        gather_ps=ps(gather),
-        within_ps=ps(moved.within * second_per_link_byte),
-        send_ps=ps(moved.send * second_per_link_byte),
-        receive_ps=ps(moved.receive * second_per_link_byte),
-        input_ps=dram(opening),
-        output_ps=dram(closing),
+        gather_ps=ps(moved.gather * link_s),
+        within_ps=ps(moved.within * link_s),
+        send_ps=ps(moved.send * link_s),
+        receive_ps=ps(moved.receive * link_s),
+        input_ps=ps(dram_s(package.dram, opening)),
+        output_ps=ps(dram_s(package.dram, closing, written=1.0)),
         edge_from=np.array([edge.source for edge in skips], dtype=np.int64),
         edge_to=np.array([edge.target for edge in skips], dtype=np.int64),
-        edge_send_ps=ps(np.multiply.outer(skip_bytes, nop.send) * second_per_link_byte),
-        edge_write_ps=dram(skip_bytes),
-        edge_read_ps=dram(skip_bytes),
-        segment_dram_ps=dram(traffic),
-        load_ps=dram(_segment_sums(weights)),
-        dram_latency_ps=int(ps(np.array(package.dram.latency_s))),
+        edge_send_ps=ps(np.multiply.outer(skip_bytes, moved.skip) * link_s),
+        edge_write_ps=ps(dram_s(package.dram, skip_bytes, written=1.0)),
+        edge_read_ps=ps(dram_s(package.dram, skip_bytes)),
+        read_ps=traffic.read_ps,
+        write_ps=traffic.write_ps,
+        segment_dram_ps=traffic.segment_ps,
+        load_ps=ps(dram_s(package.dram, _segment_sums(weights))),
+        dram_latency_ps=int(ps(np.array(_latency_s(package.dram)))),
         stream_fs_per_byte=ceil_int(refetch),
         load=np.array([layer.macs for layer in network.layers], dtype=np.int64),
         parallelism=np.log2(
@@ -96,14 +99,133 @@ def build_tables(instance: Instance) -> LatencyTables:
                 for layer in network.layers
             ]
         ),
-        energy=_energy(network, package, nop, shapes, skip_bytes, opening, closing),
+        energy=_energy(network, package, nop, shapes, skip_bytes, opening, closing, traffic.bytes),
+        flow=flow,
+        placed=None if nop else placed_tables(network, package, [s.seams for s in shapes]),
+        held_bytes=np.array([s.held_bytes for s in shapes]),
+        activation_buffer_bytes=package.activation_buffer_bytes,
     )
 
 
-def dram_s(dram: Dram, volumes: Floats | Ints) -> Floats:
-    """Seconds for one DRAM transfer of each volume in bytes; no bytes, no transfer."""
-    seconds = dram.latency_s + volumes / (dram.efficiency * dram.bandwidth_bytes_per_s)
+# --- DRAM ----------------------------------------------------------------------------------------
+
+
+def _latency_s(dram: Dram) -> float:
+    return dram.latency_s if dram.streams is None else dram.streams.latency_s
+
+
+def efficiency(dram: Dram, written: Floats | float = 0.0, streams: Ints | int = 1) -> Floats:
+    """Share of the bandwidth that ``streams`` transfers reach, ``written`` of it writes."""
+    model = dram.streams
+    if model is None:
+        return np.asarray(dram.efficiency)
+    share, others = np.asarray(written), np.asarray(streams) - 1
+    alone = model.read + (model.write - model.read) * share
+    return np.asarray(
+        alone / (1 + (model.slope + (model.slope_write - model.slope) * share) * others)
+    )
+
+
+def dram_s(
+    dram: Dram, volumes: Floats | Ints, written: Floats | float = 0.0, streams: Ints | int = 1
+) -> Floats:
+    """Seconds to move each volume in bytes through DRAM; no bytes, no transfer.
+
+    ``written`` is the share of the bytes that is written, ``streams`` how many transfers go on at
+    once. Fitted to simulations (docs/model.md).
+    """
+    latency: Floats = np.asarray(_latency_s(dram))
+    if dram.streams is not None:
+        latency = latency + dram.streams.latency_per_stream_s * (np.asarray(streams) - 1)
+        latency = latency + dram.streams.latency_mixed_s * 4 * (written * (1 - np.asarray(written)))
+    seconds = latency + volumes / (efficiency(dram, written, streams) * dram.bandwidth_bytes_per_s)
     return np.where(volumes > 0, seconds, 0.0)
+
+
+class Traffic(NamedTuple):
+    """What goes through DRAM for one sample; entries that no segment has are 0."""
+
+    read_ps: Ints
+    """(L, L) reads of layer ``v`` in a segment that starts at ``a``, at ``[a, v]``"""
+    write_ps: Ints
+    """(L, L) writes of layer ``u`` in a segment that ends at ``b``, at ``[b, u]``"""
+    bytes: Ints
+    """(L, L) all of segment ``[a, b]``"""
+    segment_ps: Ints
+    """(L, L) least beat of segment ``[a, b]``: all of it at once"""
+
+
+def dram_traffic(network: Network, dram: Dram, *, once: bool) -> Traffic:
+    """DRAM traffic of all segments.
+
+    A layer reads the network's input, edges from before the segment, and what it always reads.
+    It writes what later segments read, every edge by itself or, with ``once``, its output
+    (at most all of it) once; and what it always writes.
+    """
+    layers = len(network.layers)
+
+    def square() -> Ints:
+        return np.zeros((layers, layers), dtype=np.int64)
+
+    def time(volumes: Ints | int, written: float) -> Ints:
+        return ceil_int(dram_s(dram, np.asarray(volumes), written) * 1e12)
+
+    read_ps, reads, read = square(), square(), square()
+    write_ps, writes, wrote = square(), square(), square()
+    for edge in network.edges:
+        u, v = edge.source, edge.target
+        into = np.s_[u + 1 : v + 1, v]
+        read_ps[into] += time(edge.bytes, 0.0)
+        reads[into] += 1
+        read[into] += edge.bytes
+        out = np.s_[u:v, u]
+        write_ps[out] += time(edge.bytes, 1.0)
+        writes[out] += 1
+        wrote[out] += edge.bytes
+    output = network.layers[-1].output_bytes
+    write_ps[-1, -1], writes[-1, -1], wrote[-1, -1] = time(output, 1.0), 1, output
+    if once:
+        wrote = np.minimum(wrote, [layer.output_bytes for layer in network.layers])
+        writes = (wrote > 0).astype(np.int64)
+        write_ps = time(wrote, 1.0)
+    read_ps[0, 0] += time(network.layers[0].input_bytes, 0.0)
+    reads[0, 0] += 1
+    read[0, 0] += network.layers[0].input_bytes
+    for layer, own in enumerate(network.layers):
+        if own.dram_read_bytes:
+            read_ps[: layer + 1, layer] += time(own.dram_read_bytes, 0.0)
+            reads[: layer + 1, layer] += 1
+            read[: layer + 1, layer] += own.dram_read_bytes
+        if own.dram_write_bytes:
+            write_ps[layer:, layer] += time(own.dram_write_bytes, 1.0)
+            writes[layer:, layer] += 1
+            wrote[layer:, layer] += own.dram_write_bytes
+    # [a, b]: reads of layers a..b of a segment that starts at a, writes of one that ends at b.
+    tensors_read, bytes_read = (np.triu(np.cumsum(x, axis=1)) for x in (reads, read))
+    tensors_written, bytes_written = (
+        np.triu(np.cumsum(x[:, ::-1], axis=1)[:, ::-1].T) for x in (writes, wrote)
+    )
+    total = bytes_read + bytes_written
+    written = bytes_written / np.maximum(total, 1)
+    streams = np.maximum(1, np.maximum(tensors_read, tensors_written))
+    if dram.streams is not None:
+        streams = np.minimum(streams, dram.streams.most)
+    return Traffic(read_ps, write_ps, total, ceil_int(dram_s(dram, total, written, streams) * 1e12))
+
+
+def _flow(network: Network) -> Flow:
+    edges = sorted(network.edges, key=lambda edge: (edge.source, edge.target))
+    return Flow(
+        input_bytes=network.layers[0].input_bytes,
+        output_bytes=np.array([layer.output_bytes for layer in network.layers], dtype=np.int64),
+        edge_from=np.array([edge.source for edge in edges], dtype=np.int64),
+        edge_to=np.array([edge.target for edge in edges], dtype=np.int64),
+        edge_bytes=np.array([edge.bytes for edge in edges], dtype=np.int64),
+        edge_input=np.array([edge.is_input for edge in edges], dtype=np.bool_),
+    )
+
+
+# --- Layers --------------------------------------------------------------------------------------
 
 
 class LayerShape(NamedTuple):
@@ -113,6 +235,10 @@ class LayerShape(NamedTuple):
     """(2, C+1) by partition (Eq. 5)"""
     halo_bytes: Floats
     """(C+1,) overlap of the layer's own input tiles under WSP; 0 for one chiplet"""
+    seams: Seams
+    """the same, seam by seam"""
+    held_bytes: Ints
+    """(2, C+1) input and output that a region holds while it computes the layer, by partition"""
 
 
 def layer_shape(layer: Layer, package: Package) -> LayerShape:
@@ -134,34 +260,60 @@ def layer_shape(layer: Layer, package: Package) -> LayerShape:
     cycles[0, 1:] = kernel * _pe_passes(package, group_inputs, own_outputs, outputs, own_groups)
     cycles[1, 1:] = kernel * _pe_passes(package, group_inputs, group_outputs, tile, groups)
 
+    (reach_down, reach_across), (down, across) = layer.reach, layer.steps
     seams_down = np.minimum(rows, layer.output_height) - 1
     seams_across = np.minimum(cols, layer.output_width) - 1
-    overlap_down = max(0, layer.kernel_height - layer.stride) * layer.input_width
-    overlap_across = max(0, layer.kernel_width - layer.stride) * layer.input_height
+    overlap_down = max(0, reach_down - down) * layer.input_width
+    overlap_across = max(0, reach_across - across) * layer.input_height
     halo = np.zeros(package.chiplets + 1)
     halo[1:] = layer.in_channels * (seams_down * overlap_down + seams_across * overlap_across)
-    return LayerShape(cycles, halo)
+
+    # Under WSP every chiplet holds its tile's input; under ISP its share and a window of the rest.
+    tile_rows = np.minimum(
+        (-(-layer.output_height // rows) - 1) * down + reach_down, layer.input_height
+    )
+    tile_cols = np.minimum(
+        (-(-layer.output_width // cols) - 1) * across + reach_across, layer.input_width
+    )
+    window = min(layer.input_bytes, layer.in_channels * reach_down * layer.input_width)
+    held = np.zeros((2, package.chiplets + 1), dtype=np.int64)
+    if package.activation_policy == "stream":
+        held[0, 1:] = layer.input_bytes + window * sizes
+    else:
+        held[0, 1:] = layer.input_bytes * sizes
+    held[1, 1:] = layer.in_channels * tile_rows * tile_cols * sizes
+    held[:, 1:] += layer.output_bytes
+    return LayerShape(cycles, halo, seams(layer, rows, cols), held)
 
 
 @lru_cache(maxsize=1024)
 def tilings(height: int, width: int, chiplets: int) -> tuple[Ints, Ints]:
-    """WSP tile grids for each region size 1..chiplets.
+    """WSP tile grids, rows and columns, for each region size 1..chiplets; see `tile_grid`."""
+    grids = [_tile_grid(height, width, size) for size in range(1, chiplets + 1)]
+    best = np.array(grids, dtype=np.int64)
+    return best[:, 0], best[:, 1]
+
+
+def tile_grid(layer: Layer, size: int) -> tuple[int, int]:
+    """Rows and columns of a layer's WSP tiles on ``size`` chiplets.
 
     The grid ``rows x cols = size`` with the fewest outputs per chiplet, then the most nearly
     square, then the one with fewer rows.
     """
-    best = np.zeros((chiplets, 2), dtype=np.int64)
-    for size in range(1, chiplets + 1):
-        grids = [(rows, size // rows) for rows in range(1, size + 1) if size % rows == 0]
-        best[size - 1] = min(
-            grids,
-            key=lambda grid: (
-                -(-height // grid[0]) * -(-width // grid[1]),
-                abs(grid[0] - grid[1]),
-                grid[0],
-            ),
-        )
-    return best[:, 0], best[:, 1]
+    return _tile_grid(layer.output_height, layer.output_width, size)
+
+
+@lru_cache(maxsize=65536)
+def _tile_grid(height: int, width: int, size: int) -> tuple[int, int]:
+    grids = [(rows, size // rows) for rows in range(1, size + 1) if size % rows == 0]
+    return min(
+        grids,
+        key=lambda grid: (
+            -(-height // grid[0]) * -(-width // grid[1]),
+            abs(grid[0] - grid[1]),
+            grid[0],
+        ),
+    )
 
 
 def _pe_passes(
@@ -213,13 +365,19 @@ class NopCoefficients:
     receive: Floats
     send_hops: Floats
     receive_hops: Floats
+    skip: Floats
+    """of a skip edge between clusters, charged to its sender"""
 
 
 @lru_cache(maxsize=64)
 def nop_coefficients(
-    rows: int, cols: int, eta_within: float, eta_between: float
+    rows: int, cols: int, eta_within: float, eta_between: float, skip_both: bool = False
 ) -> NopCoefficients:
-    """Coefficients of a mesh: link counts inside regions, separable regression between them."""
+    """Coefficients of a mesh: link counts inside regions, separable regression between them.
+
+    With ``skip_both`` a skip edge costs its sender what both ends of a transfer would, the
+    receiver as if it had as many chiplets; that does not depend on how the regression is split.
+    """
     chiplets = rows * cols
     within = means_within(rows, cols)
     gather = np.zeros(chiplets + 1)
@@ -237,6 +395,7 @@ def nop_coefficients(
         receive=eta_between * receive,
         send_hops=send_hops,
         receive_hops=receive_hops,
+        skip=eta_between * (send + receive if skip_both else send),
     )
 
 
@@ -277,64 +436,71 @@ def separable_fit(chiplets: int, target: Callable[[int, int], float]) -> tuple[F
     return fitted_a, fitted_c
 
 
-class _Transfers(NamedTuple):
-    within: Floats
-    send: Floats
-    receive: Floats
-
-
-def _transfers(
-    nop: NopCoefficients,
-    chain: Floats,
-    halos: list[Floats],
-    package: Package,
-    *,
-    energy: bool = False,
-) -> _Transfers:
-    """Chain transfers of Table II for every layer: bytes over the worst link, or byte-hops.
-
-    ``halos[l]`` is the overlap of layer ``l``'s own input tiles. Shapes as in `LatencyTables`.
-    """
-    layers, sizes = len(chain), np.arange(package.chiplets + 1)
-    within = np.zeros((layers, 2, 2, len(sizes)))
-    if energy:
-        gather = np.maximum(sizes - 1, 0) * nop.hops
-        exchange = np.divide(gather, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
-        halo_cost = np.ones(len(sizes))  # tiles trade seams with their neighbours
-        send, receive = nop.send_hops, nop.receive_hops
-    else:
-        gather = nop.gather
-        exchange = np.divide(gather, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
-        halo_cost = np.divide(0.5, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
-        send, receive = nop.send, nop.receive
-    for layer in range(layers - 1):
-        if chain[layer] == 0:
-            continue
-        halo = halos[layer + 1] * halo_cost
-        within[layer, :, 0] = chain[layer] * gather
-        within[layer, 0, 1] = chain[layer] * exchange + halo
-        within[layer, 1, 1] = halo
-    into_wsp = np.multiply.outer(chain, receive)
-    into_isp = into_wsp + np.multiply.outer(chain, gather)
-    return _Transfers(
-        within, np.multiply.outer(chain, send), np.stack([into_isp, into_wsp], axis=1)
+def _nop(package: Package) -> NopCoefficients:
+    nop = package.nop
+    return nop_coefficients(
+        package.mesh_rows, package.mesh_cols, nop.eta_within, nop.eta_between, nop.skip == "both"
     )
 
 
-def segment_traffic(network: Network) -> Ints:
-    """DRAM bytes that segment ``[i, j]`` reads and writes per sample, shape ``(L, L)``."""
-    layers = len(network.layers)
+class _Moved(NamedTuple):
+    """Bytes over the worst link, or byte-hops; shapes as in `LatencyTables`."""
+
+    gather: Floats
+    within: Floats
+    send: Floats
+    receive: Floats
+    skip: Floats
+    """(C+1,) per byte"""
+
+
+def _transfers(
+    nop: NopCoefficients | None,
+    network: Network,
+    shapes: list[LayerShape],
+    *,
+    energy: bool = False,
+) -> _Moved:
+    """Weight gathers and the chain transfers of Table II for every layer; 0 without ``nop``."""
     chain = network.chain_bytes()
-    traffic = np.zeros((layers, layers), dtype=np.int64)
-    first, last = np.triu_indices(layers)
-    reads = np.array([network.layers[0].input_bytes, *chain[:-1]], dtype=np.int64)
-    writes = np.array([*chain[:-1], network.layers[-1].output_bytes], dtype=np.int64)
-    traffic[first, last] = reads[first] + writes[last]
-    for edge in network.skip_edges():
-        u, v = edge.source, edge.target
-        traffic[u + 1 : v + 1, v:] += edge.bytes  # enters: the segment holds v, not u
-        traffic[: u + 1, u:v] += edge.bytes  # leaves: the segment holds u, not v
-    return np.triu(traffic)
+    layers, sizes = len(chain), np.arange(len(shapes[0].halo_bytes))
+    within = np.zeros((layers, 2, 2, len(sizes)))
+    none = np.zeros(len(sizes))
+    if nop is None:
+        rows = np.zeros((layers, len(sizes)))
+        return _Moved(rows, within, rows, np.zeros((layers, 2, len(sizes))), none)
+    if energy:
+        gather = np.maximum(sizes - 1, 0) * nop.hops
+        halo_cost = np.ones(len(sizes))  # tiles trade seams with their neighbours
+        send, receive = nop.send_hops, nop.receive_hops
+        skip = np.where(sizes > 0, nop.hops[-1], 0.0)  # anywhere to anywhere
+    else:
+        gather = nop.gather
+        halo_cost = np.divide(0.5, sizes, out=none.copy(), where=sizes > 0)
+        send, receive, skip = nop.send, nop.receive, nop.skip
+    exchange = np.divide(gather, sizes, out=none.copy(), where=sizes > 0)
+    summed = {edge.source for edge in network.edges if edge.is_chain and not edge.is_input}
+    into_isp = np.zeros((layers, len(sizes)))
+    for layer in range(layers - 1):
+        if chain[layer] == 0:
+            continue
+        if layer in summed:  # what is added has to lie as the sum does
+            within[layer, 0, 1] = within[layer, 1, 0] = chain[layer] * exchange
+            continue
+        halo = shapes[layer + 1].halo_bytes * halo_cost
+        within[layer, :, 0] = chain[layer] * gather
+        within[layer, 0, 1] = chain[layer] * exchange + halo
+        within[layer, 1, 1] = halo
+        into_isp[layer] = chain[layer] * gather
+    into_wsp = np.multiply.outer(np.array(chain, dtype=np.float64), receive)
+    weights = np.array([float(layer.weight_bytes) for layer in network.layers])
+    return _Moved(
+        np.multiply.outer(weights, gather),
+        within,
+        np.multiply.outer(np.array(chain, dtype=np.float64), send),
+        np.stack([into_wsp + into_isp, into_wsp], axis=1),
+        skip,
+    )
 
 
 def _segment_sums(values: Ints) -> Ints:
@@ -351,11 +517,12 @@ def _per_size(chiplets: int, function: Callable[[Floats], Floats]) -> Floats:
 def _energy(
     network: Network,
     package: Package,
-    nop: NopCoefficients,
+    nop: NopCoefficients | None,
     shapes: list[LayerShape],
     skip_bytes: Floats,
     opening: Floats,
     closing: Floats,
+    traffic_bytes: Ints,
 ) -> EnergyTables:
     layers = network.layers
     sizes = np.arange(package.chiplets + 1)
@@ -373,22 +540,20 @@ def _energy(
     def nop_fj(byte_hops: Floats) -> Ints:
         return ceil_int(byte_hops * (8000 * package.nop.energy_pj_per_bit))
 
-    chain = np.array(network.chain_bytes(), dtype=np.float64)
-    moved = _transfers(nop, chain, [shape.halo_bytes for shape in shapes], package, energy=True)
-    gather_hops = np.maximum(sizes - 1, 0) * nop.hops
-    everywhere = np.where(sizes > 0, nop.hops[-1], 0.0)
+    moved = _transfers(nop, network, shapes, energy=True)
     return EnergyTables(
         mac_fj=ceil_int(
             np.array([float(layer.macs) for layer in layers]) * 1000 * package.mac_energy_pj
         ),
         sram_fj=ceil_int(accesses * 1000 * package.sram_energy_pj_per_byte),
-        gather_fj=nop_fj(np.multiply.outer(weights, gather_hops)),
+        gather_fj=nop_fj(moved.gather),
         within_fj=nop_fj(moved.within),
         send_fj=nop_fj(moved.send),
         receive_fj=nop_fj(moved.receive),
-        edge_send_fj=nop_fj(np.multiply.outer(skip_bytes, everywhere)),
+        edge_send_fj=nop_fj(np.multiply.outer(skip_bytes, moved.skip)),
         input_bytes=opening.astype(np.int64),
         output_bytes=closing.astype(np.int64),
         edge_bytes=skip_bytes.astype(np.int64),
+        traffic_bytes=traffic_bytes,
         dram_fj_per_byte=int(ceil_int(8000 * package.dram.energy_pj_per_bit)),
     )

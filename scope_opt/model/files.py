@@ -17,7 +17,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -108,6 +108,14 @@ class Document(BaseModel):
 
     def _content(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True, exclude_none=not self.keep_nulls)
+
+
+def optional(default: Any) -> Any:
+    """A field that documents leave out where it has its default, so that older ones mean the same.
+
+    Its presence changes a document's digest only where its value differs.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 def inconsistent(problems: Iterable[tuple[str, str]]) -> None:
@@ -232,7 +240,9 @@ def _explain(model: type[BaseModel], error: ValidationError) -> Iterable[str]:
             other["loc"][: len(item["loc"])] == item["loc"] for other in errors if other is not item
         ):
             continue  # pydantic counts only the valid items; the invalid ones are reported
-        path = ".".join(str(part) for part in item["loc"]) or "document"
+        # A part in parentheses says which form of a value was meant, not where it is.
+        parts = [str(part) for part in item["loc"] if not str(part).startswith("(")]
+        path = ".".join(parts) or "document"
         if item["type"] == "inconsistent":
             prefix = "" if path == "document" else f"{path}."
             for problem in item["ctx"]["problems"]:

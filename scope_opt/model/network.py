@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from scope_opt.model.files import MAX_INT, Document, inconsistent
+from scope_opt.model.files import MAX_INT, Document, inconsistent, optional
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT)]
 """A positive integer that fits int64."""
 Index = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A non-negative integer that fits int64."""
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Step = Annotated[
+    Annotated[Count, Tag("(number)")] | Annotated[tuple[Count, Count], Tag("(pair)")],
+    Discriminator(lambda value: "(pair)" if isinstance(value, list | tuple) else "(number)"),
+]
+"""One number for both directions of a map, or ``[height, width]``."""
+Feeds = Literal["input", "sum"]
+"""What an edge is to its reader: input, or something added to its output."""
+
+
+def both(step: Step) -> tuple[int, int]:
+    """A step down and across."""
+    return step if isinstance(step, tuple) else (step, step)
 
 
 class Layer(Document):
@@ -20,7 +32,9 @@ class Layer(Document):
 
     ``output_height`` and ``output_width`` are before any pooling fused into the layer;
     ``output_bytes`` is what is handed on after it. ``weight_bytes`` is 0 for a product of two
-    activations (nothing is stored), else the size of the kernel.
+    activations (nothing is stored), else the size of the kernel. ``stride`` and ``dilation`` are
+    one number or ``[height, width]``. ``dram_read_bytes`` and ``dram_write_bytes`` go through DRAM
+    for every sample whatever the schedule, such as a cache of keys and values.
     """
 
     name: Name
@@ -32,11 +46,25 @@ class Layer(Document):
     output_width: Count
     kernel_height: Count
     kernel_width: Count
-    stride: Count
+    stride: Step
+    dilation: Step = optional(1)
     groups: Count
     weight_bytes: Index
     input_bytes: Count
     output_bytes: Count
+    dram_read_bytes: Index = optional(0)
+    dram_write_bytes: Index = optional(0)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Stride down and across."""
+        return both(self.stride)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Input rows and columns that one output reads: the kernel, spread by the dilation."""
+        down, across = both(self.dilation)
+        return down * (self.kernel_height - 1) + 1, across * (self.kernel_width - 1) + 1
 
     @property
     def macs(self) -> int:
@@ -52,15 +80,16 @@ class Layer(Document):
             channels = getattr(self, field)
             if channels % self.groups:
                 found.append((field, f"{channels} is not a multiple of groups = {self.groups}"))
-        for axis in ("height", "width"):
-            size, kernel = getattr(self, f"input_{axis}"), getattr(self, f"kernel_{axis}")
-            least = max(1, (size - kernel) // self.stride + 1)
-            most = (size + kernel - 2) // self.stride + 1
+        for axis, stride, reach in zip(("height", "width"), self.steps, self.reach, strict=True):
+            size = getattr(self, f"input_{axis}")
+            least = max(1, (size - reach) // stride + 1)
+            most = (size + reach - 2) // stride + 1
             value = getattr(self, f"output_{axis}")
             if not least <= value <= most:
+                dilated = "" if self.dilation == 1 else "dilated "
                 message = (
-                    f"{value} does not follow from input {size}, kernel {kernel} and stride "
-                    f"{self.stride} with any padding below the kernel size; "
+                    f"{value} does not follow from input {size}, {dilated}kernel {reach} and "
+                    f"stride {stride} with any padding below the kernel size; "
                     f"allowed {least} to {most}"
                 )
                 found.append((f"output_{axis}", message))
@@ -82,11 +111,16 @@ class Layer(Document):
 
 
 class Edge(Document):
-    """Layer ``target`` reads ``bytes`` of the output of layer ``source``, per sample."""
+    """Layer ``target`` reads ``bytes`` of the output of layer ``source``, per sample.
+
+    ``feeds`` says what for; by default a chain edge is the reader's ``input`` and a skip edge is
+    added to its output (``sum``).
+    """
 
     source: Index = Field(alias="from")
     target: Index = Field(alias="to")
     bytes: Count
+    feeds: Feeds | None = None
 
     @model_validator(mode="after")
     def _forward(self) -> Self:
@@ -97,6 +131,11 @@ class Edge(Document):
     def is_chain(self) -> bool:
         """Whether the edge joins consecutive layers; every other edge is a skip edge."""
         return self.target == self.source + 1
+
+    @property
+    def is_input(self) -> bool:
+        """Whether the reader's input, not its output, is what the edge is for."""
+        return self.feeds == "input" or (self.feeds is None and self.is_chain)
 
 
 class Network(Document):

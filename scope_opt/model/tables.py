@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from scope_opt.model.places import PlacedTables
+
 ISP, WSP = 0, 1
 """Partition indices: input-shared (weights split), weight-shared (outputs split)."""
 PARTITIONS = ("ISP", "WSP")
@@ -78,6 +80,8 @@ class EnergyTables:
     """(L,) DRAM bytes written when the layer closes a segment"""
     edge_bytes: NDArray[np.int64]
     """(E,) DRAM bytes of a skip edge between segments, written once and read once"""
+    traffic_bytes: NDArray[np.int64]
+    """(L, L) DRAM bytes of one sample in segment [i, j], refetched weights left out"""
     dram_fj_per_byte: int
 
     @property
@@ -88,12 +92,41 @@ class EnergyTables:
 
 
 @dataclass(frozen=True, eq=False)
+class Flow:
+    """Which layers read what of which; ``N`` edges, the chain included, sorted by (from, to)."""
+
+    input_bytes: int
+    """The network's input."""
+    output_bytes: NDArray[np.int64]
+    """(L,) what a layer hands on, however many read it"""
+    edge_from: NDArray[np.int64]
+    """(N,)"""
+    edge_to: NDArray[np.int64]
+    """(N,)"""
+    edge_bytes: NDArray[np.int64]
+    """(N,)"""
+    edge_input: NDArray[np.bool_]
+    """(N,) whether the edge is its reader's input; else it is added to the reader's output"""
+
+    def leaving(self, layer: int, last: int) -> int:
+        """Bytes of a layer's output that layers behind ``last`` read; all of the last layer's."""
+        if layer == len(self.output_bytes) - 1:
+            return int(self.output_bytes[layer])
+        beyond = (self.edge_from == layer) & (self.edge_to > last)
+        return min(int(self.output_bytes[layer]), int(self.edge_bytes[beyond].sum()))
+
+
+@dataclass(frozen=True, eq=False)
 class LatencyTables:
     """All times of one instance. ``L`` layers, ``C`` chiplets, ``E`` skip edges.
 
     Axes over the region size have ``C + 1`` entries; index 0 is unused. Partition axes are
     ``[ISP, WSP]``. ``within_ps[l, p, q, r]`` is Case 1 of Table II (next layer ``l+1`` has
     partition ``q``); Case 2 is ``send_ps[l, r] + receive_ps[l, q, r_next]``.
+
+    In the placed model transfers depend on more than region sizes: ``gather_ps``, ``within_ps``,
+    ``send_ps`` and ``receive_ps`` are 0, there are no skip edges, and ``placed`` and ``flow`` say
+    what they cost.
     """
 
     samples: int
@@ -127,6 +160,10 @@ class LatencyTables:
     """(E,) to a later segment: the producer's write"""
     edge_read_ps: NDArray[np.int64]
     """(E,) to a later segment: the consumer's read"""
+    read_ps: NDArray[np.int64]
+    """(L, L) all DRAM reads of layer ``v`` in a segment that starts at ``a``: ``[a, v]``"""
+    write_ps: NDArray[np.int64]
+    """(L, L) all DRAM writes of layer ``u`` in a segment that ends at ``b``: ``[b, u]``"""
     segment_dram_ps: NDArray[np.int64]
     """(L, L) least beat of segment [i, j] from its DRAM traffic; 0 below the diagonal"""
     load_ps: NDArray[np.int64]
@@ -139,6 +176,14 @@ class LatencyTables:
     parallelism: NDArray[np.float64]
     """(L, 2) log2 of what ISP and WSP can split: channels, outputs"""
     energy: EnergyTables | None = None
+    flow: Flow | None = None
+    """None for explicit tables"""
+    placed: PlacedTables | None = None
+    """None but in the placed model"""
+    held_bytes: NDArray[np.int64] | None = None
+    """(L, 2, C+1) input and output that a region holds while it computes a layer"""
+    activation_buffer_bytes: int | None = None
+    """What a chiplet can hold of activations; None for any amount"""
 
     def __post_init__(self) -> None:
         for value in _arrays(self):
@@ -185,9 +230,11 @@ class LatencyTables:
         stream += weights * int(self.stream_fs_per_byte.max(initial=0)) // 1000
         beat = stream + worst(
             *(self.compute_ps, self.gather_ps, self.within_ps, self.send_ps, self.receive_ps),
-            *(self.input_ps, self.output_ps, self.edge_send_ps),
-            *(self.edge_write_ps, self.edge_read_ps),
+            *(self.read_ps.T, self.write_ps.T, self.edge_send_ps),
         )
+        if self.placed is not None:
+            # No layer sends, and no link carries, more than all links' busiest loads together.
+            beat += int(self.placed.worst_link_bytes * self.placed.ps_per_byte) + self.layers**2
         beat = max(beat, int(self.segment_dram_ps.max(initial=0)))
         return (self.samples + self.layers) * beat * self.layers + worst(self.load_ps)
 
@@ -351,6 +398,11 @@ class ExplicitTables(Document):
         ]
         within[-1] = [rows(None), rows(None)]  # the last layer has no next one
         edges = sorted(self.edges, key=lambda edge: (edge.source, edge.target))
+        read_ps = np.diag(np.array([layer.input_ps for layer in self.layers])).astype(np.int64)
+        write_ps = np.diag(np.array([layer.output_ps for layer in self.layers])).astype(np.int64)
+        for edge in edges:
+            read_ps[edge.source + 1 : edge.target + 1, edge.target] += edge.read_ps
+            write_ps[edge.source : edge.target, edge.source] += edge.write_ps
         # Without channel and output counts, what a partition can split is read off its speed-up.
         fastest = np.maximum(compute[:, :, 1:].min(axis=2), 1)
         return LatencyTables(
@@ -372,6 +424,8 @@ class ExplicitTables(Document):
             ),
             edge_write_ps=np.array([edge.write_ps for edge in edges], dtype=np.int64),
             edge_read_ps=np.array([edge.read_ps for edge in edges], dtype=np.int64),
+            read_ps=read_ps,
+            write_ps=write_ps,
             segment_dram_ps=square(self.segment_dram_ps),
             load_ps=square(self.load_ps),
             dram_latency_ps=self.dram_latency_ps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scope_opt.model import units
-from scope_opt.model.package import snake_positions
+from scope_opt.model.mesh import position_grid
 from scope_opt.report.cases import beat_cause, phases_ps
 from scope_opt.report.figure import (
     Field,
@@ -32,7 +32,7 @@ MAX_BARS = 2000
 
 def mesh(package: Package, segment: SegmentReport, index: int) -> Figure:
     """Chiplets of the mesh with the cluster that each works for."""
-    order = snake_positions(package.mesh_rows, package.mesh_cols)
+    order = position_grid(package)
     place = {int(order[r, c]): (r, c) for r in range(len(order)) for c in range(len(order[0]))}
     rows: list[list[Cell]] = []
     for number, cluster in enumerate(segment.clusters):
@@ -107,7 +107,7 @@ def _borders(package: Package, segment: SegmentReport) -> str:
     for number, cluster in enumerate(segment.clusters):
         start = cluster.first_position
         owner |= dict.fromkeys(range(start, start + cluster.chiplets), number)
-    order = snake_positions(package.mesh_rows, package.mesh_cols)
+    order = position_grid(package)
     cells = [[owner.get(int(position)) for position in row] for row in order]
     lines = []
     for r, row in enumerate(cells):

@@ -80,19 +80,11 @@ def best_cut(costs: Ints) -> Ints:
 def segment_traffic_bytes(tables: LatencyTables) -> Ints:
     """DRAM bytes of one sample in every segment ``[i, j]``, refetched weights left out.
 
-    Input, output and skip edges that cross its ends; shape ``(L, L)``, 0 below the diagonal and
-    for explicit tables.
+    Shape ``(L, L)``, 0 below the diagonal and for explicit tables.
     """
-    energy, layers = tables.energy, tables.layers
-    if energy is None:
-        return np.zeros((layers, layers), dtype=np.int64)
-    traffic = energy.input_bytes[:, None] + energy.output_bytes[None, :]
-    first, last = np.indices((layers, layers))
-    for u, v, moved in zip(tables.edge_from, tables.edge_to, energy.edge_bytes, strict=True):
-        enters = (u < first) & (first <= v) & (v <= last)
-        leaves = (first <= u) & (u <= last) & (last < v)
-        traffic += np.where(enters | leaves, moved, 0)
-    return np.triu(traffic)
+    if tables.energy is None:
+        return np.zeros((tables.layers, tables.layers), dtype=np.int64)
+    return tables.energy.traffic_bytes.copy()
 
 
 def latency_bound(tables: LatencyTables) -> int:

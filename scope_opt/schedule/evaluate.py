@@ -7,21 +7,27 @@ integers (ps, fJ) up to the conversion to seconds and joules at the very end.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
-from scope_opt.model.cost import build_tables
+from scope_opt.model.cost import build_tables, dram_traffic
+from scope_opt.model.package import Package
 from scope_opt.model.tables import PARTITIONS, WSP
+from scope_opt.schedule.links import Mesh, Region
 from scope_opt.schedule.rules import Violation, fixed_starts, layers_of, place_of, shape, structure
-from scope_opt.schedule.transfers import Placed, Region, Tabulated, Transfers
+from scope_opt.schedule.transfers import Placed, Tabulated, Transfers, link_energies, link_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import EnergyTables, LatencyTables, Partition
+    from scope_opt.model.network import Network
+    from scope_opt.model.tables import EnergyTables, Flow, LatencyTables, Partition
+    from scope_opt.schedule.links import Bytes
     from scope_opt.schedule.schedule import Cluster, Schedule, Segment
 
 Bound = Literal["computation", "communication", "preparation"]
@@ -60,7 +66,33 @@ class ClusterReport:
     """Weight buffers of the region."""
     load: int
     """MACs; for explicit tables the picoseconds its layers take on one chiplet."""
+    activation_bytes: int | None
+    """Activations that each of its chiplets has to hold; None for explicit tables."""
     layers: tuple[LayerReport, ...]
+
+
+@dataclass(frozen=True)
+class LinkShare:
+    """What one transfer puts on a link in a beat."""
+
+    what: Literal["weights", "activations", "hand-over"]
+    layer: int
+    bytes: float
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """The busiest link of a segment."""
+
+    source: tuple[int, int]
+    """Row and column of the chiplet that it leads away from."""
+    target: tuple[int, int]
+    bytes: float
+    """What it carries for one sample."""
+    time_ps: int
+    """How long it takes for that, beat after beat."""
+    shares: tuple[LinkShare, ...]
+    """By whom it is loaded, most first."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +106,15 @@ class SegmentReport:
     """Least beat that the segment's DRAM traffic allows."""
     power_beat_ps: int
     """Least beat that the power budget allows; 0 without one."""
+    link_beat_ps: int
+    """Least beat in which every link carries its share; 0 where links are not shared."""
+    busiest_link: LinkReport | None
+    """None in the regressed model, and where no link carries anything."""
     load_ps: int
     """Weight loading, once per batch."""
     latency_ps: int
     bottleneck: int | None
-    """Index of the slowest cluster; None when DRAM traffic or power bounds the beat."""
+    """Index of the slowest cluster; None when DRAM traffic, power or a link bounds the beat."""
     chiplets: int
     """Chiplets in use."""
     utilization: float | None
@@ -119,7 +155,7 @@ class Evaluation:
     energy_fj: int | None = None
     """Energy of all samples in femtojoules, exact."""
     placed_latency_ps: int | None = None
-    """Latency with each transfer's most loaded link counted where its regions really lie."""
+    """Latency in the placed model: what transfers take where the regions lie, links shared."""
     segments: tuple[SegmentReport, ...] = ()
 
     @property
@@ -162,9 +198,9 @@ def evaluate(
         return Evaluation(violations)
     t = build_tables(instance) if tables is None else tables
     pipelines = [_Pipeline(instance, t, segment) for segment in schedule.segments]
-    times = _times(t)
-    segments = tuple(pipeline.report(times) for pipeline in pipelines)
-    energy = _energy(t, pipelines)
+    costs = _costs(instance, t)
+    segments = tuple(pipeline.report(costs) for pipeline in pipelines)
+    energy = _energy(t, pipelines, costs)
     objective_ps = sum(segment.latency_ps for segment in segments)
     violations = (
         *(
@@ -178,10 +214,7 @@ def evaluate(
     if violations:
         return Evaluation(violations, segments=segments)
     latency_s = objective_ps / 10**12
-    placed_ps = None
-    if instance.network is not None and instance.package is not None:
-        placed = Placed(instance.network, instance.package, _edges(t))
-        placed_ps = sum(pipeline.report(placed).latency_ps for pipeline in pipelines)
+    placed_ps = objective_ps if t.placed is not None else _placed_ps(instance, t, schedule)
     return Evaluation(
         violations=(),
         objective_ps=objective_ps,
@@ -203,11 +236,81 @@ def evaluate_segment(
         return None
     pipeline = _Pipeline(instance, tables, segment)
     broken = any(_own(instance, 0, segment, pipeline))
-    return None if broken else pipeline.report(_times(tables))
+    return None if broken else pipeline.report(_costs(instance, tables))
 
 
-def _times(t: LatencyTables) -> Tabulated:
-    return Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
+class _Costs(NamedTuple):
+    """What transfers cost, and what they put on links."""
+
+    times: Transfers
+    energies: Transfers | None
+    links: _Links | None
+
+
+class _Links(NamedTuple):
+    """Transfers of a placed instance as maps of bytes per link."""
+
+    network: Network
+    package: Package
+    mesh: Mesh
+
+    @property
+    def shared(self) -> bool:
+        """Whether they bound the beat."""
+        return self.package.nop.shared_links
+
+
+def _costs(instance: Instance, t: LatencyTables) -> _Costs:
+    if t.placed is not None and instance.network is not None and instance.package is not None:
+        return _placed_costs(instance.network, instance.package)
+    energies = None
+    if t.energy is not None:
+        e = t.energy
+        energies = Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
+    times = Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
+    return _Costs(times, energies, None)
+
+
+def _placed_costs(network: Network, package: Package) -> _Costs:
+    mesh = _mesh(package)
+    return _Costs(
+        Placed(network, package, mesh, link_times(package)),
+        Placed(network, package, mesh, link_energies(package)),
+        _Links(network, package, mesh),
+    )
+
+
+@lru_cache(maxsize=8)
+def _mesh_of(content: str) -> Mesh:
+    return Mesh(Package.from_json(content, "package"))
+
+
+def _mesh(package: Package) -> Mesh:
+    """A mesh that remembers what was counted on it."""
+    return _mesh_of(package.to_json())
+
+
+_AS_PLACED: WeakKeyDictionary[LatencyTables, LatencyTables] = WeakKeyDictionary()
+"""Tables of the regressed model with the DRAM traffic of the placed one."""
+
+
+def _placed_ps(instance: Instance, t: LatencyTables, schedule: Schedule) -> int | None:
+    """What a schedule of the regressed model takes in the placed one; all else is the same."""
+    network, package = instance.network, instance.package
+    if network is None or package is None:
+        return None
+    tables = _AS_PLACED.get(t)
+    if tables is None:
+        traffic = dram_traffic(network, package.dram, once=True)
+        tables = _AS_PLACED[t] = replace(
+            t,
+            read_ps=traffic.read_ps,
+            write_ps=traffic.write_ps,
+            segment_dram_ps=traffic.segment_ps,
+        )
+    costs = _placed_costs(network, package)
+    pipelines = (_Pipeline(instance, tables, segment) for segment in schedule.segments)
+    return sum(pipeline.report(costs).latency_ps for pipeline in pipelines)
 
 
 def _utilization(instance: Instance, macs: int, time_ps: int) -> float | None:
@@ -229,6 +332,7 @@ def _edges(tables: LatencyTables) -> list[tuple[int, int]]:
 def _own(instance: Instance, s: int, segment: Segment, pipeline: _Pipeline) -> Iterator[Violation]:
     """Rules that a segment keeps or breaks by itself."""
     yield from pipeline.buffers(s)
+    yield from pipeline.activations(s)
     yield from shape(instance, s, segment)
     yield from pipeline.traffic(s)
 
@@ -282,8 +386,6 @@ class _Pipeline:
         self.exempt = self.first == self.last and self.regions[0].size == instance.chiplets
         edges = list(enumerate(_edges(tables)))
         inside = range(self.first, self.last + 1)
-        self.entering = [(e, v) for e, (u, v) in edges if u < self.first and v in inside]
-        self.leaving = [(e, u) for e, (u, v) in edges if u in inside and v > self.last]
         # Within one cluster the data is in the region's buffers already.
         self.crossing = [
             (e, u, v)
@@ -330,6 +432,40 @@ class _Pipeline:
                     where = place_of(self._instance, segment, c, layer)
                     yield Violation("wsp-copy", where, message)
 
+    def activations(self, segment: int) -> Iterator[Violation]:
+        """What a chiplet holds of activations, where that is limited."""
+        most = self._tables.activation_buffer_bytes
+        for c, cluster in enumerate(self.clusters):
+            held = self.held(cluster)
+            if most is not None and held is not None and held > most:
+                message = (
+                    f"each of {cluster.chiplets} chiplets has to hold {held} bytes of activations, "
+                    f"its buffer has {most}; needs more chiplets, other partitions or fewer layers "
+                    "in the segment, or activation_policy 'stream'"
+                )
+                yield Violation("activation-memory", f"segment {segment}, cluster {c}", message)
+
+    def held(self, cluster: Cluster) -> int | None:
+        """Bytes of activations on each chiplet of a cluster; None where sizes are not known.
+
+        At its fullest layer: the layer's own input and output and what later layers still need,
+        and all the while the next sample's input, which arrives already.
+        """
+        flow, held = self._tables.flow, self._tables.held_bytes
+        if flow is None or held is None:
+            return None
+        first, size = cluster.first_layer, cluster.chiplets
+        arriving = _waiting(flow, self.first, self.last, first - 1)
+        if first == self.first:
+            arriving = sum(moved for u, v, moved, _ in _flows(flow) if u < first and v == first)
+            arriving = flow.input_bytes if first == 0 else arriving
+        fullest = max(
+            int(held[layer, self.partition[layer], size])
+            + _waiting(flow, self.first, self.last, layer, before=True)
+            for layer in layers_of(cluster)
+        )
+        return -(-(fullest + arriving) // size)
+
     def traffic(self, segment: int) -> Iterator[Violation]:
         """DRAM traffic per beat."""
         most = self._instance.constraints.dram_bytes_per_beat
@@ -348,27 +484,63 @@ class _Pipeline:
 
     def sends(self, layer: int, nop: Transfers) -> int:
         """What the layer sends to others of the segment (Eq. 6)."""
-        at = self.region(layer)
-        total = sum(nop.skip(e, at, self.region(v)) for e, u, v in self.crossing if u == layer)
+        at, ends = self.region(layer), (self.first, self.last)
+        total = sum(nop.skip(e, at) for e, u, _ in self.crossing if u == layer)
         if layer == self.last:
             return total
-        then, to = self.partition[layer + 1], self.region(layer + 1)
+        this, then, to = self.partition[layer], self.partition[layer + 1], self.region(layer + 1)
         if self.cluster[layer] == self.cluster[layer + 1]:
-            return total + nop.within(layer, self.partition[layer], then, at)
-        return total + nop.between(layer, then, at, to)
+            total += nop.within(layer, this, then, at)
+            return total + nop.arriving(layer, this, then, at, ends)
+        return total + nop.between(layer, then, at, to, ends)
 
-    def report(self, nop: Transfers) -> SegmentReport:
-        """Eq. 2: the slowest cluster, or the DRAM traffic, sets the beat."""
-        clusters = tuple(self._cluster(index, nop) for index in range(len(self.clusters)))
+    def busiest_link(self, links: _Links) -> LinkReport | None:
+        """Where all transfers of a sample, added up, meet most; None if nothing is moved."""
+        found: list[tuple[Literal["weights", "activations", "hand-over"], int, Bytes]] = []
+
+        def collect(what: Literal["weights", "activations", "hand-over"], layer: int) -> Transfers:
+            def measure(maps: tuple[Bytes, ...]) -> int:
+                found.append((what, layer, sum(maps, links.mesh.nothing())))
+                return 0
+
+            return Placed(links.network, links.package, links.mesh, measure)
+
+        for layer in self.partition if not self.exempt else ():
+            self.gather(layer, collect("weights", layer))
+            handed = layer < self.last and self.cluster[layer] != self.cluster[layer + 1]
+            self.sends(layer, collect("hand-over" if handed else "activations", layer))
+        total = sum((moved for _, _, moved in found), links.mesh.nothing())
+        if not total.any():
+            return None
+        busiest = int(total.argmax())
+        time_ps = link_times(links.package)((total,))
+        shares = [
+            LinkShare(what, layer, float(b[busiest])) for what, layer, b in found if b[busiest]
+        ]
+        link = links.mesh.links[busiest]
+        return LinkReport(
+            source=link.source,
+            target=link.target,
+            bytes=float(total[busiest]),
+            time_ps=time_ps,
+            shares=tuple(sorted(shares, key=lambda share: -share.bytes)),
+        )
+
+    def report(self, costs: _Costs) -> SegmentReport:
+        """Eq. 2: the slowest cluster, the DRAM traffic, power or a link sets the beat."""
+        clusters = tuple(self._cluster(index, costs.times) for index in range(len(self.clusters)))
         times = [cluster.time_ps for cluster in clusters]
         dram_beat_ps = int(self._tables.segment_dram_ps[self.first, self.last])
         load_ps = int(self._tables.load_ps[self.first, self.last])
         power_beat_ps, budget_w = 0, self._instance.constraints.power_budget_w
         if budget_w is not None and self.energy is not None:
             # 1 W is 1000 fJ per ps.
-            spent = sum(self.sample_energy(self.energy))
+            spent = sum(self.sample_energy(self.energy, costs.energies))
             power_beat_ps = ceil(spent / (1000 * Fraction(str(budget_w))))
-        beat_ps = max(*times, dram_beat_ps, power_beat_ps)
+        busiest = None if costs.links is None else self.busiest_link(costs.links)
+        shared = busiest is not None and costs.links is not None and costs.links.shared
+        link_beat_ps = busiest.time_ps if shared and busiest is not None else 0
+        beat_ps = max(*times, dram_beat_ps, power_beat_ps, link_beat_ps)
         run_ps = (self._instance.samples + len(clusters) - 1) * beat_ps
         return SegmentReport(
             first_layer=self.first,
@@ -376,6 +548,8 @@ class _Pipeline:
             beat_ps=beat_ps,
             dram_beat_ps=dram_beat_ps,
             power_beat_ps=power_beat_ps,
+            link_beat_ps=link_beat_ps,
+            busiest_link=busiest,
             load_ps=load_ps,
             latency_ps=load_ps + run_ps,
             bottleneck=times.index(beat_ps) if beat_ps in times else None,
@@ -384,9 +558,9 @@ class _Pipeline:
             clusters=clusters,
         )
 
-    def sample_energy(self, e: EnergyTables) -> _EnergyFj:
+    def sample_energy(self, e: EnergyTables, transfers: Transfers | None) -> _EnergyFj:
         """MACs, buffers, transfers and DRAM traffic of one sample."""
-        transfers = Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
+        assert transfers is not None  # there are energies
         mac = sram = nop = 0
         for layer, partition in self.partition.items():
             mac += int(e.mac_fj[layer])
@@ -396,9 +570,8 @@ class _Pipeline:
 
     def dram_bytes(self, e: EnergyTables) -> int:
         """What one sample reads and writes in DRAM."""
-        ends = int(e.input_bytes[self.first]) + int(e.output_bytes[self.last])
-        edges = sum(int(e.edge_bytes[edge]) for edge, _ in (*self.entering, *self.leaving))
-        return ends + edges + sum(self.refetched(cluster) for cluster in self.clusters)
+        moved = int(e.traffic_bytes[self.first, self.last])
+        return moved + sum(self.refetched(cluster) for cluster in self.clusters)
 
     def _cluster(self, index: int, nop: Transfers) -> ClusterReport:
         """Eq. 3: a sample visits the cluster's layers one after another."""
@@ -419,6 +592,7 @@ class _Pipeline:
             weight_bytes=self.stored(cluster),
             buffer_bytes=tables.weight_buffer_bytes * region.size,
             load=sum(int(tables.load[layer]) for layer in layers_of(cluster)),
+            activation_bytes=self.held(cluster),
             layers=layers,
         )
 
@@ -426,11 +600,8 @@ class _Pipeline:
         """Eq. 7; what crosses the ends of the segment goes through DRAM."""
         tables, partition = self._tables, self.partition[layer]
         preparation_ps = self.gather(layer, nop)
-        preparation_ps += int(tables.input_ps[layer]) if layer == self.first else 0
-        preparation_ps += sum(int(tables.edge_read_ps[e]) for e, v in self.entering if v == layer)
-        communication_ps = self.sends(layer, nop)
-        communication_ps += int(tables.output_ps[layer]) if layer == self.last else 0
-        communication_ps += sum(int(tables.edge_write_ps[e]) for e, u in self.leaving if u == layer)
+        preparation_ps += int(tables.read_ps[self.first, layer])
+        communication_ps = self.sends(layer, nop) + int(tables.write_ps[self.last, layer])
         computation_ps = int(tables.compute_ps[layer, partition, self.region(layer).size])
         parts: dict[Bound, int] = {
             "computation": computation_ps,
@@ -449,11 +620,35 @@ class _Pipeline:
         )
 
 
-def _energy(tables: LatencyTables, pipelines: list[_Pipeline]) -> _EnergyFj | None:
+def _flows(flow: Flow) -> Iterator[tuple[int, int, int, bool]]:
+    """Edges as source, target, bytes and whether they are input."""
+    arrays = (flow.edge_from, flow.edge_to, flow.edge_bytes, flow.edge_input)
+    yield from zip(*(array.tolist() for array in arrays), strict=True)
+
+
+def _waiting(flow: Flow, first: int, last: int, layer: int, *, before: bool = False) -> int:
+    """Bytes of the segment's layers up to ``layer`` that later ones of it need.
+
+    With ``before`` those of earlier layers only, what is added to ``layer``'s output included.
+    """
+    wanted: dict[int, int] = {}
+    for u, v, moved, is_input in _flows(flow):
+        inside = first <= u and v <= last
+        later = (
+            (u < layer and (v > layer or (v == layer and not is_input)))
+            if before
+            else (u <= layer < v)
+        )
+        if inside and later:
+            wanted[u] = wanted.get(u, 0) + moved
+    return sum(min(int(flow.output_bytes[u]), moved) for u, moved in wanted.items())
+
+
+def _energy(tables: LatencyTables, pipelines: list[_Pipeline], costs: _Costs) -> _EnergyFj | None:
     """Of all samples; weights are fetched once per batch."""
     if tables.energy is None:
         return None
     weights_fj = sum(map(int, tables.weight_bytes)) * tables.energy.dram_fj_per_byte
-    parts = [pipeline.sample_energy(tables.energy) for pipeline in pipelines]
+    parts = [pipeline.sample_energy(tables.energy, costs.energies) for pipeline in pipelines]
     mac, sram, nop, dram = (tables.samples * sum(part) for part in zip(*parts, strict=True))
     return _EnergyFj(mac, sram, nop, dram + weights_fj)

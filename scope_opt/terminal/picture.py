@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scope_opt.model import units
-from scope_opt.model.package import snake_positions
+from scope_opt.model.mesh import position_grid
 from scope_opt.terminal.show import (
     BAD,
     DIM,
@@ -226,7 +226,7 @@ def _mesh(console: Console, package: Package, sizes: Sequence[int], caption: str
         mesh = f"{package.mesh_rows} x {package.mesh_cols}"
         return Text(f"  {caption}: the {mesh} mesh is too wide to draw here", style=DIM)
     text = Text(f"  {caption}\n", no_wrap=True)
-    for row in snake_positions(package.mesh_rows, package.mesh_cols):
+    for row in position_grid(package):
         text.append("  ")
         for position in row:
             if position < len(owner):

@@ -1,0 +1,146 @@
+"""Geometry of the mesh: orders of positions, XY routes, and how many of them share a link."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scope_opt.model.package import Package
+
+    Ints = NDArray[np.int64]
+
+
+class LinkUse(NamedTuple):
+    """Traffic when every source sends one unit to every destination over XY routes."""
+
+    peak: Ints
+    """Pairs that share the most loaded directed link."""
+    total: Ints
+    """Sum over pairs of the number of links between them."""
+
+
+def snake_positions(rows: int, cols: int) -> Ints:
+    """ZigZag position of each chiplet, shape ``(rows, cols)``: odd rows run right to left."""
+    order = np.arange(rows * cols).reshape(rows, cols)
+    order[1::2] = order[1::2, ::-1]
+    return order
+
+
+def position_grid(package: Package) -> Ints:
+    """Position of each chiplet in the package's order, shape ``(rows, cols)``."""
+    rows, cols, order = package.mesh_rows, package.mesh_cols, package.order
+    if not isinstance(order, str):
+        grid = np.empty((rows, cols), dtype=np.int64)
+        for position, place in enumerate(order):
+            grid[place] = position
+        return grid
+    width = package.block_width or cols
+    stripe = snake_positions(rows, width)
+    # Every second stripe runs from the bottom to the top.
+    stripes = [stripe[:: -1 if k % 2 else 1] + k * rows * width for k in range(cols // width)]
+    return np.concatenate(stripes, axis=1)
+
+
+def places(package: Package) -> Ints:
+    """Row and column of each position, shape ``(C, 2)``; the inverse of `position_grid`."""
+    grid = position_grid(package)
+    found = np.empty((package.chiplets, 2), dtype=np.int64)
+    for place, position in np.ndenumerate(grid):
+        found[position] = place
+    return found
+
+
+def link_loads(sources: Ints, destinations: Ints) -> Ints:
+    """Count XY routes over every directed mesh link, for a batch of source and destination sets.
+
+    A route runs along the source's row to the destination's column, then along that column. So the
+    pairs crossing from column ``x`` to ``x+1`` in row ``y`` are the sources of that row at or left
+    of ``x`` times all destinations right of ``x``; those crossing from row ``y`` to ``y+1`` in
+    column ``x`` are all sources at or above ``y`` times the destinations of that column below it.
+
+    Parameters
+    ----------
+    sources, destinations : int64 arrays, shape ``(batch, rows, cols)``
+        1 where the chiplet belongs to the set, else 0.
+
+    Returns
+    -------
+    int64 array, shape ``(batch, links)``
+        Links in the order of `links`.
+    """
+    in_row = np.cumsum(sources, axis=2)
+    beyond = np.cumsum(destinations.sum(axis=1), axis=1)
+    in_column = np.cumsum(destinations, axis=1)
+    above = np.cumsum(sources.sum(axis=2), axis=1)
+
+    row_left, row_all = in_row[:, :, :-1], in_row[:, :, -1:]
+    dst_left, dst_all = beyond[:, None, :-1], beyond[:, None, -1:]
+    column_above, column_all = in_column[:, :-1, :], in_column[:, -1:, :]
+    src_above, src_all = above[:, :-1, None], above[:, -1:, None]
+    loads = (
+        row_left * (dst_all - dst_left),
+        (row_all - row_left) * dst_left,
+        src_above * (column_all - column_above),
+        (src_all - src_above) * column_above,
+    )
+    batch = len(sources)
+    return np.concatenate([load.reshape(batch, -1) for load in loads], axis=1)
+
+
+def links(rows: int, cols: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Directed links by the places they join: all that lead east, west, south, north."""
+    rightward = [((y, x), (y, x + 1)) for y in range(rows) for x in range(cols - 1)]
+    downward = [((y, x), (y + 1, x)) for y in range(rows - 1) for x in range(cols)]
+    leftward = [(end, start) for start, end in rightward]
+    return [*rightward, *leftward, *downward, *((end, start) for start, end in downward)]
+
+
+def link_use(sources: Ints, destinations: Ints) -> LinkUse:
+    """Busiest link and total of `link_loads`, each of shape ``(batch,)``."""
+    loads = link_loads(sources, destinations)
+    return LinkUse(loads.max(axis=1, initial=0), loads.sum(axis=1))
+
+
+def runs(rows: int, cols: int, first: Ints, size: int) -> Ints:
+    """Sets of ``size`` consecutive ZigZag positions from ``first``, as `link_use` takes them."""
+    order = snake_positions(rows, cols)[None]
+    start = first[:, None, None]
+    return ((order >= start) & (order < start + size)).astype(np.int64)
+
+
+class MeshMeans(NamedTuple):
+    """Means over all places a run of chiplets can lie, index = region size (0 unused)."""
+
+    peak_within: NDArray[np.float64]
+    """Mean of `LinkUse.peak` for an all-to-all inside the run."""
+    hops_within: NDArray[np.float64]
+    """Mean hops between two different chiplets of the run."""
+
+
+@lru_cache(maxsize=64)
+def means_within(rows: int, cols: int) -> MeshMeans:
+    """Mean link load and hops inside runs of each size; arrays of shape ``(chiplets + 1,)``."""
+    chiplets = rows * cols
+    peak, hops = np.zeros(chiplets + 1), np.zeros(chiplets + 1)
+    for size in range(2, chiplets + 1):
+        members = runs(rows, cols, np.arange(chiplets - size + 1), size)
+        use = link_use(members, members)
+        peak[size] = use.peak.mean()
+        hops[size] = use.total.mean() / (size * (size - 1))
+    return MeshMeans(peak, hops)
+
+
+@lru_cache(maxsize=64)
+def means_between(rows: int, cols: int, size: int, next_size: int) -> tuple[float, float]:
+    """Mean most-loaded-link count and mean hops from a run to the run that follows it."""
+    first = np.arange(rows * cols - size - next_size + 1)
+    use = link_use(
+        runs(rows, cols, first, size),
+        runs(rows, cols, first + size, next_size),
+    )
+    return float(use.peak.mean()), float(use.total.mean()) / (size * next_size)
