@@ -21,8 +21,8 @@ import numpy as np
 
 from scope_opt.model.cost import build_tables, dram_s, layer_shape, nop_coefficients
 from scope_opt.model.instance import Instance
-from scope_opt.model.network import Edge, Layer, Network
 from scope_opt.model.mesh import link_use, means_between, runs
+from scope_opt.model.network import Edge, Layer, Network
 from scope_opt.model.tables import WSP
 from scope_opt.model.zoo import paper_package
 
