@@ -74,6 +74,14 @@ class PlacedKernel(NamedTuple):
     held: Ints
     """(L, 2, C+1) bytes of input and output in a region"""
     input_bytes: int
+    compute_ps: Ints
+    """(L, 2, C+1)"""
+    read_ps: Ints
+    """(L, L)"""
+    write_ps: Ints
+    """(L, L)"""
+    weights: Ints
+    """(L,) bytes"""
 
 
 def make_placed(tables: LatencyTables) -> PlacedKernel:
@@ -104,7 +112,7 @@ def make_placed(tables: LatencyTables) -> PlacedKernel:
         phase=np.zeros(0, np.int64) if placed is None else placed.phase.copy(),
         gather=none if placed is None else placed.gather.copy(),
         exchange=none if placed is None else placed.exchange.copy(),
-        scatter=np.zeros((0, 0, 0), np.int32) if placed is None else placed.scatter,
+        scatter=np.zeros((0, 0, 0), np.int32) if placed is None else placed.scatter.copy(),
         shape=np.zeros(0, np.int64) if placed is None else placed.shape.copy(),
         halo=np.zeros((0, 0, 0)) if placed is None else placed.halo_bytes.copy(),
         place=none if placed is None else placed.place.copy(),
@@ -121,8 +129,14 @@ def make_placed(tables: LatencyTables) -> PlacedKernel:
         out_start=np.searchsorted(edges[:, 0], bounds),
         in_edges=by_target,
         in_start=np.searchsorted(edges[by_target, 1], bounds),
-        held=np.zeros((0, 2, 0), np.int64) if tables.held_bytes is None else tables.held_bytes,
+        held=np.zeros((0, 2, 0), np.int64)
+        if tables.held_bytes is None
+        else tables.held_bytes.copy(),
         input_bytes=0 if flow is None else flow.input_bytes,
+        compute_ps=tables.compute_ps.copy(),
+        read_ps=tables.read_ps.copy(),
+        write_ps=tables.write_ps.copy(),
+        weights=tables.weight_bytes.copy(),
     )
 
 
@@ -277,6 +291,42 @@ def hand_over_ps(
 
 
 @njit(cache=True)
+def cluster_ps(
+    kernel: PlacedKernel,
+    facts: Ints,
+    seg_first: int,
+    seg_last: int,
+    first: int,
+    last: int,
+    start: int,
+    size: int,
+    following: int,
+    partition: Bytes,
+) -> int:
+    """Time per sample of the layers of a cluster on positions from ``start``, in ps.
+
+    Refetched weights are left out; ``following`` is the next cluster's size, 0 if there is none;
+    ``partition`` is read for the cluster and the layer behind. (Eq. 3-7 of the paper.)
+    """
+    time = 0
+    for layer in range(first, last + 1):
+        this = partition[layer]
+        preparation = kernel.read_ps[seg_first, layer]
+        if this == 1 and last > first:
+            preparation += weight_gather_ps(kernel, kernel.weights[layer], start, size)
+        communication = kernel.write_ps[seg_last, layer]
+        if layer < last:
+            then = partition[layer + 1]
+            communication += within_ps(kernel, layer, this, then, start, size, seg_first)
+        elif layer < seg_last:
+            travel, wanted = facts[layer - seg_first, TRAVEL], facts[layer - seg_first, WANTED]
+            then = partition[layer + 1]
+            communication += hand_over_ps(kernel, travel, wanted, then, start, size, following)
+        time += preparation + max(kernel.compute_ps[layer, this, size], communication)
+    return int(time)
+
+
+@njit(cache=True)
 def activations_fit(
     kernel: PlacedKernel, facts: Ints, seg_first: int, first: int, layer: int, own: int, size: int
 ) -> bool:
@@ -369,7 +419,6 @@ def add_halo(kernel: PlacedKernel, loads: Floats, layer: int, start: int, size: 
 def add_cluster(
     kernel: PlacedKernel,
     loads: Floats,
-    weights: Ints,
     facts: Ints,
     seg_first: int,
     seg_last: int,
@@ -382,13 +431,13 @@ def add_cluster(
 ) -> None:
     """Bytes of all transfers of a cluster, handing over included, over every link.
 
-    ``weights`` are the layers' bytes; ``partition`` is read for the cluster and the layer behind.
+    ``partition`` is read for the cluster and the layer behind.
     """
     gathered = exchanged = 0.0
     for layer in range(first, last + 1):
         this = partition[layer]
         if this == 1 and last > first:
-            gathered += weights[layer]
+            gathered += kernel.weights[layer]
         if layer == last:
             continue
         then = partition[layer + 1]
