@@ -174,6 +174,9 @@ def test_orders() -> None:
     down = [(0, 0), (0, 1), (1, 1), (1, 0), (2, 0), (2, 1)]
     up = [(2, 2), (2, 3), (1, 3), (1, 2), (0, 2), (0, 3)]
     assert order("blocks-2") == down + up
+    # The first row visited need not be an even one.
+    up = [(1, 2), (1, 3), (0, 3), (0, 2)]
+    assert order("blocks-2", 2, 4) == [(0, 0), (0, 1), (1, 1), (1, 0), *up]
     assert order("blocks-1", 2, 2) == [(0, 0), (1, 0), (1, 1), (0, 1)]
     assert order("blocks-4") == order("zigzag") == mesh(3, 4).chiplet_at
     assert order("zigzag", 2, 2) == [(0, 0), (0, 1), (1, 1), (1, 0)]
@@ -249,6 +252,11 @@ def test_halo_on_tiles() -> None:
         [right(0), right(1), right(2), left(3), left(2), left(1)], 12
     )
     assert halo(layer, 1, 1, 4) == {}
+    # 2 x 2 tiles of two outputs, the right ones empty: 2 rows of 2 values in 3 channels, all of it
+    # between positions 0 and 2.
+    tall = conv(3, 5, 2, 3, stride=[1, 2], output_width=1)
+    assert placed(problem([tall], [], 2, 2)).placed.tiling(0, 4) == (2, 2)
+    assert halo(tall, 4, 1, 4) == dict.fromkeys([right(0), right(1), left(2), left(1)], 6)
 
 
 def test_halo_with_stride_and_dilation() -> None:
@@ -415,7 +423,7 @@ def test_gathered_part_of_a_hand_over() -> None:
     # Crossing: 20 and 7. Read as input by layer 2: 20, or both.
     assert last_comm("sum") == (27 + 10) * BYTE_PS
     assert last_comm("input") == 27 * BYTE_PS + 27 * BYTE_PS // 2
-    # Not more than crosses: layer 0 has 16 bytes, of which one layer reads 16 twice over.
+    # A tensor that both layers read crosses for the second one, which gathers it.
     layers = [tensor(16), tensor(1), tensor(1)]
     double = problem(layers, [edge(0, 1, 16), edge(0, 2, 16, "input")], cols=4)
     rows = oracle.layer_times(
@@ -428,6 +436,36 @@ def test_gathered_part_of_a_hand_over() -> None:
         added, one_segment(Cluster(0, 0, 1, (ISP,)), Cluster(1, 1, 2, (ISP,)))
     )
     assert rows[0].comm_ps == 16 * BYTE_PS
+
+
+def test_gathers_of_a_hand_over_lie_in_the_next_region() -> None:
+    # 16 bytes to the right, half of them on; 10 gathered, half of them each way.
+    (segment,) = oracle.parse(one_segment(Cluster(0, 0, 1, (ISP,)), Cluster(1, 2, 2, (ISP, WSP))))
+    (entry,) = (e for e in placed(branch()).placed.entries(0, 2, 0, segment[0], (2, ISP)))
+    scatter, gather = entry.transfers
+    assert scatter == {right(0): 16, right(1): 8}
+    assert gather == {right(1): 5, left(2): 5}
+
+
+def test_hand_overs_end_with_the_segment() -> None:
+    # Layer 0's 7 bytes for layer 2, in a later segment, go through DRAM.
+    schedule = to_json(
+        [(Cluster(0, 0, 1, (ISP,)), Cluster(1, 1, 1, (ISP,))), (Cluster(2, 2, 1, (ISP,)),)]
+    )
+    # 52 000 + 7 / 0.093, and 52 000 + 20 / 0.093 for layer 1.
+    assert [row.comm_ps for row in oracle.layer_times(branch(), schedule)[:2]] == [
+        10 * BYTE_PS + 52_076,
+        52_216,
+    ]
+    # What layer 2 reads of layer 0 from before its segment is not gathered: 20 bytes cross, of
+    # which layer 2 reads 4.
+    layers = [tensor(7), tensor(20), tensor(1), tensor(1)]
+    edges = [edge(0, 1, 7), edge(0, 2, 7, "input"), edge(1, 2, 4), edge(1, 3, 20)]
+    instance = problem(layers, edges, cols=4)
+    schedule = to_json(
+        [(Cluster(0, 0, 1, (ISP,)),), (Cluster(1, 1, 1, (ISP,)), Cluster(2, 3, 2, (ISP, ISP)))]
+    )
+    assert oracle.layer_times(instance, schedule)[1].comm_ps == (20 + 2) * BYTE_PS
 
 
 def test_hand_over_is_one_entry() -> None:
@@ -640,6 +678,18 @@ def test_activations_kept_for_later() -> None:
         47 + 16,
         17 + 27,
     ]
+    # A tensor for two readers is kept once: 16 bytes, not 17, beside layer 1's 20 and 20.
+    twice = branch()
+    twice["package"]["activation_policy"] = "whole"
+    twice["network"]["layers"].append(tensor(1))
+    twice["network"]["edges"] = [edge(0, 1, 1), edge(1, 2, 1), edge(0, 2, 7), edge(0, 3, 10)]
+    assert needs(twice, Cluster(0, 3, 1, (ISP,) * 4)) == [20 + 20 + 16 + 16]
+    # A segment's first layer buffers all it reads, not only along the chain.
+    first = problem([tensor(16), tensor(1), tensor(1)], [edge(0, 1, 1), edge(0, 2, 7)])
+    first["package"]["activation_policy"] = "whole"
+    first["network"]["edges"].append(edge(1, 2, 1))
+    cut = to_json([(Cluster(0, 1, 1, (ISP, ISP)),), (Cluster(2, 2, 1, (ISP,)),)])
+    assert oracle.activation_bytes(first, cut)[1] == [1 + 1 + 7 + 1]
     # Segments apart: nothing is kept for the other; layers 2 and 3 read 20, and 7 + 8 + 1 for 3.
     apart = to_json([(Cluster(0, 1, 1, (ISP,) * 2),), (Cluster(2, 3, 1, (ISP,) * 2),)])
     assert oracle.activation_bytes(instance, apart) == [[40 + 16], [10 + 20]]
@@ -657,6 +707,13 @@ def test_activation_limit(model: str) -> None:
             package={"activation_buffer_bytes": limit},
         )
         assert oracle.violations(instance, schedule) == codes
+    # One cluster of two is enough to break it: 1000 bytes in, out and buffered, with the row whole.
+    layers = [tensor(1), tensor(1000)]
+    instance = problem(layers, [], nop={"model": model}, package={"activation_buffer_bytes": 2999})
+    both = (Cluster(0, 0, 1, (ISP,)), Cluster(1, 1, 1, (ISP,)))
+    # Nothing crosses: 1000 in, as much once more for the row at work, 1000 out.
+    assert needs(instance, *both) == [1 + 1 + 1 + 1, 3000]
+    assert oracle.violations(instance, one_segment(*both)) == ["activation-memory"]
 
 
 # --- The regressed model -------------------------------------------------------------------------
@@ -700,6 +757,17 @@ def test_regressed_input_edges_inside_a_cluster() -> None:
     assert nop_fj(instance, mixed) == (15 + 135 + 24 + 24 + 24) * BYTE_FJ
 
 
+def test_regressed_input_edge_beside_a_chain_edge() -> None:
+    layers = [conv(1, 3, 4), conv(3, 5, 4), conv(3, 5, 4, 3)]
+    edges = [edge(0, 1, 48), edge(1, 2, 80), edge(0, 2, 10, "input")]
+    instance = problem(layers, edges, nop=REGRESSED)
+    # The halo once, 240 ps; 10 bytes at 11.2 ps.
+    assert comm(instance, WSP, WSP, WSP)[1] == 240 + 112
+    # Weights 3, 15 and 135; the chain edges' halos 0 and 24; half of 10 bytes.
+    schedule = one_segment(Cluster(0, 2, 2, (WSP, WSP, WSP)))
+    assert nop_fj(instance, schedule) == (153 + 24 + 5) * BYTE_FJ
+
+
 def test_regressed_input_edge_that_opens_a_cluster() -> None:
     # Layer 2 opens a cluster: its edge is sent by layer 0 and gathered while layer 1 runs.
     instance = regressed_projection()
@@ -723,6 +791,7 @@ def test_regressed_chain_edge_that_is_added() -> None:
     for p in (ISP, WSP):
         for q in (ISP, WSP):
             assert comm(instance, p, q)[0] == (0 if p == q else 538)
+    assert nop_fj(instance, one_segment(Cluster(0, 1, 2, (ISP, ISP)))) == 0
     # Between clusters: sent and received, 1017.6 each, and not gathered.
     instance["package"]["mesh_cols"] = 3
     schedule = one_segment(Cluster(0, 0, 1, (ISP,)), Cluster(1, 1, 2, (ISP,)))
