@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scope_opt.search.placed import make_placed
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
+    from scope_opt.search.placed import PlacedKernel
 
     Ints = NDArray[np.int64]
     Bytes = NDArray[np.int8]
@@ -58,6 +61,8 @@ class PackedTables(NamedTuple):
     """(C+1,)"""
     parallelism: Floats
     """(L, 2)"""
+    places: PlacedKernel
+    """What transfers cost where regions lie"""
 
 
 def pack_tables(tables: LatencyTables) -> PackedTables:
@@ -96,4 +101,5 @@ def pack_tables(tables: LatencyTables) -> PackedTables:
         load_ps=tables.load_ps.copy(),
         stream_fs_per_byte=tables.stream_fs_per_byte.copy(),
         parallelism=tables.parallelism.copy(),
+        places=make_placed(tables),
     )

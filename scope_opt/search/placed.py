@@ -4,8 +4,6 @@ Every time is made from integer counts of `scope_opt.model.places.PlacedTables` 
 times count, divided by the number of shares; the parts of one transfer added; times the time a byte
 takes on a link; rounded up.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from scope_opt.model.link_counts import add_route
+from scope_opt.search.compiled import inlined, loop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -189,7 +188,7 @@ def segment_facts(kernel: PlacedKernel, first: int, last: int) -> Ints:
     return facts
 
 
-@njit(cache=True)
+@loop
 def _hold(kernel: PlacedKernel, facts: Ints, first: int, u: int, layer: int, ahead: int) -> None:
     """Of layer ``u`` so many bytes are read behind ``layer``."""
     moved = min(kernel.output_bytes[u], ahead)
@@ -201,37 +200,37 @@ def _hold(kernel: PlacedKernel, facts: Ints, first: int, u: int, layer: int, ahe
 # --- Times ---------------------------------------------------------------------------------------
 
 
-@njit(cache=True, inline="always")
+@inlined
 def link_ps(kernel: PlacedKernel, link_bytes: float) -> int:
     """Time in which a link carries so many bytes; rounded as `ceil_int` does."""
     return math.ceil(link_bytes * kernel.ps_per_byte * (1 - 1e-12))
 
 
-@njit(cache=True)
+@loop
 def gather_bytes(kernel: PlacedKernel, volume: int, start: int, size: int) -> float:
     """On the busiest link, when every chiplet of a region gets all of the volume."""
     return float(volume * kernel.gather[kernel.phase[start], size]) / size
 
 
-@njit(cache=True)
+@loop
 def exchange_bytes(kernel: PlacedKernel, volume: int, start: int, size: int) -> float:
     """On the busiest link, when every chiplet sends every other a part of its share."""
     return float(volume * kernel.exchange[kernel.phase[start], size]) / (size * size)
 
 
-@njit(cache=True)
+@loop
 def halo_bytes(kernel: PlacedKernel, layer: int, start: int, size: int) -> float:
     """On the busiest link, when neighbouring tiles of a WSP layer exchange what overlaps."""
     return float(kernel.halo[kernel.shape[layer], kernel.phase[start], size])
 
 
-@njit(cache=True)
+@loop
 def weight_gather_ps(kernel: PlacedKernel, volume: int, start: int, size: int) -> int:
     """Preparation of a WSP layer that is not alone in its cluster."""
     return int(link_ps(kernel, gather_bytes(kernel, volume, start, size)))
 
 
-@njit(cache=True)
+@loop
 def within_ps(
     kernel: PlacedKernel, layer: int, this: int, then: int, start: int, size: int, seg_first: int
 ) -> int:
@@ -263,7 +262,7 @@ def within_ps(
     return int(time)
 
 
-@njit(cache=True)
+@loop
 def _arrives(kernel: PlacedKernel, edge: int, layer: int, this: int, seg_first: int) -> bool:
     """Whether an edge into the next layer has to move: further input that is not there yet."""
     source, _, _, is_input, there = kernel.edges[edge]
@@ -272,7 +271,7 @@ def _arrives(kernel: PlacedKernel, edge: int, layer: int, this: int, seg_first: 
     return this == 1 or there == 0
 
 
-@njit(cache=True)
+@loop
 def hand_over_ps(
     kernel: PlacedKernel,
     travel: int,
@@ -290,7 +289,7 @@ def hand_over_ps(
     return int(link_ps(kernel, load))
 
 
-@njit(cache=True)
+@loop
 def cluster_ps(
     kernel: PlacedKernel,
     facts: Ints,
@@ -326,7 +325,7 @@ def cluster_ps(
     return int(time)
 
 
-@njit(cache=True)
+@loop
 def activations_fit(
     kernel: PlacedKernel, facts: Ints, seg_first: int, first: int, layer: int, own: int, size: int
 ) -> bool:
@@ -394,7 +393,7 @@ def add_exchange(kernel: PlacedKernel, loads: Floats, volume: float, start: int,
     _add_pairs(kernel, loads, start, size, start, size, volume / (size * size))
 
 
-@njit(cache=True)
+@loop
 def add_halo(kernel: PlacedKernel, loads: Floats, layer: int, start: int, size: int) -> None:
     """Bytes of a halo over every link."""
     shape = kernel.shape[layer]
@@ -479,3 +478,43 @@ def add_cluster(
 def busiest_ps(kernel: PlacedKernel, loads: Floats) -> int:
     """How long the busiest link takes."""
     return int(link_ps(kernel, loads.max()))
+
+
+@njit(cache=True)
+def link_beat(
+    kernel: PlacedKernel,
+    facts: Ints,
+    seg_first: int,
+    seg_last: int,
+    starts: Ints,
+    sizes: Ints,
+    partition: Bytes,
+) -> int:
+    """Least beat in which every link carries all that a segment puts on it, in ps.
+
+    ``starts`` are the first layers of its clusters and the layer behind the last, ``sizes`` their
+    regions. 0 where a layer alone on the package sends nothing.
+    """
+    clusters, package = len(sizes), len(kernel.place)
+    if clusters == 1 and sizes[0] == package and seg_first == seg_last:
+        return 0
+    loads = np.zeros((4, kernel.mesh[0], kernel.mesh[1]))
+    position = 0
+    for j in range(clusters):
+        following = sizes[j + 1] if j + 1 < clusters else 0
+        first, last = starts[j], starts[j + 1] - 1
+        add_cluster(
+            kernel,
+            loads,
+            facts,
+            seg_first,
+            seg_last,
+            first,
+            last,
+            position,
+            sizes[j],
+            following,
+            partition,
+        )
+        position += sizes[j]
+    return int(busiest_ps(kernel, loads))

@@ -12,6 +12,7 @@ from numba import njit
 
 from scope_opt.search.compiled import loop
 from scope_opt.search.packed import LOAD, NEVER, WEIGHTS
+from scope_opt.search.placed import activations_fit, cluster_ps, link_beat, segment_facts
 from scope_opt.search.times import (
     ISP,
     WSP,
@@ -20,6 +21,7 @@ from scope_opt.search.times import (
     copy_fits,
     free_bytes,
     segment_latency,
+    stream_time,
     whole_package,
 )
 
@@ -113,14 +115,23 @@ def _assign(
     regions: Ints,
     cluster: int,
     transition: int,
+    facts: Ints,
     partition: Bytes,
 ) -> None:
-    """Partitions of one cluster: WSP before the transition where the copy fits, else ISP."""
-    size = regions[cluster]
+    """Partitions of one cluster: WSP before the transition where the copy fits, else ISP.
+
+    Where activations do not fit in that partition the other one is taken, if its copy fits.
+    """
+    size, first = regions[cluster], start[cluster]
     passing = packed.stream or whole_package(packed.times, seg_first, seg_last, size)
     room = free_bytes(packed.weight_buffer_bytes, size, weights[cluster], passing)
     for layer in range(start[cluster], start[cluster + 1]):
-        shared = layer < transition and copy_fits(packed.layers, layer, size, room)
+        fits = copy_fits(packed.layers, layer, size, room)
+        shared = fits and layer < transition
+        if packed.places.limit >= 0:
+            own = WSP if shared else ISP
+            if not activations_fit(packed.places, facts, seg_first, first, layer, own, size):
+                shared = fits and not shared
         partition[layer] = WSP if shared else ISP
 
 
@@ -133,9 +144,37 @@ def _time(
     weights: Ints,
     regions: Ints,
     cluster: int,
+    facts: Ints,
     partition: Bytes,
 ) -> int:
+    """Time of a cluster in ps; `NEVER` if its activations do not fit."""
     following = regions[cluster + 1] if cluster + 1 < len(weights) else 0
+    first, last, size = start[cluster], start[cluster + 1] - 1, regions[cluster]
+    for layer in range(first, last + 1 if packed.places.limit >= 0 else first):
+        own = partition[layer]
+        if not activations_fit(packed.places, facts, seg_first, first, layer, own, size):
+            return NEVER
+    if packed.places.placed:
+        position = 0
+        for before in range(cluster):
+            position += regions[before]
+        time = 0
+        if not whole_package(packed.times, seg_first, seg_last, size):
+            time = stream_time(packed, first, last, weights[cluster], size)
+        return time + int(
+            cluster_ps(
+                packed.places,
+                facts,
+                seg_first,
+                seg_last,
+                first,
+                last,
+                position,
+                size,
+                following,
+                partition,
+            )
+        )
     return int(
         cluster_time(
             packed,
@@ -174,14 +213,17 @@ def start_times(
     weights: Ints,
     transition: int,
     regions: Ints,
+    facts: Ints,
     partition: Bytes,
     times: Ints,
 ) -> None:
     """Partitions and times of all clusters."""
     for j in range(len(weights)):
-        _assign(packed, seg_first, seg_last, start, weights, regions, j, transition, partition)
+        _assign(
+            packed, seg_first, seg_last, start, weights, regions, j, transition, facts, partition
+        )
     for j in range(len(weights)):
-        times[j] = _time(packed, seg_first, seg_last, start, weights, regions, j, partition)
+        times[j] = _time(packed, seg_first, seg_last, start, weights, regions, j, facts, partition)
 
 
 @loop
@@ -194,6 +236,7 @@ def balance(
     least: Ints,
     transition: int,
     regions: Ints,
+    facts: Ints,
     partition: Bytes,
     times: Ints,
 ) -> int:
@@ -213,17 +256,41 @@ def balance(
         regions[slowest] += 1
         regions[donor] -= 1
         for j in (slowest, donor):
-            _assign(packed, seg_first, seg_last, start, weights, regions, j, transition, partition)
-        for j in (slowest - 1, slowest, donor - 1, donor):
-            if j >= 0:  # the cluster before a changed region sends into it
-                times[j] = _time(packed, seg_first, seg_last, start, weights, regions, j, partition)
+            _assign(
+                packed,
+                seg_first,
+                seg_last,
+                start,
+                weights,
+                regions,
+                j,
+                transition,
+                facts,
+                partition,
+            )
+        low, high = min(slowest, donor), max(slowest, donor)
+        for j in range(max(0, low - 1), high + 1):
+            # The cluster before a changed region sends into it; regions in between move.
+            if packed.places.placed or j in (low - 1, low, high - 1, high):
+                times[j] = _time(
+                    packed, seg_first, seg_last, start, weights, regions, j, facts, partition
+                )
         now, now_ties, next_donor = _extremes(times, regions, least)
         if times[now] > top or (times[now] == top and now_ties >= ties):
             regions[slowest] -= 1
             regions[donor] += 1
             for j in (slowest, donor):
                 _assign(
-                    packed, seg_first, seg_last, start, weights, regions, j, transition, partition
+                    packed,
+                    seg_first,
+                    seg_last,
+                    start,
+                    weights,
+                    regions,
+                    j,
+                    transition,
+                    facts,
+                    partition,
                 )
             return int(top)
         slowest, ties, donor = now, now_ties, next_donor
@@ -252,6 +319,7 @@ def search_segment(
     layers = seg_last - seg_first + 1
     package = packed.times.shape[1] - 1
     step = merge_order(packed, seg_first, seg_last)
+    facts = segment_facts(packed.places, seg_first, seg_last)
     best = NEVER
     best_start = np.zeros(0, dtype=np.int64)
     best_regions = np.zeros(0, dtype=np.int64)
@@ -290,6 +358,7 @@ def search_segment(
             weights,
             seg_first,
             begin,
+            facts,
             first_partition,
             first_times,
         )
@@ -308,6 +377,7 @@ def search_segment(
                     begin,
                     j,
                     transition,
+                    facts,
                     first_partition,
                 )
                 for changed in (j - 1, j):
@@ -320,6 +390,7 @@ def search_segment(
                             weights,
                             begin,
                             changed,
+                            facts,
                             first_partition,
                         )
             regions[:], times[:], partition[:] = begin, first_times, first_partition
@@ -332,16 +403,21 @@ def search_segment(
                 least,
                 transition,
                 regions,
+                facts,
                 partition,
                 times,
             )
-            latency = segment_latency(
-                packed.load_ps[seg_first, seg_last],
-                packed.segment_dram_ps[seg_first, seg_last],
-                packed.samples,
-                clusters,
-                beat,
-            )
+            if beat >= NEVER:
+                continue
+            load_ps = packed.load_ps[seg_first, seg_last]
+            dram_ps = packed.segment_dram_ps[seg_first, seg_last]
+            latency = segment_latency(load_ps, dram_ps, packed.samples, clusters, beat)
+            if latency < best and packed.places.shared:
+                link_ps = link_beat(
+                    packed.places, facts, seg_first, seg_last, start, regions, partition
+                )
+                beat = max(beat, link_ps)
+                latency = segment_latency(load_ps, dram_ps, packed.samples, clusters, beat)
             if latency < best:
                 best = latency
                 best_start, best_regions = start.copy(), regions.copy()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scope_opt.model.files import InputError
+from scope_opt.model.instance import PLACES
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.cuts import CostedSegment, segment_ends
@@ -40,7 +41,7 @@ class ScopeSolver:
     summary = "the paper's merged pipeline: merge table, transition point, region heuristic"
     exact = False
     constraints: ClassVar[frozenset[str]] = frozenset(
-        {"min_clusters", "max_clusters", "fixed_segments"}
+        {"min_clusters", "max_clusters", "fixed_segments"} | PLACES
     )
     options: ClassVar[frozenset[str]] = frozenset()
 
