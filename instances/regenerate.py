@@ -1,6 +1,7 @@
 """Write the shipped instances and JSON Schemas, or check that they are up to date.
 
-``python instances/regenerate.py`` writes ``paper/``, ``tiny/`` and ``schema/`` beside this file;
+``python instances/regenerate.py`` writes ``paper/``, ``placed/``, ``tiny/``, ``tiny-placed/`` and
+``schema/`` beside this file;
 ``--check`` compares instead and exits with 1 if a file differs, is missing or is unknown.
 """
 
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scope_opt.model.files import Document
-    from scope_opt.model.package import Package
+    from scope_opt.model.package import Order, Package
 
 HERE = Path(__file__).parent
-FOLDERS = ("paper", "tiny", "schema")
+FOLDERS = ("paper", "placed", "tiny", "tiny-placed", "schema")
 FORMATS: dict[str, type[Document]] = {
     "instance": Instance,
     "schedule": Schedule,
@@ -48,6 +49,15 @@ KIB = 1024
 def paper() -> list[Instance]:
     """Every network of the paper on every package size it studies."""
     return [paper_instance(name, chiplets) for name in NETWORKS for chiplets in PAPER_CHIPLETS]
+
+
+def placed() -> list[Instance]:
+    """The same in the placed model."""
+    return [
+        paper_instance(name, chiplets, nop="placed")
+        for name in NETWORKS
+        for chiplets in PAPER_CHIPLETS
+    ]
 
 
 # --- Small instances, one per special rule -------------------------------------------------------
@@ -414,13 +424,238 @@ def tiny() -> list[Instance]:
     return [build() for build in TINY]
 
 
+# --- Small instances of the placed model ---------------------------------------------------------
+
+
+def placed_package(
+    rows: int,
+    cols: int,
+    buffer_kib: int = 16,
+    *,
+    nop_gb_per_s: int = 100,
+    order: Order = "zigzag",
+    **changes: object,
+) -> Package:
+    """As `small_package`, in the placed model; ``changes`` are of the package."""
+    small = small_package(rows, cols, buffer_kib, nop_gb_per_s=nop_gb_per_s)
+    package = paper_package(rows * cols, rows, cols, nop="placed", order=order)
+    nop = package.nop.model_copy(update={"bandwidth_bytes_per_s": nop_gb_per_s * 1e9})
+    parts: dict[str, object] = {"chiplet": small.chiplet, "nop": nop}
+    return package.model_copy(update={**parts, **changes})
+
+
+def flows(name: str, layers: list[Layer], edges: list[tuple[int, int, str | None]]) -> Network:
+    """Network with edges ``(from, to, feeds)``, each with all that the producer hands on."""
+    built = [
+        Edge.model_validate({"from": u, "to": v, "bytes": layers[u].output_bytes, "feeds": feeds})
+        for u, v, feeds in edges
+    ]
+    return Network(name=name, layers=tuple(layers), edges=tuple(built))
+
+
+def tiny_travel() -> Instance:
+    """A tensor that travels with the pipeline past a cluster that does not read it."""
+    layers = [conv(f"conv{k}", 3 if k == 0 else 16, 16, 24) for k in range(4)]
+    edges = [(0, 1, None), (1, 2, None), (2, 3, None), (0, 3, None)]
+    return Instance(
+        name="tiny-travel",
+        description=(
+            "A residual addition over two layers: the tensor travels with the pipeline through "
+            "the regions between its producer and its reader."
+        ),
+        samples=16,
+        network=flows("tiny-travel", layers, edges),
+        package=placed_package(2, 4, nop_gb_per_s=20),
+    )
+
+
+def tiny_inputs() -> Instance:
+    """Further inputs of a layer: in a cluster, across clusters, across segments."""
+    layers = [
+        conv("stem", 3, 16, 16),
+        conv("branch_a", 16, 16, 16),
+        conv("branch_b", 16, 16, 16),
+        conv("join", 48, 32, 16, 1, pool=16),
+        dense("fc", 32, 10),
+    ]
+    edges = [(0, 1, None), (0, 2, "input"), (0, 3, "input"), (1, 3, "input"), (2, 3, None)]
+    return Instance(
+        name="tiny-inputs",
+        description=(
+            "Branches that are concatenated: layer 3 reads three tensors, two of which come from "
+            "layers that are not before it; layer 2 reads the same tensor as layer 1."
+        ),
+        samples=16,
+        network=flows("tiny-inputs", layers, [*edges, (3, 4, None)]),
+        package=placed_package(2, 3, nop_gb_per_s=50),
+    )
+
+
+def tiny_sums() -> Instance:
+    """A chain edge whose tensor is added to the reader's output."""
+    layers = [
+        conv("stem", 3, 24, 16),
+        conv("left", 24, 24, 16),
+        conv("right", 24, 24, 16),
+        conv("head", 24, 10, 16, 1, pool=16),
+    ]
+    edges = [(0, 1, None), (0, 2, "input"), (1, 2, "sum"), (2, 3, None)]
+    return Instance(
+        name="tiny-sums",
+        description=(
+            "Two parallel convolutions of one tensor, added: the chain edge from layer 1 to layer "
+            "2 is a summand, the skip edge from layer 0 is layer 2's input."
+        ),
+        samples=16,
+        network=flows("tiny-sums", layers, edges),
+        package=placed_package(2, 3, nop_gb_per_s=50),
+    )
+
+
+def tiny_order() -> Instance:
+    """Positions in an order of their own."""
+    layers = [conv(f"conv{k}", 3 if k == 0 else 16, 16, 24) for k in range(4)]
+    order = ((0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1), (1, 1))
+    return Instance(
+        name="tiny-order",
+        description="Positions run around the mesh and end in its middle.",
+        samples=16,
+        network=network("tiny-order", layers, edges=chain(layers)),
+        package=placed_package(3, 3, nop_gb_per_s=10, order=order),
+    )
+
+
+def tiny_links() -> Instance:
+    """Transfers that share a link for longer than each of them takes."""
+    layers = [conv(f"conv{k}", 3 if k == 0 else 32, 32, 16) for k in range(5)]
+    edges = [(k, k + 1, None) for k in range(4)]
+    package = placed_package(2, 4, 32, nop_gb_per_s=8)
+    return Instance(
+        name="tiny-links",
+        description=(
+            "A slow network on package: in many schedules a link that several transfers share is "
+            "loaded for longer than any cluster takes. Gathers are unicast."
+        ),
+        samples=16,
+        network=flows("tiny-links", layers, [*edges, (0, 4, None)]),
+        package=package.model_copy(
+            update={"nop": package.nop.model_copy(update={"gather": "unicast"})}
+        ),
+    )
+
+
+def tiny_activations() -> Instance:
+    """Chiplets that hold few activations."""
+    layers = [
+        conv("stem", 3, 16, 32),
+        conv("wide", 16, 32, 32, stride=2),
+        conv("deep", 32, 32, 16),
+        conv("narrow", 32, 16, 16, 1, pool=16),
+        dense("fc", 16, 10),
+    ]
+    edges = [(0, 1, None), (1, 2, None), (1, 3, None), (2, 3, None), (3, 4, None)]
+    return Instance(
+        name="tiny-activations",
+        description=(
+            "Activation buffers of 12 KiB: the layers with large maps need several chiplets, and "
+            "the best schedule without the limit breaks it."
+        ),
+        samples=16,
+        network=flows("tiny-activations", layers, edges),
+        package=placed_package(2, 4, activation_buffer_bytes=12 * KIB),
+    )
+
+
+def tiny_cache() -> Instance:
+    """Attention over a cache of keys and values, which is read from DRAM for every sample."""
+    width, count = 64, 64
+    layers = [
+        tokens("query", width, width, 1),
+        tokens("key_value", width, 2 * width, 1),
+        tokens("scores", width, count, 1, weights=False),
+        tokens("context", count, width, 1, weights=False),
+        tokens("output", width, width, 1),
+    ]
+    layers[1] = layers[1].model_copy(
+        update={"dram_read_bytes": width, "dram_write_bytes": 2 * width}
+    )
+    for index in (2, 3):
+        layers[index] = layers[index].model_copy(update={"dram_read_bytes": width * count})
+    edges: list[tuple[int, int, str | None]] = [(0, 2, "input"), (2, 3, None), (3, 4, None)]
+    return Instance(
+        name="tiny-cache",
+        description=(
+            "One token of a decoder: keys and values of earlier tokens are read from DRAM for "
+            "every sample, new ones written, whatever the schedule; the second layer reads an "
+            "input of its own and has no reader."
+        ),
+        samples=16,
+        network=flows("tiny-cache", layers, edges),
+        package=placed_package(2, 3),
+    )
+
+
+def tiny_strides() -> Instance:
+    """Strides and dilations that differ down and across."""
+    layers = [
+        Layer(
+            name=name,
+            in_channels=inputs,
+            out_channels=16,
+            input_height=height,
+            input_width=width,
+            output_height=-(-height // stride[0]),
+            output_width=-(-width // stride[1]),
+            kernel_height=5,
+            kernel_width=3,
+            stride=stride,
+            dilation=dilation,
+            groups=1,
+            weight_bytes=16 * inputs * 15,
+            input_bytes=inputs * height * width,
+            output_bytes=16 * -(-height // stride[0]) * -(-width // stride[1]),
+        )
+        for name, inputs, height, width, stride, dilation in (
+            ("spectrum", 2, 40, 24, (2, 1), 1),
+            ("dilated", 16, 20, 24, (1, 1), (1, 4)),
+            ("across", 16, 20, 24, (1, 2), (2, 1)),
+        )
+    ]
+    return Instance(
+        name="tiny-strides",
+        description="Strides and dilations that differ down and across, as in speech networks.",
+        samples=16,
+        network=network("tiny-strides", layers, edges=chain(layers)),
+        package=placed_package(2, 3, nop_gb_per_s=20),
+    )
+
+
+TINY_PLACED: tuple[Callable[[], Instance], ...] = (
+    tiny_travel,
+    tiny_inputs,
+    tiny_sums,
+    tiny_order,
+    tiny_links,
+    tiny_activations,
+    tiny_cache,
+    tiny_strides,
+)
+
+
+def tiny_placed() -> list[Instance]:
+    """Instances of the placed model small enough for brute force, each with one special rule."""
+    return [build() for build in TINY_PLACED]
+
+
 # --- Files ---------------------------------------------------------------------------------------
 
 
 def documents() -> dict[str, str]:
     """Text of every generated file, by its path relative to this folder."""
     texts = {f"paper/{instance.name}.json": instance.to_json() for instance in paper()}
+    texts |= {f"placed/{instance.name}.json": instance.to_json() for instance in placed()}
     texts |= {f"tiny/{instance.name}.json": instance.to_json() for instance in tiny()}
+    texts |= {f"tiny-placed/{instance.name}.json": instance.to_json() for instance in tiny_placed()}
     for kind, model in FORMATS.items():
         schema = model.model_json_schema(by_alias=True)
         texts[f"schema/{kind}.schema.json"] = json.dumps(schema, indent=2) + "\n"

@@ -36,6 +36,13 @@ class Overflow(StrEnum):
     STREAM = "stream"
 
 
+class NopModel(StrEnum):
+    """What transfers between chiplets are priced by."""
+
+    PLACED = "placed"
+    REGRESSED = "regressed"
+
+
 class DocumentKind(StrEnum):
     """Documents with a JSON Schema."""
 
@@ -125,6 +132,14 @@ def generate(
         Overflow,
         typer.Option(help="Weights that do not fit: not allowed, or fetched for every sample."),
     ] = Overflow.FORBID,
+    nop: Annotated[
+        NopModel,
+        typer.Option(help="Transfers priced where regions lie, or by their sizes alone."),
+    ] = NopModel.PLACED,
+    order: Annotated[
+        str,
+        typer.Option(metavar="ORDER", help="Of positions on the mesh: zigzag or blocks-W."),
+    ] = "zigzag",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout."),
@@ -136,14 +151,17 @@ def generate(
     \b
     Examples:
       scope-opt generate resnet50 --chiplets 64 -o resnet50-64.json
-      scope-opt generate vgg16 --chiplets 16 --overflow stream | scope-opt show -
+      scope-opt generate resnet50 --chiplets 64 --order blocks-4 -o blocks.json
+      scope-opt generate vgg16 --chiplets 16 --nop regressed --overflow stream | scope-opt show -
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import refuse_existing
     from scope_opt.model.generate import paper_instance
 
     if output is not None:
         refuse_existing(output, force=force)
-    instance = paper_instance(network, chiplets, samples, overflow.value, rows, cols)
+    instance = paper_instance(
+        network, chiplets, samples, overflow.value, rows, cols, nop.value, order
+    )
     if output is None:
         print_text(instance.to_json())
     else:

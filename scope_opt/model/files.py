@@ -81,7 +81,7 @@ class Document(BaseModel):
         try:
             document = cls.model_validate_json(text)
         except ValidationError as error:
-            problems += _explain(cls, error)
+            problems += explain(cls, error)
         if problems:
             raise InputError(source, problems)
         return document
@@ -233,7 +233,8 @@ def _duplicate_keys(text: str, source: str) -> list[str]:
     return problems
 
 
-def _explain(model: type[BaseModel], error: ValidationError) -> Iterable[str]:
+def explain(model: type[BaseModel], error: ValidationError) -> Iterable[str]:
+    """Problems of a document, one line each: the path, what was found, what is allowed."""
     errors = error.errors()
     for item in errors:
         if item["type"] == "too_short" and any(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_opt.model.files import InputError
+from pydantic import ValidationError
+
+from scope_opt.model.files import InputError, explain
 from scope_opt.model.instance import Instance
+from scope_opt.model.package import Package
 from scope_opt.model.zoo import NETWORKS, build_network, paper_package
-
-if TYPE_CHECKING:
-    from scope_opt.model.package import Package
 
 TITLES = {
     "alexnet": "AlexNet",
@@ -27,6 +27,7 @@ TITLES = {
 _NAME = re.compile(
     r"(?P<network>[a-z]+\d*)-(?P<chiplets>\d{1,4})(-(?P<rows>\d{1,4})x(?P<cols>\d{1,4}))?"
     r"(-(?P<samples>\d{1,9})samples)?(?P<stream>-stream)?"
+    r"(?P<placed>-placed(-blocks-(?P<blocks>\d{1,4}))?)?"
 )
 
 
@@ -37,11 +38,13 @@ def paper_instance(
     overflow: Literal["forbid", "stream"] = "forbid",
     rows: int | None = None,
     cols: int | None = None,
+    nop: Literal["regressed", "placed"] = "regressed",
+    order: str = "zigzag",
 ) -> Instance:
     """One of the paper's networks on the paper's package.
 
     The name says everything that differs from the paper's set-up: ``resnet50-64``,
-    ``resnet50-64-4x16-128samples-stream``.
+    ``resnet50-64-4x16-128samples-stream``, ``resnet50-64-placed-blocks-4``.
 
     Parameters
     ----------
@@ -55,6 +58,11 @@ def paper_instance(
         Whether weights that do not fit are forbidden or fetched again for every sample.
     rows, cols : int, optional
         Mesh; by default the most nearly square one.
+    nop : {"regressed", "placed"}
+        Whether transfers are priced by the sizes of regions alone, as in the paper, or by where
+        these lie and the links they share.
+    order : str
+        ``zigzag`` or, in the placed model, ``blocks-W``.
 
     Raises
     ------
@@ -64,7 +72,14 @@ def paper_instance(
     if not 1 <= samples <= 10**9:
         raise InputError("samples", [f"{samples} is out of range; allowed 1 to 10^9"])
     built = build_network(network)
-    package = paper_package(chiplets, rows, cols)
+    if nop == "regressed":
+        if order != "zigzag":
+            problem = f"found {order!r}; regions have places in the model 'placed' only"
+            raise InputError("order", [problem])
+        # At the paper's level of abstraction all skip edges are alike.
+        plain = (edge.model_copy(update={"feeds": None}) for edge in built.edges)
+        built = built.model_copy(update={"edges": tuple(plain)})
+    package = _checked_package(chiplets, rows, cols, nop, order)
     name, description = f"{network}-{chiplets}", f"{TITLES[network]} on {chiplets} chiplets"
     if _mesh(package) != _mesh(paper_package(chiplets)):
         name += f"-{package.mesh_rows}x{package.mesh_cols}"
@@ -75,6 +90,10 @@ def paper_instance(
     if overflow == "stream":
         name += "-stream"
         description += ", weights that do not fit are fetched for every sample"
+    if nop == "placed":
+        name += "-placed" if order == "zigzag" else f"-placed-{order}"
+        description += ", transfers where regions lie"
+        description += "" if order == "zigzag" else f", order {order}"
     return Instance(
         name=name,
         description=description,
@@ -83,6 +102,19 @@ def paper_instance(
         network=built,
         package=package,
     )
+
+
+def _checked_package(
+    chiplets: int,
+    rows: int | None,
+    cols: int | None,
+    nop: Literal["regressed", "placed"],
+    order: str,
+) -> Package:
+    try:
+        return paper_package(chiplets, rows, cols, nop, order)
+    except ValidationError as error:
+        raise InputError("order", list(explain(Package, error))) from None
 
 
 def instance_named(name: str) -> Instance | None:
@@ -98,6 +130,8 @@ def instance_named(name: str) -> Instance | None:
             "stream" if found["stream"] else "forbid",
             int(found["rows"]) if found["rows"] else None,
             int(found["cols"]) if found["cols"] else None,
+            "placed" if found["placed"] else "regressed",
+            f"blocks-{int(found['blocks'])}" if found["blocks"] else "zigzag",
         )
     except InputError:
         return None

@@ -19,6 +19,8 @@ NEEDS_ENERGY = frozenset(
 """Constraints that only instances with a network and a package can have."""
 
 
+PLACES = frozenset({"placed", "activation_buffer_bytes"})
+"""What instances demand of solvers beside constraints; see `Instance.demands`."""
 SHAPE = frozenset(
     {
         *("min_clusters", "max_clusters", "forbidden_merges", "required_merges"),
@@ -139,6 +141,20 @@ class Instance(Document):
             ]
         inconsistent((f"constraints.{path}", message) for path, message in found)
         return self
+
+    @property
+    def demands(self) -> frozenset[str]:
+        """What a solver has to know of: side constraints, and parts of the model beyond the tables.
+
+        ``placed``: transfers cost what they do where regions lie; ``activation_buffer_bytes``: how
+        much of its activations a chiplet can hold.
+        """
+        found = self.constraints.active()
+        if self.package is not None:
+            found |= {"placed"} if self.package.nop.model == "placed" else set()
+            limited = self.package.activation_buffer_bytes is not None
+            found |= {"activation_buffer_bytes"} if limited else set()
+        return found
 
     @property
     def minimizes(self) -> Literal["latency", "energy"]:

@@ -110,7 +110,7 @@ def scatter_counts(place: Ints, rows: int, cols: int, phases: int) -> Numbers:
 
 
 @njit(cache=True)
-def add_route(loads: Ints, source: Ints, target: Ints, amount: int) -> None:
+def add_route(loads: Ints | Floats, source: Ints, target: Ints, amount: float) -> None:
     """Add to ``loads[direction, row, column]`` what a route carries over every link it takes.
 
     A link is named by the chiplet that it leaves; directions are east, west, south and north.

@@ -12,11 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from scope_opt.model.files import InputError
-from scope_opt.model.network import Edge, Layer, Network
-from scope_opt.model.package import MAX_CHIPLETS, Chiplet, Dram, Nop, Package
+from scope_opt.model.network import Edge, Feeds, Layer, Network
+from scope_opt.model.package import MAX_CHIPLETS, Chiplet, Dram, Nop, Package, Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from scope_opt.model.package import Order
 
 PAPER_CHIPLETS = (16, 32, 64, 128, 256)
 """Package sizes the paper studies."""
@@ -61,7 +63,7 @@ class _Builder:
         self.name = name
         self.layers: list[Layer] = []
         self.maps: list[_Map] = []
-        self.edges: set[tuple[int, int]] = set()
+        self.edges: dict[tuple[int, int], Feeds] = {}
         self.image = _Map(3, size)
 
     @property
@@ -111,22 +113,30 @@ class _Builder:
             )
         )
         if source >= 0:
-            self.connect(source, self.last)
+            self.connect(source, self.last, "input")
         return self.last
 
     def dense(self, name: str, channels: int) -> int:
         """Add a fully connected layer on the flattened output of the last layer."""
         return self.conv(name, channels, 1, flatten=True)
 
-    def connect(self, source: int, target: int) -> None:
+    def connect(self, source: int, target: int, feeds: Feeds = "sum") -> None:
         """Let layer ``target`` read all that layer ``source`` hands on."""
-        self.edges.add((source, target))
+        self.edges[source, target] = feeds
 
     def build(self) -> Network:
         """Return the network, its edges ordered by producer, then by consumer."""
         edges = [
-            Edge.model_validate({"from": source, "to": target, "bytes": self.maps[source].bytes})
-            for source, target in sorted(self.edges)
+            Edge.model_validate(
+                {
+                    "from": source,
+                    "to": target,
+                    "bytes": self.maps[source].bytes,
+                    # A chain edge is input by default, a skip edge a summand.
+                    "feeds": feeds if (feeds == "input") != (target == source + 1) else None,
+                }
+            )
+            for (source, target), feeds in sorted(self.edges.items())
         ]
         return Network(name=self.name, layers=tuple(self.layers), edges=tuple(edges))
 
@@ -250,6 +260,19 @@ NETWORKS: Mapping[str, Callable[[], Network]] = MappingProxyType(
 """The paper's networks by name, in the paper's order."""
 
 
+STREAMS = Streams(
+    latency_s=45.4e-9,
+    latency_per_stream_s=15.4e-9,
+    latency_mixed_s=79.8e-9,
+    read=0.908,
+    write=0.866,
+    slope=0.049,
+    slope_write=0.083,
+    most=8,
+)
+"""Fitted to 72 simulations of LPDDR5 with 1 to 8 streams (docs/model.md)."""
+
+
 def build_network(name: str) -> Network:
     """Build one of the paper's networks.
 
@@ -276,7 +299,13 @@ def build_network(name: str) -> Network:
     return NETWORKS[name]()
 
 
-def paper_package(chiplets: int, rows: int | None = None, cols: int | None = None) -> Package:
+def paper_package(
+    chiplets: int,
+    rows: int | None = None,
+    cols: int | None = None,
+    nop: Literal["regressed", "placed"] = "regressed",
+    order: Order = "zigzag",
+) -> Package:
     """Package of the paper's Table III with a given number of chiplets.
 
     Parameters
@@ -286,6 +315,10 @@ def paper_package(chiplets: int, rows: int | None = None, cols: int | None = Non
     rows, cols : int, optional
         Mesh. One follows from the other; without both, the most nearly square mesh with at least
         as many columns as rows.
+    nop : {"regressed", "placed"}
+        Whether transfers are priced by the sizes of regions or by where these lie.
+    order : str or sequence of (row, column)
+        How positions run through the mesh; see `Package`.
 
     Returns
     -------
@@ -307,6 +340,7 @@ def paper_package(chiplets: int, rows: int | None = None, cols: int | None = Non
     cols = cols or chiplets // rows
     if rows * cols != chiplets:
         raise InputError("mesh", [f"{rows} x {cols} is not {chiplets} chiplets"])
+    placed = nop == "placed"
     return Package(
         mesh_rows=rows,
         mesh_cols=cols,
@@ -325,6 +359,9 @@ def paper_package(chiplets: int, rows: int | None = None, cols: int | None = Non
             # Not in Table III: measured on flit-level network simulations.
             eta_within=1.12,
             eta_between=1.06,
+            model=nop,
+            # Sustained beat after beat; blocks make their links meet more traffic.
+            eta_link=1.15 if order == "zigzag" or not placed else 1.2,
         ),
         dram=Dram(
             bandwidth_bytes_per_s=100e9,  # 128-bit LPDDR5
@@ -333,7 +370,9 @@ def paper_package(chiplets: int, rows: int | None = None, cols: int | None = Non
             latency_s=52e-9,
             efficiency=0.93,
             energy_pj_per_bit=4.0,
+            streams=STREAMS if placed else None,
         ),
+        order=order,
         mac_energy_pj=0.2,
         # Not in Table III. Horowitz (ISSCC 2014): 20 pJ per 64-bit access of a 32 KB SRAM in
         # 45 nm, halved for 28 nm.

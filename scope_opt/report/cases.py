@@ -63,10 +63,3 @@ def phases_ps(samples: int, segment: SegmentReport) -> tuple[int, int, int]:
     ramp = min(samples, len(segment.clusters)) - 1
     beats = samples + len(segment.clusters) - 1
     return (ramp * segment.beat_ps, (beats - 2 * ramp) * segment.beat_ps, ramp * segment.beat_ps)
-
-
-def beat_cause(segment: SegmentReport) -> str:
-    """What sets the beat of a segment."""
-    if segment.bottleneck is not None:
-        return f"cluster {segment.bottleneck}"
-    return "power budget" if segment.power_beat_ps == segment.beat_ps else "DRAM traffic"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from scope_opt.model import units
 from scope_opt.report import schedule_figures, segment_figures
-from scope_opt.report.cases import beat_cause
 from scope_opt.report.figure import duration
 from scope_opt.report.page import Chip, Column, Fact, Link, Page, Table
 from scope_opt.terminal.picture import layer_range, partition_text
@@ -234,7 +233,7 @@ def _segment_table(case: Case) -> Table:
                 units.percent(report.latency_ps / objective if objective else None),
                 duration(report.load_ps),
                 duration(report.beat_ps),
-                beat_cause(report),
+                report.cause,
                 duration(report.dram_beat_ps),
                 units.percent(report.utilization),
             ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.model import units
 from scope_opt.model.mesh import position_grid
-from scope_opt.report.cases import beat_cause, phases_ps
+from scope_opt.report.cases import phases_ps
 from scope_opt.report.figure import (
     Field,
     Figure,
@@ -301,7 +301,7 @@ def times(case: Case, index: int) -> Figure:
     ]
     if any(cluster.stream_ps for cluster in segment.clusters):
         looks.append(("weights fetched again", 5, "--c6", "\\"))
-    beat = f"beat {duration(segment.beat_ps)}, set by {beat_cause(segment)}"
+    beat = f"beat {duration(segment.beat_ps)}, set by {segment.cause}"
     return Figure(
         key=f"times-{index}",
         title="Time by cluster",

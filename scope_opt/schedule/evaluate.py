@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from scope_opt.model.cost import build_tables, dram_traffic
 from scope_opt.model.package import Package
 from scope_opt.model.tables import PARTITIONS, WSP
-from scope_opt.schedule.links import Mesh, Region
+from scope_opt.schedule.links import Link, Mesh, Region
 from scope_opt.schedule.rules import Violation, fixed_starts, layers_of, place_of, shape, structure
 from scope_opt.schedule.transfers import Placed, Tabulated, Transfers, link_energies, link_times
 
@@ -94,6 +94,9 @@ class LinkReport:
     shares: tuple[LinkShare, ...]
     """By whom it is loaded, most first."""
 
+    def __str__(self) -> str:
+        return str(Link(self.source, self.target))
+
 
 @dataclass(frozen=True)
 class SegmentReport:
@@ -120,6 +123,17 @@ class SegmentReport:
     utilization: float | None
     """As in `Evaluation`, weight loading left out."""
     clusters: tuple[ClusterReport, ...]
+
+    @property
+    def cause(self) -> str:
+        """What sets the beat; of several, a cluster, DRAM traffic, power, a link, in this order."""
+        if self.bottleneck is not None:
+            return f"cluster {self.bottleneck}"
+        if self.dram_beat_ps == self.beat_ps:
+            return "DRAM traffic"
+        if self.power_beat_ps == self.beat_ps or self.busiest_link is None:
+            return "power budget"
+        return f"link {self.busiest_link}"
 
 
 @dataclass(frozen=True)

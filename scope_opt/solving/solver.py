@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError, write_text
+from scope_opt.model.instance import PLACES
 from scope_opt.schedule import preflight
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
@@ -86,7 +87,7 @@ class Solver(Protocol):
 
     @property
     def constraints(self) -> frozenset[str]:
-        """Side constraints (fields of `Constraints`) it honours."""
+        """What of `Instance.demands` it honours: side constraints, places, activation buffers."""
 
     @property
     def options(self) -> frozenset[str]:
@@ -236,6 +237,13 @@ def check_segments(segments: SegmentChoice | None, layers: int) -> None:
             raise InputError("segments", [problem])
 
 
+_DEMANDS = {
+    "placed": "nop.model: solver {} knows regions by their sizes only, not their places",
+    "activation_buffer_bytes": "solver {} does not honour activation_buffer_bytes",
+}
+"""What solvers lack, where it is no side constraint."""
+
+
 def refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions) -> None:
     """Raise `InputError` for an option or a side constraint that the solver does not honour."""
     unused = sorted(options.given() - solver.options)
@@ -243,7 +251,7 @@ def refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions
         used = ", ".join(sorted(solver.options)) or "none"
         problems = [f"solver {solver.name!r} does not use it; it uses: {used}"]
         raise InputError(f"--{unused[0].replace('_', '-')}", problems)
-    missing = sorted(instance.constraints.active() - solver.constraints)
+    missing = sorted(instance.demands - solver.constraints)
     if missing:
         able = []
         for name in solver_names():
@@ -253,8 +261,13 @@ def refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions
             except SolverUnavailable:
                 continue
         hint = f"solvers that do: {', '.join(able)}" if able else "no registered solver does"
-        problems = [f"solver {solver.name!r} does not honour {name}; {hint}" for name in missing]
-        raise InputError("constraints", problems)
+        problems = [
+            f"{_DEMANDS.get(name, f'solver {{}} does not honour {name}')}; {hint}".format(
+                repr(solver.name)
+            )
+            for name in missing
+        ]
+        raise InputError("package" if set(missing) <= PLACES else "constraints", problems)
 
 
 def _check(

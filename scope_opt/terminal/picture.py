@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.package import Package
-    from scope_opt.schedule.evaluate import ClusterReport, EnergyReport, Evaluation, SegmentReport
+    from scope_opt.schedule.evaluate import (
+        ClusterReport,
+        EnergyReport,
+        Evaluation,
+        LinkReport,
+        SegmentReport,
+    )
     from scope_opt.schedule.schedule import Schedule, Segment
     from scope_opt.terminal.show import Fact
 
@@ -128,13 +134,26 @@ def _segment_heading(
         heading.append(f"\n  latency {latency}, weight loading {load} of it", style=DIM)
         beat = units.picoseconds(report.beat_ps)
         heading.append(f"\n  a sample every {beat}, set by {_slowest(report)}", style=DIM)
+        if report.busiest_link is not None:
+            heading.append(f"\n  {_busiest(report.busiest_link)}", style=DIM)
     return heading
+
+
+def _busiest(link: LinkReport) -> str:
+    """The busiest link, how long it is loaded, and by what most."""
+    most = link.shares[0]
+    share = units.percent(most.bytes / link.bytes)
+    what = {"hand-over": "handed over by", "weights": "weights of", "activations": "sent by"}
+    return (
+        f"busiest link {link}: {units.picoseconds(link.time_ps)} a sample, "
+        f"{share} {what[most.what]} layer {most.layer}"
+    )
 
 
 def _slowest(report: SegmentReport) -> str:
     """What sets the beat of a segment."""
     if report.bottleneck is None:
-        return "DRAM traffic"
+        return report.cause
     others = sum(cluster.time_ps == report.beat_ps for cluster in report.clusters) - 1
     return f"cluster {report.bottleneck}" + (f" and {others} more" if others else "")
 
@@ -327,13 +346,12 @@ def _segment_table(console: Console, evaluation: Evaluation, objective_ps: int) 
             ("beat", "right", 0),
             ("set by", "left", 0),
             ("DRAM beat", "right", 4),
+            ("link beat", "right", 2),
+            ("held", "right", 5),
             ("MAC use", "right", 3),
         )
     )
     for index, segment in enumerate(evaluation.segments):
-        cause = f"cluster {segment.bottleneck}"
-        if segment.bottleneck is None:
-            cause = "power" if segment.power_beat_ps == segment.beat_ps else "DRAM"
         table.add(
             str(index),
             layer_range(segment.first_layer, segment.last_layer),
@@ -343,11 +361,19 @@ def _segment_table(console: Console, evaluation: Evaluation, objective_ps: int) 
             units.percent(segment.latency_ps / objective_ps if objective_ps else None),
             units.picoseconds(segment.load_ps),
             units.picoseconds(segment.beat_ps),
-            cause,
+            segment.cause,
             units.picoseconds(segment.dram_beat_ps),
+            units.picoseconds(segment.link_beat_ps) if segment.busiest_link else units.ABSENT,
+            units.size(_held(segment)),
             units.percent(segment.utilization),
         )
     return table.fit(console)
+
+
+def _held(segment: SegmentReport) -> int | None:
+    """Activations on the fullest chiplet."""
+    held = [cluster.activation_bytes for cluster in segment.clusters]
+    return max((bytes_ for bytes_ in held if bytes_ is not None), default=None)
 
 
 def _layer_table(console: Console, evaluation: Evaluation) -> RenderableType:

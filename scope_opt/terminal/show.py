@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.package import Package
+    from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.evaluate import Evaluation
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.search.census.distribution import Distribution
@@ -154,7 +155,7 @@ def instance_view(instance: Instance) -> RenderableType:
     weights, buffer = int(tables.weight_bytes.sum()), tables.weight_buffer_bytes
     largest = int(tables.weight_bytes.argmax())
     rows: list[Fact] = []
-    skips = units.plural(len(tables.edge_from), "skip edge")
+    skips = units.plural(_skip_edges(instance, tables), "skip edge")
     network, package = instance.network, instance.package
     layers = len(instance.layer_names)
     if network is not None:
@@ -211,6 +212,12 @@ def instance_view(instance: Instance) -> RenderableType:
     )
 
 
+def _skip_edges(instance: Instance, tables: LatencyTables) -> int:
+    if instance.network is None:
+        return len(tables.edge_from)
+    return len(instance.network.skip_edges())
+
+
 def _package_facts(package: Package) -> Iterable[Fact]:
     chip = package.chiplet
     mesh = f"{package.mesh_rows} x {package.mesh_cols}"
@@ -221,7 +228,17 @@ def _package_facts(package: Package) -> Iterable[Fact]:
     nop, dram = package.nop, package.dram
     remark = f"per chiplet and direction, {units.plural(nop.ports, 'port')}"
     yield "network on package", units.count(nop.bandwidth_bytes_per_s, "B/s"), remark
-    remark = f"shared, {units.percent(dram.efficiency)} of it usable"
+    if nop.model == "placed":
+        order = package.order if isinstance(package.order, str) else "a list of places"
+        shared = "shared by all transfers" if nop.shared_links else "each transfer by itself"
+        how = "relayed" if nop.gather == "relay" else "unicast"
+        yield "transfers", "placed", f"order {order}, gathers {how}, links {shared}"
+    else:
+        yield "transfers", "regressed", "priced by the sizes of regions"
+    usable = dram.efficiency if dram.streams is None else dram.streams.read
+    remark = f"shared, {units.percent(usable)} of it usable"
+    if dram.streams is not None:
+        remark += " by one transfer, less by several"
     yield "DRAM", units.count(dram.bandwidth_bytes_per_s, "B/s"), remark
 
 
@@ -349,7 +366,9 @@ def placement_facts(objective_ps: int, evaluation: Evaluation | None) -> Iterabl
     """Latency with the regions where they really lie, if it is known."""
     if evaluation is not None and evaluation.placed_latency_ps is not None:
         placed = evaluation.placed_latency_ps
-        remark = "with every transfer counted where its regions lie"
+        if any(segment.busiest_link for segment in evaluation.segments):
+            return  # that is the latency
+        remark = "with every transfer where its regions lie, and shared links"
         if objective_ps:
             remark = f"{100 * (placed / objective_ps - 1):+.1f}%, {remark}"
         yield "latency as placed", units.picoseconds(placed), remark
