@@ -305,7 +305,7 @@ def test_impossible_package(arguments: tuple[int, ...], message: str) -> None:
 
 def test_paper_parameters() -> None:
     package = paper_package(64)
-    assert package.model_dump() == {
+    assert package.model_dump(exclude_none=True) == {
         "mesh_rows": 8,
         "mesh_cols": 8,
         "chiplet": {

@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 
 from scope_opt.model.mesh import means_between, means_within
 from scope_opt.model.places import placed_tables, seams
-from scope_opt.model.tables import EnergyTables, Flow, LatencyTables, ceil_int
+from scope_opt.model.tables import ISP, WSP, EnergyTables, Flow, LatencyTables, ceil_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -480,18 +480,33 @@ def _transfers(
         send, receive, skip = nop.send, nop.receive, nop.skip
     exchange = np.divide(gather, sizes, out=none.copy(), where=sizes > 0)
     summed = {edge.source for edge in network.edges if edge.is_chain and not edge.is_input}
+    inputs: dict[int, dict[int, int]] = {}
+    for edge in network.edges:
+        if edge.is_input:
+            inputs.setdefault(edge.target, {})[edge.source] = edge.bytes
     into_isp = np.zeros((layers, len(sizes)))
     for layer in range(layers - 1):
-        if chain[layer] == 0:
-            continue
+        halo = shapes[layer + 1].halo_bytes * halo_cost
         if layer in summed:  # what is added has to lie as the sum does
             within[layer, 0, 1] = within[layer, 1, 0] = chain[layer] * exchange
-            continue
-        halo = shapes[layer + 1].halo_bytes * halo_cost
-        within[layer, :, 0] = chain[layer] * gather
-        within[layer, 0, 1] = chain[layer] * exchange + halo
-        within[layer, 1, 1] = halo
-        into_isp[layer] = chain[layer] * gather
+        elif chain[layer]:
+            within[layer, :, 0] = chain[layer] * gather
+            within[layer, 0, 1] = chain[layer] * exchange + halo
+            within[layer, 1, 1] = halo
+        wanted = inputs.get(layer + 1, {})
+        into_isp[layer] = sum(wanted.values()) * gather
+        # What else the next layer reads is moved along, unless an ISP layer before it read it too.
+        there = inputs.get(layer, {})
+        for own in (ISP, WSP):
+            further = [
+                moved
+                for source, moved in wanted.items()
+                if source != layer and (own == WSP or there.get(source, 0) < moved)
+            ]
+            within[layer, own, ISP] += sum(further) * gather
+            within[layer, own, WSP] += sum(further) * exchange
+            if further and not chain[layer]:
+                within[layer, own, WSP] += halo
     into_wsp = np.multiply.outer(np.array(chain, dtype=np.float64), receive)
     weights = np.array([float(layer.weight_bytes) for layer in network.layers])
     return _Moved(

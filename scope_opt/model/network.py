@@ -13,8 +13,9 @@ Count = Annotated[int, Field(ge=1, le=MAX_INT)]
 Index = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A non-negative integer that fits int64."""
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Pair = Annotated[tuple[Count, ...], Field(min_length=2, max_length=2)]
 Step = Annotated[
-    Annotated[Count, Tag("(number)")] | Annotated[tuple[Count, Count], Tag("(pair)")],
+    Annotated[Count, Tag("(number)")] | Annotated[_Pair, Tag("(pair)")],
     Discriminator(lambda value: "(pair)" if isinstance(value, list | tuple) else "(number)"),
 ]
 """One number for both directions of a map, or ``[height, width]``."""
@@ -24,7 +25,7 @@ Feeds = Literal["input", "sum"]
 
 def both(step: Step) -> tuple[int, int]:
     """A step down and across."""
-    return step if isinstance(step, tuple) else (step, step)
+    return (step[0], step[1]) if isinstance(step, tuple) else (step, step)
 
 
 class Layer(Document):

@@ -97,8 +97,9 @@ class Dram(Document):
     streams: Streams | None = None
 
 
+_Place = Annotated[tuple[Index, ...], Field(min_length=2, max_length=2)]
 Order = Annotated[
-    Annotated[str, Tag("(name)")] | Annotated[tuple[tuple[Index, Index], ...], Tag("(list)")],
+    Annotated[str, Tag("(name)")] | Annotated[tuple[_Place, ...], Tag("(list)")],
     Discriminator(lambda value: "(list)" if isinstance(value, list | tuple) else "(name)"),
 ]
 """``zigzag``, ``blocks-W``, or the ``[row, column]`` of every position."""
@@ -156,7 +157,7 @@ class Package(Document):
                 ("order", f"{len(order)} positions; needs one for each of {self.chiplets} chiplets")
             ]
         found: list[tuple[str, str]] = []
-        seen: dict[tuple[int, int], int] = {}
+        seen: dict[tuple[int, ...], int] = {}
         for index, (row, col) in enumerate(order):
             if row >= self.mesh_rows or col >= self.mesh_cols:
                 message = f"[{row}, {col}] is outside the {self.mesh_rows} x {self.mesh_cols} mesh"
