@@ -310,15 +310,6 @@ class Times(ABC):
         """What the layer writes to DRAM besides edges."""
         return 0
 
-    def input_edges_ps(
-        self, layer: int, first: int, partition: str, following: str, r: int, same_cluster: bool
-    ) -> list[int]:
-        """Entries of the input edges, chain aside, into the layer after ``layer``.
-
-        ``r`` is the size of the region that layer runs on, ``first`` where the segment starts.
-        """
-        return []
-
 
 class TableTimes(Times):
     """Times that the instance lists itself."""
@@ -672,17 +663,26 @@ class PhysicalTimes(Times):
     @memoised
     def within_ps(self, layer: int, partition: str, following: str, r: int) -> int:
         volume = self.chain[layer]
-        if volume == 0:
-            return 0
         gather = volume * self.gather_s_per_byte(r)
-        if layer in self.adds:
-            return 0 if partition == following else up(gather / r * 10**12)
-        if following == ISP:
-            return up(gather * 10**12)
-        halo = self.halo_s(self.halo_bytes(layer + 1, r), r)
-        if partition == WSP:
-            return up(halo * 10**12)
-        return up((gather / r + halo) * 10**12)
+        halo = Fraction(0)
+        if following == WSP and layer + 1 < self.n_layers:
+            halo = self.halo_s(self.halo_bytes(layer + 1, r), r)
+        if volume == 0:
+            seconds = Fraction(0)
+        elif layer in self.adds:
+            seconds = Fraction(0) if partition == following else gather / r
+        elif following == ISP:
+            seconds = gather
+        else:
+            seconds = halo if partition == WSP else gather / r + halo
+        # Further inputs of the next layer are part of the same entry, wherever they come from.
+        further = self.inputs_to_move(0, layer + 1, partition)
+        if further:
+            share = 1 if following == ISP else r
+            seconds += sum(further) * self.gather_s_per_byte(r) / share
+            if volume == 0:
+                seconds += halo
+        return up_fitted(seconds * 10**12)
 
     @memoised
     def send_ps(self, layer: int, r: int) -> int:
@@ -691,8 +691,11 @@ class PhysicalTimes(Times):
     @memoised
     def receive_ps(self, layer: int, following: str, r_next: int) -> int:
         seconds = self.chain[layer] * self.receive_s_per_byte(r_next)
-        if following == ISP and layer not in self.adds:
-            seconds += self.chain[layer] * self.gather_s_per_byte(r_next)
+        if following == ISP:
+            wanted = sum(self.inputs_to_move(0, layer + 1, WSP))
+            if layer not in self.adds:
+                wanted += self.chain[layer]
+            seconds += wanted * self.gather_s_per_byte(r_next)
         return up_fitted(seconds * 10**12)
 
     def input_ps(self, layer: int) -> int:
@@ -719,24 +722,6 @@ class PhysicalTimes(Times):
 
     def skip_read_ps(self, edge: int) -> int:
         return self.read_ps(self.skip_bytes[edge])
-
-    @memoised
-    def input_edges_ps(
-        self, layer: int, first: int, partition: str, following: str, r: int, same_cluster: bool
-    ) -> list[int]:
-        gather = self.gather_s_per_byte(r)
-        if not same_cluster:
-            # The skip edge itself is sent as every skip edge is; into ISP all chiplets need it.
-            volumes = self.inputs_to_move(first, layer + 1, WSP) if following == ISP else []
-            return [up_fitted(volume * gather * 10**12) for volume in volumes]
-        volumes = self.inputs_to_move(first, layer + 1, partition)
-        if following == ISP:
-            return [up_fitted(volume * gather * 10**12) for volume in volumes]
-        entries = [up_fitted(volume * gather / r * 10**12) for volume in volumes]
-        if volumes and self.chain[layer] == 0:
-            halo = self.halo_s(self.halo_bytes(layer + 1, r), r)
-            entries.append(up_fitted(halo * 10**12))
-        return entries
 
     @memoised
     def segment_dram_ps(self, first: int, last: int) -> int:
@@ -782,18 +767,23 @@ class PhysicalTimes(Times):
     def within_fj(self, layer: int, partition: str, following: str, r: int) -> int:
         """Case 1: volumes of Table II times hops; the halo goes one hop."""
         volume = self.chain[layer]
+        hops = (r - 1) * hops_within(self.rows, self.cols, r)
+        halo = 0
+        if following == WSP and layer + 1 < self.n_layers:
+            halo = self.halo_bytes(layer + 1, r)
         if volume == 0:
-            return 0
-        spread = (r - 1) * volume * hops_within(self.rows, self.cols, r)
-        if layer in self.adds:
-            byte_hops = Fraction(0) if partition == following else spread / r
+            byte_hops = Fraction(0)
+        elif layer in self.adds:
+            byte_hops = Fraction(0) if partition == following else volume * hops / r
         elif following == ISP:
-            byte_hops = spread
-        elif partition == WSP:
-            byte_hops = Fraction(self.halo_bytes(layer + 1, r))
+            byte_hops = volume * hops
         else:
-            byte_hops = spread / r + self.halo_bytes(layer + 1, r)
-        return up(byte_hops * self.nop_fj_per_byte_hop)
+            byte_hops = halo + (Fraction(0) if partition == WSP else volume * hops / r)
+        further = self.inputs_to_move(0, layer + 1, partition)
+        if further:
+            byte_hops += sum(further) * hops / (1 if following == ISP else r)
+            byte_hops += halo if volume == 0 else 0
+        return up_fitted(byte_hops * self.nop_fj_per_byte_hop)
 
     @memoised
     def send_fj(self, layer: int, r: int) -> int:
@@ -811,9 +801,11 @@ class PhysicalTimes(Times):
             return 0
         fit = hops_fit(self.rows, self.cols)
         byte_hops = self.chain[layer] * interpolate(fit.grid, fit.c, r_next)
-        if following == ISP and layer not in self.adds:
-            hops = hops_within(self.rows, self.cols, r_next)
-            byte_hops += (r_next - 1) * self.chain[layer] * hops
+        if following == ISP:
+            wanted = sum(self.inputs_to_move(0, layer + 1, WSP))
+            if layer not in self.adds:
+                wanted += self.chain[layer]
+            byte_hops += (r_next - 1) * wanted * hops_within(self.rows, self.cols, r_next)
         return up_fitted(byte_hops * self.nop_fj_per_byte_hop)
 
     @memoised
@@ -821,23 +813,6 @@ class PhysicalTimes(Times):
         """Skip edge to another cluster of the segment: mean distance on the whole mesh."""
         hops = hops_within(self.rows, self.cols, self.chiplets)
         return up(self.skip_bytes[edge] * hops * self.nop_fj_per_byte_hop)
-
-    @memoised
-    def input_edges_fj(
-        self, layer: int, first: int, partition: str, following: str, r: int, same_cluster: bool
-    ) -> list[int]:
-        """Energies of the entries of ``input_edges_ps``."""
-        hops = (r - 1) * hops_within(self.rows, self.cols, r)
-        if not same_cluster:
-            partition = WSP  # whatever the other cluster gathered is not here
-            if following == WSP:
-                return []
-        volumes = self.inputs_to_move(first, layer + 1, partition)
-        share = 1 if following == ISP else r
-        byte_hops = [volume * hops / share for volume in volumes]
-        if following == WSP and volumes and self.chain[layer] == 0:
-            byte_hops.append(Fraction(self.halo_bytes(layer + 1, r)))
-        return [up_fitted(x * self.nop_fj_per_byte_hop) for x in byte_hops]
 
 
 # --- Schedules -----------------------------------------------------------------------------------
@@ -1081,13 +1056,9 @@ class Oracle:
                 assert following is not None
                 r_next, partition_next = following
                 comm = times.send_ps(layer, r) + times.receive_ps(layer, partition_next, r_next)
-                comm += sum(
-                    times.input_edges_ps(layer, first, partition, partition_next, r_next, False)
-                )
             else:
                 partition_next = cluster.partitions[layer + 1 - cluster.first]
                 comm = times.within_ps(layer, partition, partition_next, r)
-                comm += sum(times.input_edges_ps(layer, first, partition, partition_next, r, True))
             comm += times.own_write_ps(layer)
             for edge, (u, v) in enumerate(times.skips):
                 if u != layer or v <= cluster.last:
@@ -1230,7 +1201,7 @@ class Oracle:
         """Energy of all transfers between chiplets for one sample."""
         model = self.physical
         assert model is not None
-        first, last = segment[0].first, segment[-1].last
+        last = segment[-1].last
         nop = 0
         heads = [(c.chiplets, c.partitions[0]) for c in segment]
         for cluster, following in zip(segment, [*heads[1:], None], strict=True):
@@ -1242,15 +1213,9 @@ class Oracle:
                 if layer < cluster.last:
                     partition_next = cluster.partitions[layer + 1 - cluster.first]
                     nop += model.within_fj(layer, partition, partition_next, r)
-                    nop += sum(
-                        model.input_edges_fj(layer, first, partition, partition_next, r, True)
-                    )
                 elif following is not None:
                     r_next, partition_next = following
                     nop += model.send_fj(layer, r) + model.receive_fj(layer, partition_next, r_next)
-                    nop += sum(
-                        model.input_edges_fj(layer, first, partition, partition_next, r_next, False)
-                    )
                 for edge, (u, v) in enumerate(model.skips):
                     if u == layer and cluster.last < v <= last:
                         nop += model.skip_fj(edge)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import oracle
+import oracle_placed
+import placed_strategies
 import strategies
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
@@ -17,21 +18,23 @@ from scope_opt.model.instance import Instance
 from scope_opt.schedule.evaluate import Evaluation, evaluate, evaluate_segment
 from scope_opt.schedule.schedule import Schedule
 
-if TYPE_CHECKING:
-    from fractions import Fraction
-
 Json = dict[str, Any]
 
 EXPLICIT = strategies.table_instances(constraints=True)
-PHYSICAL = strategies.physical_instances(constraints=True, couplings=True)
+PHYSICAL = strategies.physical_instances(
+    constraints=True, couplings=True
+) | placed_strategies.repaired_instances(constraints=True)
+PLACED = placed_strategies.placed_instances(constraints=True)
 
 
 @st.composite
 def problems(draw: st.DrawFn, instances: st.SearchStrategy[Json]) -> tuple[Json, Json]:
     """An instance and a schedule for it, half of them structurally sound for certain."""
     instance = draw(instances)
-    kind = draw(st.sampled_from([strategies.schedules, strategies.valid_or_not]))
-    return instance, draw(kind(instance))
+    kinds = [strategies.schedules, strategies.valid_or_not]
+    if oracle.is_placed(instance):
+        kinds.append(placed_strategies.pipelines)
+    return instance, draw(draw(st.sampled_from(kinds))(instance))
 
 
 def judge(instance: Json, schedule: Json) -> Evaluation:
@@ -46,7 +49,7 @@ def judge(instance: Json, schedule: Json) -> Evaluation:
 
 
 @settings(max_examples=300, deadline=None)
-@given(problems(EXPLICIT) | problems(PHYSICAL))
+@given(problems(EXPLICIT) | problems(PHYSICAL) | problems(PLACED))
 def test_rules_times_and_energies(problem: tuple[Json, Json]) -> None:
     instance, schedule = problem
     found = judge(instance, schedule)
@@ -72,6 +75,18 @@ def test_rules_times_and_energies(problem: tuple[Json, Json]) -> None:
         (reference.beat_ps(segment), reference.power_ps(segment))
         for segment in oracle.parse(schedule)
     ]
+    parsed = oracle.parse(schedule)
+    held = [cluster.activation_bytes for s in found.segments for cluster in s.clusters]
+    if "tables" not in instance:
+        assert held == [
+            bytes_ for segment in parsed for bytes_ in reference.activation_bytes(segment)
+        ]
+    if isinstance(reference, oracle_placed.PlacedOracle):
+        for segment, report in zip(parsed, found.segments, strict=True):
+            assert report.link_beat_ps == reference.link_beat_ps(segment)
+            busiest, link = reference.busiest_links(segment), report.busiest_link
+            assert (link is None) == (not busiest)
+            assert link is None or (link.source, link.target) in busiest
     latency_ps = sum(segment.latency_ps for segment in found.segments)
     assert latency_ps == oracle.objective_ps(instance, schedule)
     if codes:
@@ -89,7 +104,7 @@ def test_rules_times_and_energies(problem: tuple[Json, Json]) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(problems(EXPLICIT) | problems(PHYSICAL))
+@given(problems(EXPLICIT) | problems(PHYSICAL) | problems(PLACED))
 def test_segments_alone(problem: tuple[Json, Json]) -> None:
     """As in their schedule, or refused for what is said of them there."""
     document, schedule = problem
@@ -106,68 +121,9 @@ def test_segments_alone(problem: tuple[Json, Json]) -> None:
         assert evaluate_segment(instance, segment, tables) == expected
 
 
-class Placed(oracle.PhysicalTimes):
-    """The oracle's times with every transfer's routes counted where the regions of a segment lie.
-
-    A layer determines its region and the next one, so the region sizes it is asked for are ignored.
-    """
-
-    def __init__(self, instance: Json, segment: oracle.Segment) -> None:
-        super().__init__(instance["network"], instance["package"])
-        self.run: dict[int, range] = {}
-        position = 0
-        for cluster in segment:
-            for layer in range(cluster.first, cluster.last + 1):
-                self.run[layer] = range(position, position + cluster.chiplets)
-            position += cluster.chiplets
-
-    def all_gather_s(self, volume: int, layer: int) -> Fraction:
-        run = self.run[layer]
-        peak = oracle.busiest_link(self.cols, oracle.pairs_within(run.start, len(run)))
-        return volume * self.eta_within * peak / (len(run) * self.port)
-
-    def scatter_s(self, volume: int, layer: int, target: int) -> Fraction:
-        pairs = [(i, j) for i in self.run[layer] for j in self.run[target]]
-        peak = oracle.busiest_link(self.cols, pairs)
-        return volume * self.eta_between * peak / (len(pairs) * self.port)
-
-    def gather_ps(self, layer: int, r: int) -> int:
-        return math.ceil(self.all_gather_s(self.weights[layer], layer) * 10**12)
-
-    def within_ps(self, layer: int, partition: str, following: str, r: int) -> int:
-        if following == oracle.WSP and partition == oracle.WSP:
-            return int(super().within_ps(layer, partition, following, r))
-        seconds = self.all_gather_s(self.chain[layer], layer)
-        if following == oracle.WSP and self.chain[layer] > 0:
-            seconds = seconds / r + self.halo_s(self.halo_bytes(layer + 1, r), r)
-        return math.ceil(seconds * 10**12)
-
-    def send_ps(self, layer: int, r: int) -> int:
-        return 0  # sending and receiving are one transfer
-
-    def receive_ps(self, layer: int, following: str, r_next: int) -> int:
-        seconds = self.scatter_s(self.chain[layer], layer, layer + 1)
-        if following == oracle.ISP:
-            seconds += self.all_gather_s(self.chain[layer], layer + 1)
-        return math.ceil(seconds * 10**12)
-
-    def skip_send_ps(self, edge: int, r: int) -> int:
-        seconds = self.scatter_s(self.skip_bytes[edge], *self.skips[edge])
-        return math.ceil(seconds * 10**12)
-
-
-def placed_latency_ps(instance: Json, schedule: Json) -> int:
-    total = 0
-    for segment in oracle.parse(schedule):
-        placed = oracle.Oracle(instance)
-        placed.times = Placed(instance, segment)
-        total += placed.segment_ps(segment)
-    return total
-
-
 @st.composite
 def physical_problems(draw: st.DrawFn) -> tuple[Json, Json]:
-    instance = draw(strategies.physical_instances(couplings=True))
+    instance = draw(PHYSICAL)
     instance["overflow"] = "stream"  # so that most schedules are valid
     return instance, draw(strategies.schedules(instance))
 
@@ -178,8 +134,4 @@ def test_placed_latency(problem: tuple[Json, Json]) -> None:
     instance, schedule = problem
     found = judge(instance, schedule)
     assume(found.feasible)
-    assert found.placed_latency_ps == placed_latency_ps(instance, schedule)
-    # A run of all chiplets lies in one place only: there the tables' means are exact.
-    whole = instance["package"]["mesh_rows"] * instance["package"]["mesh_cols"]
-    if all(segment.clusters[0].chiplets == whole for segment in found.segments):
-        assert found.placed_latency_ps == found.objective_ps
+    assert found.placed_latency_ps == oracle.placed_latency_ps(instance, schedule)

@@ -24,7 +24,7 @@ from scope_opt.search.census import distribution as distribution_module
 from scope_opt.search.census import enumeration
 from scope_opt.search.census.distribution import Distribution, distribution
 from scope_opt.search.census.exhaustive import ExhaustiveSolver
-from scope_opt.search.exact.prover import Stopped
+from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
@@ -213,7 +213,7 @@ def test_an_interrupted_run_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatc
 
 def test_half_a_distribution_is_none() -> None:
     instance = paper_instance("alexnet", 16, overflow="stream")
-    with pytest.raises(Stopped):
+    with pytest.raises(SearchStopped):
         count(instance, monitor=Monitor(time_limit_s=0))
 
 

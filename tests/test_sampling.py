@@ -25,8 +25,8 @@ from scope_opt.search.census import sampling
 from scope_opt.search.census.distribution import distribution
 from scope_opt.search.census.sampling import Sample, Sampler, sample, schedule_at, share_at_most
 from scope_opt.search.census.valid_sampling import ValidSampler, countable
-from scope_opt.search.exact.prover import Stopped
-from scope_opt.search.kernels import NEVER
+from scope_opt.search.packed import NEVER
+from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 
 Json = dict[str, Any]
@@ -235,7 +235,7 @@ def test_a_stopped_sample_counts_what_it_drew(monkeypatch: pytest.MonkeyPatch) -
 
     found = sample(instance, tables, 10**9, 1000, monitor=Monitor(on_progress=stop))
     assert found == sample(instance, tables, 10**9, 300)
-    with pytest.raises(Stopped):
+    with pytest.raises(SearchStopped):
         sample(instance, tables, 10**9, 1000, monitor=Monitor(time_limit_s=0))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from scope_opt.search.kernels import Bytes, Ints
+    from scope_opt.search.packed import Bytes, Ints
 
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from scope_opt.model.tables import LIMIT
 from scope_opt.search.anneal.moves import (
     SEGMENT_SHIFT,
     SEGMENT_SPLIT,
@@ -36,7 +35,7 @@ from scope_opt.search.anneal.state import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scope_opt.search.kernels import Ints
+    from scope_opt.search.packed import Ints
 
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]
@@ -81,40 +80,7 @@ def recall(walk: Walk, low: int, high: int) -> None:
             layer[a, column] = rows[start + a - low, column]
     changed[:] = 0
     changed[0], changed[1] = low, high
-    revalue(walk.kernel, walk.rules, walk.state, low, high, changed)
-
-
-@njit(cache=True)
-def best_cuts(latency: Ints, count: int) -> tuple[int, Ints]:
-    """Least latency of all layers in ``count`` segments (0: any number), and their first layers.
-
-    `LIMIT` if no segments of the memory make up the network.
-    """
-    layers = len(latency)
-    prefix = np.full((count + 2, layers + 1), LIMIT)
-    origin = np.zeros((count + 2, layers + 1), dtype=np.int64)
-    prefix[0, 0] = 0
-    rows = max(1, count)
-    for row in range(1, rows + 1):
-        if count == 0:
-            prefix[1, 0] = 0
-        for after in range(1, layers + 1):
-            for first in range(after):
-                before = prefix[row if count == 0 else row - 1, first]
-                if before < LIMIT and latency[first, after - 1] < LIMIT:
-                    total = before + latency[first, after - 1]
-                    if total < prefix[row, after]:
-                        prefix[row, after], origin[row, after] = total, first
-    cuts = np.zeros(layers, dtype=np.int64)
-    found, row, after = 0, rows, layers
-    if prefix[rows, layers] < LIMIT:
-        while after > 0:
-            after = origin[row, after]
-            cuts[found] = after
-            found += 1
-            if count > 0:
-                row -= 1
-    return int(prefix[rows, layers]), cuts[:found][::-1].copy()
+    revalue(walk.packed, walk.rules, walk.state, low, high, changed)
 
 
 # --- Annealing -----------------------------------------------------------------------------------
@@ -139,7 +105,7 @@ def _accepts(worse: float, temperature: float, rng: Words) -> bool:
 @njit(cache=True)
 def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> None:
     """Anneal one segment for a few moves at one temperature."""
-    kernel, rules, state, saved = walk.kernel, walk.rules, walk.state, walk.saved
+    packed, rules, state, saved = walk.packed, walk.rules, walk.state, walk.saved
     memory, frequency, changed = walk.memory, walk.frequency, walk.changed
     rng, stats = walk.rng, walk.stats
     layer = state.layer
@@ -152,7 +118,7 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
         stats[kind, 0] += 1
         fine = change_inside(rules, layer, state.partition, low, high, kind, changed, rng)
         if fine:
-            revalue(kernel, rules, state, low, high, changed)
+            revalue(packed, rules, state, low, high, changed)
             now, before = layer[low, EXCESS], saved.layer[low, EXCESS]
             if now != before:
                 # Only towards valid schedules; on the way there seldom a step back.

@@ -16,17 +16,13 @@ from scope_opt.schedule.schedule import Schedule
 from scope_opt.search.census.enumeration import (
     AT_LEAST,
     AT_MOST,
-    LAST,
     LEAST,
-    LEFT_BY,
     MOST,
-    REGION,
-    STOP,
     enumerate_schedules,
     make_tally,
     prepare,
+    slowest_possible,
 )
-from scope_opt.search.kernels import COMPUTE
 from scope_opt.solving.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -126,7 +122,7 @@ def distribution(
     InputError
         If there are too many schedules, for a side constraint that is not about the shape of a
         single segment, or for a schedule to rank that is not valid.
-    Stopped
+    SearchStopped
         If the monitor asked to stop: half a distribution means nothing.
     """
     monitor = monitor or Monitor()
@@ -187,12 +183,7 @@ def _latency(instance: Instance, tables: LatencyTables, item: int | Schedule) ->
 def _edges(walk: Walk, tables: LatencyTables) -> list[int]:
     """Ends of the bins, evenly spaced on a logarithmic scale between bounds on the latency."""
     low = int(segment_bounds(tables)[0, -1])
-    arriving = tables.receive_ps.max(axis=(1, 2))
-    arriving[-1] = 0
-    last, region = walk.groups[:, LAST], walk.groups[:, REGION]
-    communication = walk.closing[last, region] + arriving[last]
-    rest = np.maximum(walk.times[last, region, COMPUTE + walk.groups[:, LEFT_BY]], communication)
-    beat = max(walk.dram_ps, int((walk.inner[walk.groups[:, STOP] - 1] + rest).max()))
+    beat = max(walk.dram_ps, int(slowest_possible(walk)))
     clusters = min(tables.layers, tables.chiplets)
     high = walk.load_ps + (walk.samples + clusters - 1) * beat + 1
     spaced = np.geomspace(max(low, 1), max(high, 2), BINS + 1)[1:-1]
