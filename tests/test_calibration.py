@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scope_opt.schedule.links import Mesh, Region
+from scope_opt.schedule.transfers import link_times
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -100,6 +103,49 @@ def test_model_is_optimistic_under_unfair_arbitration(series: list[Any]) -> None
     assert -0.4 < errors.worst < -0.3
 
 
+def test_one_factor_at_actual_places(series: list[Any]) -> None:
+    """What section 16 says of single transfers under the placed model's factor."""
+
+    def on(pattern: str, mesh: str) -> list[Any]:
+        return [s for s in of(series, pattern) if s.place.mesh == mesh]
+
+    exchange, scatter, halo = (of(series, p) for p in ("all_gather", "scatter", "halo"))
+    assert np.median(report.link_factors(exchange)) == pytest.approx(1.12, abs=0.005)
+    assert np.median(report.link_factors(scatter)) == pytest.approx(1.00, abs=0.005)
+    assert report.link_factors(halo) == pytest.approx(np.ones(31), abs=0.001)
+    large = report.slope_errors(on("all_gather", "16×16"), report.sustained)
+    assert large.median < 0.055
+    assert large.p90 < 0.075
+    large = report.slope_errors(on("scatter", "16×16"), report.sustained)
+    assert large.median < 0.07
+    assert large.p90 < 0.155
+    # Where it is too fast, by no more than the largest factor says.
+    worst = max(report.link_factors(exchange).max(), report.link_factors(scatter).max())
+    errors = [report.sustained(s.place) / s.line()[0] - 1 for s in (*exchange, *scatter)]
+    assert min(errors) == pytest.approx(1.15 / worst - 1)
+    assert min(errors) > -0.15
+
+
+def test_factor_is_the_one_of_the_evaluator(series: list[Any]) -> None:
+    """The script's bytes per link are those that the placed model counts."""
+    for s in of(series, "all_gather")[::7] + of(series, "scatter")[::9]:
+        place = s.place
+        package = report.paper_package(place.rows * place.cols, place.rows, place.cols)
+        mesh, at = Mesh(package), Region(place.start, place.size)
+        if place.pattern == "all_gather":
+            moved = mesh.exchange(10**6 * place.size, at)
+        else:
+            moved = mesh.scatter(10**6, at, Region(place.start + place.size, place.next_size))
+        seconds = link_times(package)((moved,)) / 1e12
+        assert seconds == pytest.approx(1e6 * report.sustained(place), rel=1e-6)
+
+
+def test_relayed_hand_over_is_faster_than_copies(series: list[Any]) -> None:
+    ratios = report.multicast_ratios(series, report.relayed_isp)
+    assert np.median(ratios) == pytest.approx(0.54, abs=0.01)
+    assert np.mean(ratios < 1) > 0.8
+
+
 @pytest.mark.parametrize("mesh", report.REGRESSION_MESHES)
 def test_separable_form(mesh: tuple[int, int]) -> None:
     found = report.regression_error(*mesh)
@@ -117,6 +163,29 @@ def test_dram() -> None:
         if streams > 1 or operation == "write":
             assert error.large < -0.05, (operation, streams)
     assert found["read", 8].large < -0.25
+
+
+def test_dram_streams() -> None:
+    every = report.Errors.of(report.dram_points(report.STREAMS))
+    constant = report.Errors.of(report.dram_points(None))
+    assert every.number == constant.number == 72
+    assert every.median < 0.023
+    assert every.p90 < 0.052
+    assert abs(every.worst) < 0.1
+    assert constant.median > 8 * every.median
+    for error in report.dram_errors(report.STREAMS):
+        assert error.errors.median < 0.045, (error.operation, error.streams)
+
+
+def test_dram_coefficients_are_the_rounded_fit() -> None:
+    fitted, shipped = report.fitted_streams(), report.STREAMS
+    errors = report.Errors.of(report.dram_points(fitted))
+    assert errors.median < 0.0215
+    assert errors.p90 < 0.0495
+    for name in ("latency_s", "latency_per_stream_s", "latency_mixed_s"):
+        assert getattr(fitted, name) == pytest.approx(getattr(shipped, name), abs=0.06e-9)
+    for name in ("read", "write", "slope", "slope_write"):
+        assert getattr(fitted, name) == pytest.approx(getattr(shipped, name), abs=0.0006)
 
 
 @pytest.mark.parametrize("index", range(3))

@@ -256,9 +256,21 @@ def test_readme_examples_are_valid() -> None:
         if kind:
             SCHEMAS[kind].from_json(json.dumps(block), "README.md")
             jsonschema.validate(block, schema(kind))
-        else:
+        elif "package" not in block:
             content = json.loads((FOLDER / "tiny/tiny-constraints.json").read_text())
             assert block == content["constraints"]
+
+
+def test_readme_keys_make_a_placed_package() -> None:
+    """They turn a shipped package of the regressed model into that of the placed one."""
+    (keys,) = (block["package"] for block in blocks() if set(block) == {"package"})
+    content = json.loads((FOLDER / "paper/resnet50-64.json").read_text())
+    for key, value in keys.items():
+        own = content["package"].get(key)
+        content["package"][key] = own | value if isinstance(own, dict) else value
+    made = Instance.from_json(json.dumps(content), "README.md")
+    shipped = json.loads((FOLDER / "placed/resnet50-64-placed.json").read_text())
+    assert made.package == Instance.from_json(json.dumps(shipped), "placed").package
 
 
 def test_readme_schedule_and_result_belong_to_its_instance() -> None:
