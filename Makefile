@@ -26,7 +26,7 @@ test: $(STAMP)
 figures: $(STAMP)
 	$(BIN)/python docs/figures/report.py
 	$(BIN)/python docs/figures/exact_growth.py --draw
-	$(BIN)/python results/run.py --page
+	$(BIN)/python -m scope_opt.report.results
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/bench --benchmark-only
