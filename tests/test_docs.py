@@ -14,8 +14,11 @@ DOCUMENTS = sorted(
     for folder in (".", "docs", "instances", "scope_opt", "formulations", "results")
     for path in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
 )
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]*))?\)")
-CODE = re.compile(r"`((?:scope_opt|formulations)(?:\.\w+)+)`")
+FAMILIES = sorted(path.parent for path in (ROOT / "formulations").glob("**/README.md"))
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+NAME = re.compile(r"`((?:scope_opt|formulations)(?!\.solvers`)(?:\.\w+)+)`")
+"""Names of modules and what is in them; ``scope_opt.solvers`` is a group of entry points."""
+FILE = re.compile(r"`((?:scope_opt|formulations|docs|tests|results|instances)/[\w./-]+\.\w+)`")
 
 
 def prose(document: Path) -> str:
@@ -23,24 +26,41 @@ def prose(document: Path) -> str:
     return re.sub(r"^```.*?^```", "", (ROOT / document).read_text(), flags=re.M | re.S)
 
 
+def anchors(document: Path) -> set[str]:
+    """Where links into a document can lead, as GitHub names its headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_links_lead_somewhere(document: Path) -> None:
-    for target, _ in LINK.findall(prose(document)):
-        if "://" not in target and not target.startswith("mailto:"):
-            assert (ROOT / document.parent / target).exists(), target
+    for target, anchor in LINK.findall(prose(document)):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path = (ROOT / document.parent / target) if target else ROOT / document
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-def test_named_modules_exist(document: Path) -> None:
-    for name in CODE.findall(prose(document)):
-        folder, _, last = name.rpartition(".")
+def test_what_is_named_exists(document: Path) -> None:
+    text = prose(document)
+    for name in NAME.findall(text):
         path = ROOT / name.replace(".", "/")
-        inside = ROOT / folder.replace(".", "/")
-        texts = [
-            p.read_text() for p in (inside.with_suffix(".py"), inside / "__init__.py") if p.exists()
-        ]
+        homes = (path.parent.with_suffix(".py"), path.parent / "__init__.py")
         found = path.is_dir() or path.with_suffix(".py").exists()
-        assert found or any(re.search(rf"\b{last}\b", text) for text in texts), name
+        word = re.compile(rf"\b{path.name}\b")
+        assert found or any(word.search(home.read_text()) for home in homes if home.exists()), name
+    for file in FILE.findall(text):
+        assert (ROOT / file).exists(), file
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda folder: folder.name)
+def test_families_name_their_modules(family: Path) -> None:
+    named = set(re.findall(r"`(\w+\.py)`", (family / "README.md").read_text()))
+    here = {path.name for path in family.glob("*.py")} - {"__init__.py"}
+    assert here - {"elements.py", "states.py"} <= named
+    assert named <= here
 
 
 def test_the_house_is_drawn_as_it_is() -> None:

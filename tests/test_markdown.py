@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.report.markdown import (
-    Article,
-    Picture,
-    bullets,
-    new_figure,
-    number,
-    render,
-    table,
-    write_article,
-)
+from scope_opt.report.drawing import new_figure
+from scope_opt.report.markdown import Article, Picture, bullets, fixed, render, table, write_article
 from scope_opt.report.page import Chip, Column, Link, Table
 
 if TYPE_CHECKING:
@@ -32,7 +24,7 @@ ARTICLE = Article(
         "A paragraph.",
         "## Heading",
         bullets(["one", "two"]),
-        table(["name", "s"], [[Link("a", "a.md"), number(1.0)], ["b", number(None)]]),
+        table(["name", "s"], [[Link("a", "a.md"), fixed(1.0)], ["b", fixed(None)]]),
         Table("Before it.", [Column("x", number=False)], [[Chip("c", 1)]]),
         Picture("line.svg", "A line", draw),
     ],

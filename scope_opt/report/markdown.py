@@ -1,7 +1,6 @@
-"""Pages as Markdown with pictures beside them: what a repository shows without a browser's scripts.
+"""Pages as Markdown with pictures beside them, which are read where no script can run.
 
-Tables are those of `scope_opt.report.page`, which HTML pages have, too. Pictures are drawn by
-matplotlib, since there is no script that could draw them when the page is read.
+Tables are those of `scope_opt.report.page`, which HTML pages have, too.
 """
 
 from __future__ import annotations
@@ -9,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.model.files import InputError, write_text
+from scope_opt.model.files import write_text
 from scope_opt.model.units import ABSENT
+from scope_opt.report.drawing import save_figure
 from scope_opt.report.page import Column, Link, Table
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scope_opt.report.page import Chip
-
-COLORS = ("#1b6ca8", "#c8553d", "#3c8d5a", "#7a4ea3", "#8a6d1f", "#4c4c4c")
-MARKERS = "osD^vx"
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Picture:
     title: str
     """Said where the picture cannot be seen."""
     draw: Callable[[], Any]
-    """Makes the figure of matplotlib; called only when files are written."""
+    """Makes the figure, as `scope_opt.report.drawing` says; called only when files are written."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def number(value: float | None, pattern: str = ".2f") -> str:
+def fixed(value: float | None, pattern: str = ".2f") -> str:
     """A number of fixed form, as in columns whose heading has the unit."""
     return ABSENT if value is None else format(value, pattern)
 
@@ -67,27 +64,8 @@ def write_article(article: Article, folder: Path) -> None:
     """Write README.md and the pictures beside it; they are equal each time they are written."""
     for block in article.blocks:
         if isinstance(block, Picture):
-            block.draw().savefig(folder / block.file, metadata={"Date": None})
+            save_figure(block.draw(), folder / block.file)
     write_text(folder / "README.md", render(article), force=True)
-
-
-def new_figure(rows: int = 1, columns: int = 1, width: float = 9, height: float = 3.6) -> Any:
-    """Figure and axes of matplotlib.
-
-    Raises
-    ------
-    InputError
-        Without matplotlib, which is among the development packages.
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("figures", ["need matplotlib: pip install 'scope-opt[dev]'"]) from None
-    matplotlib.use("Agg")
-    matplotlib.rcParams |= {"svg.hashsalt": "scope-opt", "svg.fonttype": "none", "font.size": 9}
-    from matplotlib import pyplot as plt
-
-    return plt.subplots(rows, columns, figsize=(width, height), constrained_layout=True)
 
 
 def _block(block: str | Table | Picture) -> str:

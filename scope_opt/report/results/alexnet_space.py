@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scope_opt.model.cost import build_tables
-from scope_opt.report.markdown import COLORS, Article, Picture, new_figure, number, table
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, fixed, table
 from scope_opt.report.results.records import milliseconds, paper_instance, records_of
 from scope_opt.search.census.distribution import distribution
 
@@ -38,8 +39,8 @@ def page() -> Article:
                 milliseconds(rank.latency_ps),
                 str(len(found[label].segments[0].clusters)),
                 f"{rank.better:,}",
-                number(100 * (rank.better + 1) / counted.valid, ".6f"),
-                number(100 * (rank.better + 1) / counted.schedules, ".6f"),
+                fixed(100 * (rank.better + 1) / counted.valid, ".6f"),
+                fixed(100 * (rank.better + 1) / counted.schedules, ".6f"),
             ]
         )
     marks = {label: rank.latency_ps for label, rank in ranks.items()}

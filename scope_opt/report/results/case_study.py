@@ -6,7 +6,8 @@ from functools import partial
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scope_opt.report.markdown import COLORS, Article, Picture, new_figure, number, table
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, fixed, table
 from scope_opt.report.results.records import paper_instance, records_of
 from scope_opt.schedule.evaluate import Evaluation, evaluate
 
@@ -64,19 +65,19 @@ def page() -> Article:
         rows.append(
             [
                 case.label,
-                number(1000 * (evaluation.latency_s or 0), ".3f"),
+                fixed(1000 * (evaluation.latency_s or 0), ".3f"),
                 str(len(evaluation.segments)),
                 str(len(case.clusters)),
-                number(pstdev(loads) / fmean(loads)),
-                number(max(loads)),
-                number(100 * fmean(case.busy()), ".0f"),
-                number(100 * (evaluation.utilization or 0), ".1f"),
+                fixed(pstdev(loads) / fmean(loads)),
+                fixed(max(loads)),
+                fixed(100 * fmean(case.busy()), ".0f"),
+                fixed(100 * (evaluation.utilization or 0), ".1f"),
             ]
         )
         energy = evaluation.energy
         assert energy is not None
         parts = (energy.mac_j, energy.sram_j, energy.nop_j, energy.dram_j, energy.total_j)
-        energies.append([case.label, *(number(1000 * part, ".1f") for part in parts)])
+        energies.append([case.label, *(fixed(1000 * part, ".1f") for part in parts)])
     return Article(
         "Case study: ResNet-152 on 256 chiplets",
         [

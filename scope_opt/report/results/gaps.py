@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.report.markdown import COLORS, Article, Picture, new_figure, number, table
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, fixed, table
 from scope_opt.report.results import best_known
 from scope_opt.report.results.records import records_of
 from scope_opt.solving.metrics import (
@@ -69,7 +70,7 @@ def page() -> Article:
     rows = []
     for name in names:
         what = references[name]
-        cells = [number(None if what.objective is None else what.objective / 1e9, ".3f"), what.kind]
+        cells = [fixed(None if what.objective is None else what.objective / 1e9, ".3f"), what.kind]
         cells += [_gap(results[name], what) if name in results else "" for results in runs.values()]
         rows.append([name, *cells])
     return Article(
@@ -126,8 +127,8 @@ def _gap(result: Result | None, what: Reference) -> str:
     low, high = gap_bracket(result.objective_ps, what)
     star = "*" if result.status is Status.OPTIMAL else ""
     if low == high:
-        return number(None if low is None else 100 * low) + star
-    return f"{number(None if low is None else 100 * low)} to {number(None if high is None else 100 * high)}"
+        return fixed(None if low is None else 100 * low) + star
+    return f"{fixed(None if low is None else 100 * low)} to {fixed(None if high is None else 100 * high)}"
 
 
 def _common(runs: Runs) -> list[str]:
@@ -175,13 +176,13 @@ def _aggregate(
     return [
         solver,
         str(len(results)),
-        *(number(None if value is None else 100 * value) for value in percent),
+        *(fixed(None if value is None else 100 * value) for value in percent),
         str(spread.missing),
         str(sum(r is not None and r.status is Status.OPTIMAL for r in results.values())),
-        number(shifted_geometric_mean(times, SHIFT_S, LIMIT_S)),
-        number(sum(primal) / len(primal), ".3f"),
-        number(sum(dual) / len(dual), ".3f"),
-        *(number(value) for value in when),
+        fixed(shifted_geometric_mean(times, SHIFT_S, LIMIT_S)),
+        fixed(sum(primal) / len(primal), ".3f"),
+        fixed(sum(dual) / len(dual), ".3f"),
+        *(fixed(value) for value in when),
     ]
 
 

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.model.generate import TITLES
 from scope_opt.model.zoo import PAPER_CHIPLETS
-from scope_opt.report.markdown import (
-    COLORS,
-    Article,
-    Picture,
-    bullets,
-    new_figure,
-    number,
-    table,
-)
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, bullets, fixed, table
 from scope_opt.report.results.records import PAPER_INSTANCES, milliseconds, ratio, records_of
 from scope_opt.solving.result import Status
 
@@ -77,8 +70,8 @@ def _throughput(
     for name in names:
         cells = []
         for heuristic, exact in zip(HEURISTICS, EXACT, strict=True):
-            cells += [number(records.rate(name, label), ".0f") for label in (heuristic, exact)]
-        rows.append([name, *cells, number(gains[name]), number(fair[name])])
+            cells += [fixed(records.rate(name, label), ".0f") for label in (heuristic, exact)]
+        rows.append([name, *cells, fixed(gains[name]), fixed(fair[name])])
     header = ["instance"]
     header += [cell for scheme in HEURISTICS[:-1] for cell in (scheme, "opt")]
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt.report.markdown import Article, number, table
+from scope_opt.report.markdown import Article, fixed, table
 from scope_opt.report.page import Link
 from scope_opt.report.results.records import PAPER_INSTANCES, ratio, records_of
 
@@ -64,14 +64,14 @@ def _comparison() -> list[list[str]]:
 
     def gain(merged: str, single: str) -> str:
         pair = (counts.rate(LARGEST, merged), counts.rate(LARGEST, single))
-        return f"{number(ratio(*pair))}x"
+        return f"{fixed(ratio(*pair))}x"
 
     def chosen(label: str) -> str:
         return str(counts.segments(LARGEST, label))
 
     pair = [counts.result(LARGEST, label) for label in ("scope 2", "segmented 3")]
     joules = [None if r is None or r.energy_j is None else r.energy_j.total for r in pair]
-    energy = number(ratio(*joules))
+    energy = fixed(ratio(*joules))
     growth = {
         label: ratio(optima.rate(LARGEST, label), optima.rate("resnet152-16", label))
         for label in ("sequential", "segmented", "scope", "exact")
@@ -81,9 +81,9 @@ def _comparison() -> list[list[str]]:
             "Fig. 7, Sec. V-B(2)",
             "Scope is best everywhere, up to 1.73x over the state of the art, most for the deepest network on most "
             "chiplets",
-            f"with the paper's search up to {number(heuristic[best])}x ({best}), "
-            f"{number(heuristic[LARGEST])}x on {LARGEST}; between proved optima up to {number(fair[best_fair])}x "
-            f"({best_fair}), {number(fair[LARGEST])}x on {LARGEST}",
+            f"with the paper's search up to {fixed(heuristic[best])}x ({best}), "
+            f"{fixed(heuristic[LARGEST])}x on {LARGEST}; between proved optima up to {fixed(fair[best_fair])}x "
+            f"({best_fair}), {fixed(fair[LARGEST])}x on {LARGEST}",
             "the baseline: an exactly optimized segmented pipeline cuts the network often enough that merging "
             "has little left to repair; see the next row",
         ],
@@ -109,7 +109,7 @@ def _comparison() -> list[list[str]]:
         [
             "Sec. V-B(1)",
             "search for ResNet-152 on 256 chiplets takes about an hour",
-            f"{number(None if seconds is None else seconds.times_s.total, '.1f')} s for the same search (balanced "
+            f"{fixed(None if seconds is None else seconds.times_s.total, '.1f')} s for the same search (balanced "
             "segments, every cluster count and transition)",
             "latency tables are made once and the search is compiled",
         ],
@@ -117,7 +117,7 @@ def _comparison() -> list[list[str]]:
             "Fig. 9",
             "Scope scales best, the segmented pipeline more slowly, sequential execution may fall",
             "ResNet-152, 16 to 256 chiplets: "
-            + ", ".join(f"{label} {number(value, '.1f')}x" for label, value in growth.items()),
+            + ", ".join(f"{label} {fixed(value, '.1f')}x" for label, value in growth.items()),
             "the same order; sequential execution flattens and does not fall",
         ],
         [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt.report.markdown import Article, number, table
+from scope_opt.report.markdown import Article, fixed, table
 from scope_opt.report.results.proof import program_solved
 from scope_opt.report.results.records import PAPER_INSTANCES, records_of
 from scope_opt.solving.result import Status, StopReason
@@ -127,7 +127,7 @@ def _distances(record: Record | None, optimum: int | None) -> list[str]:
     objective, bound = record.result.objective_ps, record.result.bound_ps
     above = None if objective is None else 100 * (objective - optimum) / optimum
     below = None if bound is None else 100 * (optimum - bound) / optimum
-    return [number(above, ".2g"), number(below, ".2g")]
+    return [fixed(above, ".2g"), fixed(below, ".2g")]
 
 
 def _size_row(record: Record) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from scope_opt.model.generate import TITLES
 from scope_opt.model.zoo import PAPER_CHIPLETS
-from scope_opt.report.markdown import number
+from scope_opt.report.markdown import fixed
 from scope_opt.solving.api import load
 from scope_opt.studies.provenance import runs
 from scope_opt.studies.records import MANIFEST, load_records
@@ -125,4 +125,4 @@ def ratio(above: float | None, below: float | None) -> float | None:
 
 def milliseconds(value: int | None) -> str:
     """A latency in ps as milliseconds."""
-    return number(None if value is None else value / 1e9, ".3f")
+    return fixed(None if value is None else value / 1e9, ".3f")

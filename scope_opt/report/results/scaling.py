@@ -7,15 +7,8 @@ from math import log2
 from typing import TYPE_CHECKING, Any
 
 from scope_opt.model.zoo import PAPER_CHIPLETS
-from scope_opt.report.markdown import (
-    COLORS,
-    MARKERS,
-    Article,
-    Picture,
-    new_figure,
-    number,
-    table,
-)
+from scope_opt.report.drawing import COLORS, MARKERS, new_figure
+from scope_opt.report.markdown import Article, Picture, fixed, table
 from scope_opt.report.results.records import ratio, records_of
 
 if TYPE_CHECKING:
@@ -33,11 +26,11 @@ def page() -> Article:
     rows, speedups = [], []
     for chiplets, name in names.items():
         rates = [records.rate(name, label) for label in LABELS]
-        rows.append([str(chiplets), *(number(rate, ".0f") for rate in rates)])
+        rows.append([str(chiplets), *(fixed(rate, ".0f") for rate in rates)])
         over = [
             ratio(records.rate(name, label), records.rate(names[16], label)) for label in LABELS
         ]
-        speedups.append([str(chiplets), *(number(each) for each in over)])
+        speedups.append([str(chiplets), *(fixed(each) for each in over)])
     first, last = (records.rate(names[chiplets], "exact") for chiplets in (16, 256))
     assert first is not None
     assert last is not None

@@ -5,16 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.report.markdown import (
-    COLORS,
-    MARKERS,
-    Article,
-    Picture,
-    bullets,
-    new_figure,
-    number,
-    table,
-)
+from scope_opt.report.drawing import COLORS, MARKERS, new_figure
+from scope_opt.report.markdown import Article, Picture, bullets, fixed, table
 from scope_opt.report.results.records import ratio, records_of
 
 if TYPE_CHECKING:
@@ -35,8 +27,8 @@ def page() -> Article:
             ratio(rates["scope"], rates["segmented"]),
             ratio(rates["exact"], rates["exact-segmented"]),
         ]
-        cells = [number(rates[scheme], ".0f") for scheme in SCHEMES]
-        rows.append([str(count), *cells, *(number(gain) for gain in gains)])
+        cells = [fixed(rates[scheme], ".0f") for scheme in SCHEMES]
+        rows.append([str(count), *cells, *(fixed(gain) for gain in gains)])
     for choice in ("balanced", "dp"):
         rates = {scheme: records.rate(NAME, f"{scheme} {choice}") for scheme in SCHEMES}
         cells = []
@@ -48,7 +40,7 @@ def page() -> Article:
             ratio(rates["exact"], rates["exact-segmented"]),
         ]
         name = {"balanced": "best of all balanced", "dp": "free cuts"}[choice]
-        rows.append([name, *cells, *(number(gain) for gain in gains)])
+        rows.append([name, *cells, *(fixed(gain) for gain in gains)])
     return Article(
         "ResNet-152 on 256 chiplets: how many segments",
         [

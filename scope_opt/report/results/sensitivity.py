@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt.report.markdown import Article, number, table
+from scope_opt.report.markdown import Article, fixed, table
 from scope_opt.report.results.records import ratio, records_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def page() -> Article:
             quotients = [ratio(rates[above], rates[below]) for above, below in pairs]
             gains += [quotients[0]] if quotients[0] is not None else []
             fair += [quotients[1]] if quotients[1] is not None else []
-            rows.append([str(variant), *cells, *(number(each) for each in quotients)])
+            rows.append([str(variant), *cells, *(fixed(each) for each in quotients)])
         header = ["variant", *LABELS, "gain", "fair", "search"]
         tables += [f"## {name}", table(header, rows)]
     spread = (

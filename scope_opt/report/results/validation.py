@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from scope_opt.report.markdown import Article, bullets, number, table
+from scope_opt.report.markdown import Article, bullets, fixed, table
 from scope_opt.report.results.records import PAPER_INSTANCES, RESULTS, machine
 from scope_opt.validation.document import Validation
 
@@ -96,7 +96,7 @@ def _loss_rows(found: dict[str, Validation]) -> list[list[str]]:
         losses = validation.losses
         names = (*DECISIONS, "transition")
         values = [None if losses is None else 100 * getattr(losses, each) for each in names]
-        rows.append([name, number(100 * _gap(validation)), *(number(value) for value in values)])
+        rows.append([name, fixed(100 * _gap(validation)), *(fixed(value) for value in values)])
     return rows
 
 
@@ -114,8 +114,8 @@ def _rank_rows(found: dict[str, Validation]) -> list[list[str]]:
                 f"{rank.among_all.counted:,}" + (" drawn" if rank.method == "sampling" else ""),
                 f"{rank.among_valid.counted:,}",
                 f"{rank.among_all.better:,}",
-                *(number(None if share is None else 100 * share, ".2g") for share in shares),
-                number(100 * (rank.latency_ps / validation.optimum.objective_ps - 1)),
+                *(fixed(None if share is None else 100 * share, ".2g") for share in shares),
+                fixed(100 * (rank.latency_ps / validation.optimum.objective_ps - 1)),
             ]
         )
     return rows
