@@ -14,6 +14,7 @@ DOCUMENTS = sorted(
     for folder in (".", "docs", "instances", "scope_opt", "formulations", "results")
     for path in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
 )
+HOUSE = runpy.run_path(str(ROOT / "docs" / "figures" / "house.py"))
 FAMILIES = sorted(path.parent for path in (ROOT / "formulations").glob("**/README.md"))
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 NAME = re.compile(r"`((?:scope_opt|formulations)(?!\.solvers`)(?:\.\w+)+)`")
@@ -65,5 +66,11 @@ def test_families_name_their_modules(family: Path) -> None:
 
 def test_the_house_is_drawn_as_it_is() -> None:
     """If not: ``python docs/figures/house.py``."""
-    house = runpy.run_path(str(ROOT / "docs" / "figures" / "house.py"))
-    assert house["PICTURE"].read_text() == house["draw"]()
+    assert HOUSE["PICTURE"].read_text() == HOUSE["draw"]()
+
+
+def test_the_house_leaves_out_implied_arrows() -> None:
+    imports = {"roof": {"attic", "cellar"}, "attic": {"cellar"}, "cellar": set()}
+    assert HOUSE["reduced"](imports) == {"roof": {"attic"}, "attic": {"cellar"}, "cellar": set()}
+    with pytest.raises(SystemExit, match="attic, cellar"):
+        HOUSE["reduced"]({**imports, "cellar": {"attic"}})

@@ -52,19 +52,19 @@ class Row(NamedTuple):
 def main() -> None:
     """Measure, and write the table that the page is made from."""
     note_run(RESULTS / STUDY / MANIFEST, "python results/formulations/run.py")
+    found: list[list[object]] = []
+    for name in NAMES:
+        instance = paper_instance(name)
+        best = solve(instance, "exact", SolveOptions(segments="single")).objective_ps
+        assert best is not None
+        simple = latency_bound(build_tables(instance)) / best
+        found.append([name, "simple bound", "", "", "", f"{simple:.4f}", ""])
+        for row in rows(instance, best):
+            *sizes, relaxed, seconds = row
+            found.append([name, *sizes, f"{relaxed:.4f}", f"{seconds:.1f}"])
+            print(*found[-1], flush=True)
     with SIZES.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FIELDS)
-        for name in NAMES:
-            instance = paper_instance(name)
-            best = solve(instance, "exact", SolveOptions(segments="single")).objective_ps
-            assert best is not None
-            simple = latency_bound(build_tables(instance)) / best
-            writer.writerow([name, "simple bound", "", "", "", f"{simple:.4f}", ""])
-            for row in rows(instance, best):
-                cells = [*row[:-2], f"{row.relaxed:.4f}", f"{row.seconds:.1f}"]
-                writer.writerow([name, *cells])
-                print(name, *cells, flush=True)
+        csv.writer(file, lineterminator="\n").writerows([FIELDS, *found])
 
 
 def rows(instance: Instance, best_ps: int) -> list[Row]:

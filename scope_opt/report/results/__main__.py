@@ -11,7 +11,8 @@ import sys
 
 from scope_opt.report.markdown import write_article
 from scope_opt.report.results import best_known
-from scope_opt.report.results.pages import PAGES, folder, page
+from scope_opt.report.results.pages import PAGES, folder
+from scope_opt.report.results.records import RESULTS
 
 
 def main() -> None:
@@ -24,8 +25,10 @@ def main() -> None:
     unknown = sorted(set(names) - set(PAGES))
     if unknown:
         parser.error(f"no page {', '.join(unknown)}; there are {', '.join(PAGES)}")
+    if not RESULTS.is_dir():
+        parser.error(f"no folder {RESULTS}: the records are in the project's repository")
     for name in names or PAGES:
-        write_article(page(name), folder(name))
+        write_article(PAGES[name](), folder(name))
         print(f"{folder(name) / 'README.md'}", file=sys.stderr)
     if not names:
         best_known.write(best_known.known())

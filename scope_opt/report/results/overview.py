@@ -35,8 +35,8 @@ def page() -> Article:
         "Results",
         [
             "One folder per study. `study.toml` says what is solved: `scope-opt study results/NAME/study.toml` solves "
-            "what is missing. Two folders have a script for what no solver's run is: `python results/validation/run.py` "
-            "and `python results/formulations/run.py`. The others show records of their neighbors. "
+            "what is missing. What is no solve of one instance is measured by a script: `python results/validation/run.py`, "
+            "`python results/formulations/run.py`. `scaling`, `case-study` and `gaps` show records of other studies. "
             "[docs/studies.md](../docs/studies.md) describes the files.",
             "`python -m scope_opt.report.results` writes these pages from the records, and a test compares them; another "
             "one evaluates every committed schedule again. `scope-opt report results/NAME` makes interactive pages of any "

@@ -42,11 +42,6 @@ PAGES: dict[str, Callable[[], Article]] = {
 """By the folder in ``results``; the overview is of all of them."""
 
 
-def page(name: str) -> Article:
-    """The page of a study."""
-    return PAGES[name]()
-
-
 def folder(name: str) -> Path:
     """Where its README.md and pictures lie."""
     return RESULTS if name == OVERVIEW else RESULTS / name
