@@ -111,7 +111,7 @@ def _beats_program(request: Request) -> BeatsProgram:
     """The program that contains all schedules at least as good as the best one known."""
     space, tables, monitor = request.space, request.tables, request.monitor
     if not request.energy_minimized:
-        request.raise_bound(Caps(tables, space, None).bound_ps)
+        request.raise_bound(Caps(tables, space, None).bound_ps, "simple bound")
     maker = ColumnMaker(tables, space, lambda: monitor.stopping)
     if not space.couples_segments:
         Cuts(IntervalMilpSolver.name, request).begin()

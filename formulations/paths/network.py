@@ -57,7 +57,10 @@ class FewestClusters(Protocol):
     """A program that asks for the fewest clusters of a segment under one largest beat."""
 
     def solve(self, request: Request, target: int) -> Fewest:
-        """Solve it until the monitor stops it; that many clusters are few enough."""
+        """Solve it until the monitor stops it; that many clusters are few enough.
+
+        A library that finds that more are needed gets the credit.
+        """
 
     def exclude(self, used: Sequence[int]) -> None:
         """Make a set of columns no solution any more."""

@@ -205,6 +205,7 @@ class _Teller:
             told.bound,
             told.segments,
         )
+        monitor.adopt(told.proof)
         monitor.trajectory = told.trajectory
         monitor.peak_memory_bytes = told.peak_memory_bytes
         assert told.failure is not None

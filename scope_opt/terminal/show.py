@@ -16,6 +16,7 @@ from scope_opt.model import units
 from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Constraints
 from scope_opt.schedule.bounds import latency_bound
+from scope_opt.solving.metrics import library_work, provers
 from scope_opt.solving.result import Status, StopReason
 from scope_opt.solving.solver import SolverUnavailable, load_solver, solver_names
 
@@ -292,6 +293,9 @@ def result_view(
         rows.append(("warm start", units.plain(result.warm_start), ""))
     if result.model is not None:
         rows.append(_model_fact(result.model))
+    who, work = provers(result), library_work(result)
+    if who is not None or work is not None:
+        rows.append(("proved by", who or units.ABSENT, work or ""))
     parts: list[RenderableType] = [
         title(result.instance.name, description),
         Text(),
