@@ -16,10 +16,10 @@ from formulations.cp_sat.elements import ElementProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
-from formulations.paths.cuts import Cuts, shortest_cut
+from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
-from formulations.paths.staircase import Staircases, Undecided
-from formulations.paths.survey import Survey
+from formulations.paths.solver import prove_cuts
+from formulations.paths.staircase import Undecided
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from scope_opt.model.files import InputError
@@ -131,13 +131,8 @@ class Search:
             else:
                 self._least_latency()
             return
-        cuts = Cuts(CpSatSolver.name, request)
-        cuts.begin()
-        survey = Survey(request, cuts)
-        survey.run()
         try:
-            staircases = Staircases(request, cuts, survey.supply, CpThresholdProgram)
-            cuts.run(survey.first(staircases.prove))
+            prove_cuts(CpSatSolver.name, request, CpThresholdProgram)
         except Undecided:
             self._least_latency()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from enum import StrEnum
 from importlib import metadata
 from typing import Any, ClassVar, Literal, Self, get_args
@@ -190,8 +191,9 @@ def relative_gap(objective: int | None, bound: int | None) -> float | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result may depend on."""
+    """Versions of what a result may depend on, of what is installed."""
     found = {"scope-opt": __version__, "python": platform.python_version()}
     for package in ("numpy", "scipy", "numba", "ortools", "pyomo", "highspy"):
-        found[package] = metadata.version(package)
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
     return found
