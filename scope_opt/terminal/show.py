@@ -435,6 +435,7 @@ def comparison_view(console: Console, runs: Sequence[Run]) -> RenderableType:
             ("MAC use", "right", 4),
             ("energy", "right", 0),
             ("gap", "right", 0),
+            ("proved by", "left", 6),
             ("status", "left", 0),
             ("time", "right", 1),
         )
@@ -469,7 +470,7 @@ def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
     result = run.result
     label = f"  {units.plain(run.solver)}"
     if result is None:
-        absent = [units.ABSENT] * 8
+        absent = [units.ABSENT] * 9
         table.add(label, *absent, Text(f"refused{note}", style=BAD), units.ABSENT)
         return
     objective, schedule = _objective(result), result.schedule
@@ -487,6 +488,7 @@ def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
         units.percent(result.utilization),
         units.joules(None if result.energy_j is None else result.energy_j.total),
         units.percent(result.gap),
+        provers(result) or units.ABSENT,
         Text(status + note, style="" if schedule is not None else BAD),
         units.seconds(result.times_s.total),
     )
