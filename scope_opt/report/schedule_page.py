@@ -142,7 +142,7 @@ def _comparison_table(cases: Sequence[Case], files: Sequence[str]) -> Table:
     columns += [
         Column("lower bound"),
         Column("gap"),
-        Column("proved by", False),
+        Column("bound by", False),
         Column("status", False),
         Column("ended", False),
     ]

@@ -280,7 +280,7 @@ def _problem_facts(problem: Problem) -> Iterator[Fact]:
 def _problem_table(problem: Problem) -> Table:
     numbers = ("objective", "bound", "gap to optimum", "own gap", "first", "best", "proof", "time")
     columns = [Column("run", False), Column("outcome", False), *map(Column, numbers)]
-    columns += [Column("proved by", False), Column("remark", False, fold=True)]
+    columns += [Column("bound by", False), Column("remark", False, fold=True)]
     rows = []
     for record in problem.records:
         result, found = record.result, cost(record)
@@ -312,7 +312,7 @@ def _problem_table(problem: Problem) -> Table:
     caption = (
         "Runs on this instance. First, best and proof: seconds until the first and the best "
         "schedule of the run and until it was proved optimal, where the solver reports its course. "
-        "Proved by: what the bound rests on, and the programs that a library was handed."
+        "Bound by: who proved the bound, and the programs that a library was handed."
     )
     return Table(caption, columns, rows)
 

@@ -435,7 +435,7 @@ def comparison_view(console: Console, runs: Sequence[Run]) -> RenderableType:
             ("MAC use", "right", 4),
             ("energy", "right", 0),
             ("gap", "right", 0),
-            ("proved by", "left", 6),
+            ("bound by", "left", 6),
             ("status", "left", 0),
             ("time", "right", 1),
         )
