@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scope_opt.schedule.evaluate import Evaluation
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.result import Prover
     from scope_opt.solving.solver import SegmentChoice, SolveOptions
 
 CONSTRAINTS = SHAPE | NEEDS_ENERGY
@@ -77,10 +78,10 @@ class Request:
         """What is minimized; None for a schedule that breaks a rule."""
         return evaluation.energy_fj if self.energy_minimized else evaluation.objective_ps
 
-    def raise_bound(self, bound: int) -> None:
-        """Report a lower bound, unless it is as good as none."""
+    def raise_bound(self, bound: int, *by: Prover) -> None:
+        """Report a lower bound, unless it is as good as none, and who proved it."""
         if bound < LIMIT or self.energy_minimized:
-            self.monitor.raise_bound(bound)
+            self.monitor.raise_bound(bound, *by)
 
     def close_log(self, library: str) -> None:
         """Say so in the log, if one was asked for, where there was no program to solve."""
@@ -89,15 +90,15 @@ class Request:
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"{library} was not called: no program was needed\n")
 
-    def prove_infeasible(self) -> None:
-        """Report that there is no schedule, which no simple reason explains."""
+    def prove_infeasible(self, *by: Prover) -> None:
+        """Report that there is no schedule, which no simple reason explains, and who proved it."""
         active = ", ".join(sorted(self.instance.constraints.active()))
         rules = f"weight capacity and side constraints ({active})" if active else "weight capacity"
         reason = (
             f"{rules} leave no schedule for the segments asked for; allow other segments "
             "('dp'), relax constraints, or use overflow 'stream'"
         )
-        self.monitor.prove_infeasible([reason])
+        self.monitor.prove_infeasible([reason], *by)
 
 
 def make_request(

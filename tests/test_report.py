@@ -289,6 +289,7 @@ def test_contradictions_are_shown(records: Sequence[Record]) -> None:
     assert worse.result is not None
     bound = optimal.result.objective_ps + 1
     content = {**worse.result.__dict__, "solver": "cp-sat", "options": {}, "bound_ps": bound}
+    content["proof"] = None
     wrong = Result(**{**content, "gap": relative_gap(worse.result.objective_ps, bound)})
     both = [optimal, record(wrong, "liar")]
     pages = list(study_pages(arrange("both", both, lambda record: None), []))

@@ -174,7 +174,10 @@ class Client(Protocol):
         """Report a schedule; its exact objective, None if it breaks a rule."""
 
     def bound(self, value: int) -> None:
-        """Report a lower bound on the latency in ps, or on a sample's energy in fJ."""
+        """Report a lower bound on the latency in ps, or on a sample's energy in fJ.
+
+        Who proved it has been credited.
+        """
 
 
 class Rounds:
@@ -257,6 +260,10 @@ class Rounds:
         def on_solution(values: Floats) -> None:
             client.offer(program.read(highs, values))
 
+        def on_bound(value: float) -> None:
+            monitor.credit(highs.prover)
+            client.bound(program.bound(value))
+
         outcome = highs.solve(
             monitor,
             threads=request.threads,
@@ -264,13 +271,14 @@ class Rounds:
             log=options.log,
             start=None if best is None else program.start(best),
             on_solution=on_solution,
-            on_bound=lambda value: client.bound(program.bound(value)),
+            on_bound=on_bound,
             rel_gap=REL_GAP if exact else COARSE_GAP,
         )
         if outcome.status == "infeasible":
+            monitor.credit(highs.prover)
             return Status.INFEASIBLE
         if outcome.bound is not None:
-            client.bound(program.bound(outcome.bound))
+            on_bound(outcome.bound)
         if outcome.status == "stopped" or outcome.values is None:
             raise Stopped
         found = program.read(highs, outcome.values)

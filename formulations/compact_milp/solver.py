@@ -121,7 +121,7 @@ class Coupled:
         """Solve program after program; raises `Stopped`."""
         request, monitor = self._request, self._request.monitor
         if not self._segments:
-            request.prove_infeasible()
+            request.prove_infeasible("simple bound")
             return
         status = Status.OPEN
         try:
@@ -133,7 +133,7 @@ class Coupled:
         if status is Status.INFEASIBLE:
             if monitor.objective is not None:
                 raise RuntimeError("HiGHS refutes a program that contains a known schedule")
-            request.prove_infeasible()
+            request.prove_infeasible("simple bound")  # at least: HiGHS has its credit
 
     def _ceilings(self) -> list[int | None]:
         """What the other segments leave of the latency allowed, or of the least known."""
@@ -192,7 +192,8 @@ class Separate:
         except NoSchedule:
             status = Status.INFEASIBLE
         if status is Status.INFEASIBLE:
-            cuts.refute(first, last, LIMIT if limit is None else min(limit + 1, known))
+            none = LIMIT if limit is None else min(limit + 1, known)
+            cuts.refute(first, last, none, "simple bound")  # at least: HiGHS has its credit
         elif not cuts.settled(first, last, ceiling) and not self._close(first, last):
             raise Stopped
 
@@ -209,7 +210,7 @@ class Separate:
         for choice in choices:
             self._cuts.found(make_segment(layer, [(1, choice.size, [choice.partition])]))
         least = min((choice.latency_ps for choice in choices), default=LIMIT)
-        self._cuts.refute(layer, layer, least)
+        self._cuts.refute(layer, layer, least, "enumeration")
 
 
 class _Client:

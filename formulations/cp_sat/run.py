@@ -89,17 +89,18 @@ def drive(
                 file.writelines(lines)
 
     thread = threading.Thread(target=work, name="cp-sat", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(POLL_S)
-            report()
-            if thread.is_alive() and monitor.stopping:
+    with monitor.library("cp-sat"):
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(POLL_S)
+                report()
+                if thread.is_alive() and monitor.stopping:
+                    solver.stop_search()
+        finally:
+            if thread.is_alive():
                 solver.stop_search()
-    finally:
-        if thread.is_alive():
-            solver.stop_search()
-            thread.join()
+                thread.join()
     report()
     if isinstance(outcome[0], BaseException):
         raise outcome[0]

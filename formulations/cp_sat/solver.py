@@ -16,10 +16,10 @@ from formulations.cp_sat.elements import ElementProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
-from formulations.paths.cuts import Cuts, shortest_cut
+from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
-from formulations.paths.staircase import Staircases, Undecided
-from formulations.paths.survey import Survey
+from formulations.paths.solver import prove_cuts
+from formulations.paths.staircase import Undecided
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from scope_opt.model.files import InputError
@@ -131,13 +131,8 @@ class Search:
             else:
                 self._least_latency()
             return
-        cuts = Cuts(CpSatSolver.name, request)
-        cuts.begin()
-        survey = Survey(request, cuts)
-        survey.run()
         try:
-            staircases = Staircases(request, cuts, survey.supply, CpThresholdProgram)
-            cuts.run(survey.first(staircases.prove))
+            prove_cuts(CpSatSolver.name, request, CpThresholdProgram)
         except Undecided:
             self._least_latency()
 
@@ -164,7 +159,8 @@ class Search:
         rise, in growing steps, until one is attained; then the units become exact.
         """
         monitor = self._monitor
-        self._request.raise_bound(Caps(self._tables, self._space, None).bound_ps)
+        simple = Caps(self._tables, self._space, None).bound_ps
+        self._request.raise_bound(simple, "simple bound")
         bound = monitor.bound
         step: int | None = None
         exact, tries = False, 0
@@ -187,7 +183,7 @@ class Search:
                 tries += 1
             unit = self._solve(ceiling, exact=exact)
             if unit is None and ceiling is None:
-                self._request.prove_infeasible()
+                self._request.prove_infeasible("simple bound")  # at least: others have credit
                 return
             if unit == 1:
                 return
@@ -196,7 +192,7 @@ class Search:
             elif ceiling is not None:
                 if monitor.objective is not None and ceiling >= monitor.objective:
                     raise RuntimeError("CP-SAT refutes a program that contains a known schedule")
-                self._request.raise_bound(ceiling + 1)
+                self._request.raise_bound(ceiling + 1, "simple bound")
             bound = monitor.bound
 
     def _least_energy(self) -> None:
@@ -209,7 +205,7 @@ class Search:
             if unit is None:
                 if monitor.objective is not None:
                     raise RuntimeError("CP-SAT refutes a program that contains a known schedule")
-                self._request.prove_infeasible()
+                self._request.prove_infeasible("simple bound")
             if unit in (None, 1):
                 return
 
@@ -254,16 +250,17 @@ class Search:
 
         def on_bound(value: int) -> None:
             bound = program.bound(value)
-            self._request.raise_bound(bound if most is None else min(bound, most))
+            self._request.raise_bound(bound if most is None else min(bound, most), "cp-sat")
 
         status, solver = drive(
             *(self._request, program.model, program.schedule, self._request.offer, on_bound)
         )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
+            monitor.credit("cp-sat")
             return None
         if status == cp.OPTIMAL:
-            self._request.raise_bound(program.bound(solver.value(program.objective)))
+            self._request.raise_bound(program.bound(solver.value(program.objective)), "cp-sat")
             return unit
         if not monitor.stopping:
             raise RuntimeError("CP-SAT ended without a proof")
@@ -319,9 +316,12 @@ class Search:
             )
             caps = Caps(tables, space, ceiling, beats)
             if ceiling is not None and not self._request.energy_minimized:
-                self._request.raise_bound(min(caps.bound_ps, ceiling + 1))
+                self._request.raise_bound(min(caps.bound_ps, ceiling + 1), "paths")
             index = index[table.numbers[3, index] <= table.longest(index, caps)]
+            if len(index) < before:
+                monitor.credit("paths")  # what follows rests on their leaving columns out
         if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
+            monitor.credit("paths")
             return None
         return caps, table.objects(index)
 
@@ -345,7 +345,8 @@ class Search:
         most = LIMIT if budget is None else budget
         if self._request.energy_minimized:
             if before[-1] < LIMIT:
-                self._request.raise_bound(tables.samples * int(before[-1]) + loading)
+                least = tables.samples * int(before[-1]) + loading
+                self._request.raise_bound(least, "paths")
             if self._monitor.objective is not None:
                 most = min(most, (self._monitor.objective - loading) // tables.samples)
         return np.flatnonzero(before[first] + spent + rest[last + 1] <= most)

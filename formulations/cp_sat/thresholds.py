@@ -98,11 +98,14 @@ class CpThresholdProgram:
         )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
+            request.monitor.credit("cp-sat")
             return Fewest(None, None)
         if status == cp.OPTIMAL:
             bounds.append(round(solver.objective_value))
         elif not request.monitor.stopping:
             raise RuntimeError("CP-SAT ended without a proof")
+        if max(bounds) > target:
+            request.monitor.credit("cp-sat")
         return Fewest(max(bounds), found[-1] if found else None)
 
     def _used(self, value: Any) -> list[int]:

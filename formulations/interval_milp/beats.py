@@ -391,7 +391,7 @@ def solve_beats(request: Request, program: BeatsProgram) -> bool:
         bound = program.bound(value)
         if bound < LIMIT:
             best = monitor.objective
-            request.raise_bound(bound if best is None else min(bound, best))
+            request.raise_bound(bound if best is None else min(bound, best), highs.prover)
 
     for _ in range(REJECTIONS):
         highs = Highs(program.model, monitor)
@@ -416,7 +416,7 @@ def solve_beats(request: Request, program: BeatsProgram) -> bool:
         )
         if outcome.status == "infeasible":
             if monitor.objective is None:
-                request.prove_infeasible()
+                request.prove_infeasible(highs.prover)
             return True
         if outcome.bound is not None:
             on_bound(outcome.bound)

@@ -74,9 +74,9 @@ class EnergySearch:
             for part in parts:
                 heappush(ranges, part)
         if monitor.objective is None:
-            request.prove_infeasible()
+            request.prove_infeasible("simple bound")
         else:
-            request.raise_bound(monitor.objective)
+            request.raise_bound(monitor.objective, "simple bound")
         return True
 
     def _total(self, least_fj: int) -> int:
@@ -89,7 +89,7 @@ class EnergySearch:
 
     def _publish(self, least_fj: int) -> None:
         best, bound = self._request.monitor.objective, self._total(least_fj)
-        self._request.raise_bound(bound if best is None else min(bound, best))
+        self._request.raise_bound(bound if best is None else min(bound, best), "simple bound")
 
     def _solve(self, counts: Counts) -> list[Counts] | None:
         """Parts of the range that remain, none if it is settled; None for no more attempts."""
@@ -123,8 +123,10 @@ class EnergySearch:
                 presolve=False,
             )
             if outcome.status == "infeasible":
+                monitor.credit(highs.prover)
                 return []
             if outcome.bound is not None:
+                monitor.credit(highs.prover)
                 lowered = outcome.bound - ROUND * (abs(outcome.bound) + COEFFICIENT)
                 least = max(least, int(np.ceil(lowered * self._unit)))
             if self._reached(least):

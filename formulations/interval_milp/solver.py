@@ -16,8 +16,8 @@ from formulations.interval_milp.beats import BeatsProgram, solve_beats
 from formulations.interval_milp.energy import EnergySearch
 from formulations.interval_milp.thresholds import ThresholdProgram
 from formulations.paths.cuts import Cuts, single_only
-from formulations.paths.staircase import Staircases, Undecided
-from formulations.paths.survey import Survey
+from formulations.paths.solver import prove_cuts
+from formulations.paths.staircase import Undecided
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 
@@ -92,16 +92,8 @@ class IntervalMilpSolver:
 
 def _segment_by_segment(name: str, request: Request) -> bool:
     """Prove the best cut by thresholds; False if HiGHS' tolerances do not allow that."""
-    cuts = Cuts(name, request)
-    cuts.begin()
     try:
-        survey = Survey(request, cuts)
-        staircases = Staircases(request, cuts, survey.supply, ThresholdProgram)
-        if request.small:
-            cuts.run(staircases.prove)
-        else:
-            survey.run()
-            cuts.run(survey.first(staircases.prove))
+        prove_cuts(name, request, ThresholdProgram)
     except Undecided:
         return False
     return True
@@ -111,7 +103,7 @@ def _beats_program(request: Request) -> BeatsProgram:
     """The program that contains all schedules at least as good as the best one known."""
     space, tables, monitor = request.space, request.tables, request.monitor
     if not request.energy_minimized:
-        request.raise_bound(Caps(tables, space, None).bound_ps)
+        request.raise_bound(Caps(tables, space, None).bound_ps, "simple bound")
     maker = ColumnMaker(tables, space, lambda: monitor.stopping)
     if not space.couples_segments:
         Cuts(IntervalMilpSolver.name, request).begin()

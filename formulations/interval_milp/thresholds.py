@@ -117,8 +117,11 @@ class ThresholdProgram:
             presolve=False,
         )
         if outcome.status == "infeasible":
+            monitor.credit(highs.prover)
             return Fewest(None, None)
         bound = target if outcome.bound is None else int(np.ceil(outcome.bound - ROUND))
+        if bound > target:
+            monitor.credit(highs.prover)
         used = None if outcome.values is None else self.used(highs, outcome.values)
         return Fewest(max(target, bound), used)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from formulations.request import Request
     from formulations.space import Space
     from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.result import Prover
 
     Ints = NDArray[np.int64]
     Prove = Callable[[int, int, int | None], None]
@@ -132,7 +133,7 @@ class Cuts:
         """Best schedules, by first and last layer."""
         self._costs = np.full_like(lower, LIMIT)
         """(L, L) their latencies where segments are allowed; `LIMIT` where none is known"""
-        self._publish()
+        self._publish("simple bound")
         for segment in request.monitor.segments or ():
             self.found(segment)
 
@@ -177,16 +178,21 @@ class Cuts:
             self._offer()
         return latency
 
-    def refute(self, first: int, last: int, below_ps: int) -> None:
-        """Report that no schedule of the segment takes less than that; `LIMIT`: it has none."""
+    def refute(self, first: int, last: int, below_ps: int, *by: Prover) -> None:
+        """Report that no schedule of the segment takes less than that, and who proved it.
+
+        `LIMIT`: it has none.
+        """
         if below_ps > self.lower[first, last]:
             self.lower[first, last] = min(below_ps, LIMIT)
-            self._publish()
+            self._publish(*by)
 
-    def raise_bounds(self, bounds_ps: Ints) -> None:
+    def raise_bounds(self, bounds_ps: Ints, *by: Prover) -> None:
         """The same for all segments, shape ``(L, L)``."""
-        self.lower = np.minimum(np.maximum(self.lower, bounds_ps), LIMIT)
-        self._publish()
+        raised = np.minimum(np.maximum(self.lower, bounds_ps), LIMIT)
+        if (raised > self.lower).any():
+            self.lower = raised
+            self._publish(*by)
 
     @property
     def around(self) -> Ints:
@@ -220,7 +226,7 @@ class Cuts:
         while not monitor.stopping:
             total, path = shortest_cut(self.lower, self._space.segment_count)
             if total >= LIMIT:
-                self._request.prove_infeasible()
+                self._request.prove_infeasible("simple bound")  # at least: others have credit
                 return
             best = monitor.objective
             if best is not None and total >= best:
@@ -264,6 +270,8 @@ class Cuts:
         if total < LIMIT and (objective is None or total < objective):
             self._request.offer([self.known[ends].segment for ends in path])
 
-    def _publish(self) -> None:
+    def _publish(self, *by: Prover) -> None:
+        # The whole network's bound may rise later, with that of another segment.
+        self._request.monitor.credit(*by)
         total, _ = shortest_cut(self.lower, self._space.segment_count)
         self._request.raise_bound(total)

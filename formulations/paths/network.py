@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from formulations.paths.kernels import by_node, joined_within, lightest_within, short_enough
+from formulations.paths.kernels import (
+    by_node,
+    joined_within,
+    lightest_path,
+    lightest_within,
+    short_enough,
+)
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -57,7 +63,10 @@ class FewestClusters(Protocol):
     """A program that asks for the fewest clusters of a segment under one largest beat."""
 
     def solve(self, request: Request, target: int) -> Fewest:
-        """Solve it until the monitor stops it; that many clusters are few enough."""
+        """Solve it until the monitor stops it; that many clusters are few enough.
+
+        A library that finds that more are needed gets the credit.
+        """
 
     def exclude(self, used: Sequence[int]) -> None:
         """Make a set of columns no solution any more."""
@@ -104,6 +113,11 @@ class Network:
         self.kept, self.leaves, self.arrives = kept, leaves, arrives
         self.size, self._chiplets = c.size[kept], chiplets
         self._keep(self._short_enough(clusters))
+
+    def lightest(self, chiplets: int, counts: tuple[int, int]) -> list[int]:
+        """As the function of that name, of the columns that are left."""
+        path = lightest_path(self._arcs[:4], self.size, self.goal, chiplets, counts)
+        return [int(k) for k in self.kept[path]]
 
     def _keep(self, some: NDArray[np.bool_]) -> None:
         self.kept, self.size = self.kept[some], self.size[some]

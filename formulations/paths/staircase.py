@@ -69,7 +69,7 @@ class Staircase:
         self._step: int | None = None
         self._tries = 0
         if not len(self._counts):
-            cuts.refute(first, last, LIMIT)
+            cuts.refute(first, last, LIMIT, "simple bound")
 
     def prove(self, ceiling_ps: int | None) -> None:
         """Settle the segment for a ceiling; see `Cuts.run`."""
@@ -153,7 +153,8 @@ class Staircase:
             LIMIT if beat >= LIMIT else self._load + (samples + count - 1) * beat
             for beat, count in zip(bounds_ps.tolist(), self._counts.tolist(), strict=True)
         ]
-        self._cuts.refute(*self._ends, min(totals, default=LIMIT))
+        # A library that answered has its credit already.
+        self._cuts.refute(*self._ends, min(totals, default=LIMIT), "paths")
 
     def _needed(
         self,

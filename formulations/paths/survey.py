@@ -139,9 +139,9 @@ class Survey:
             # Slower schedules may have columns that are not here.
             slower = ceiling_ps + 1 - caps.around
             caps = Caps(tables, space, ceiling_ps, beats, cuts.lower)
-            cuts.raise_bounds(np.minimum(caps.lower, slower))
+            cuts.raise_bounds(np.minimum(caps.lower, slower), "paths")
             if caps.bound_ps > ceiling_ps:
-                request.raise_bound(ceiling_ps + 1)
+                request.raise_bound(ceiling_ps + 1, "paths")
                 return
 
     def first(self, prove: Prove) -> Prove:
@@ -166,7 +166,8 @@ class Survey:
             return False
         self._bounded[ends] = room_ps
         lower, table = int(self._cuts.lower[ends]), self.supply.table(*ends, room_ps)
-        self._cuts.refute(*ends, quick_bound(self._request, table, ends, lower, room_ps))
+        raised = quick_bound(self._request, table, ends, lower, room_ps)
+        self._cuts.refute(*ends, raised, "paths")
         return True
 
     def _search(self, ends: Ends, room_ps: int) -> None:

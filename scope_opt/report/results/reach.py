@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scope_opt.report.markdown import Article, fixed, table
-from scope_opt.report.results.proof import program_solved
 from scope_opt.report.results.records import PAPER_INSTANCES, records_of
 from scope_opt.solving.result import Status, StopReason
 
@@ -109,7 +108,9 @@ def _cell(record: Record) -> str:
     if record.outcome != "done" or result is None:
         return record.outcome.replace("_", " ")
     if result.status is Status.OPTIMAL:
-        return f"{result.times_s.total:.1f} s" + ("" if program_solved(result) else "†")
+        return f"{result.times_s.total:.1f} s" + (
+            "†" if metrics.library_work(result) == "no program" else ""
+        )
     if result.stop_reason not in (StopReason.COMPLETED, StopReason.TIME_LIMIT):
         return str(result.stop_reason).replace("_", " ")
     if result.gap is None:
@@ -117,7 +118,7 @@ def _cell(record: Record) -> str:
     if result.stop_reason is StopReason.COMPLETED:
         if result.gap > FLOATS:
             return f"{100 * result.gap:.2g} %, gave up"
-        return f"{result.times_s.total:.1f} s" + ("*" if program_solved(result) else "‡")
+        return f"{result.times_s.total:.1f} s" + ("*" if metrics.used_floats(result) else "‡")
     return f"{100 * result.gap:.2g} %"
 
 

@@ -446,7 +446,7 @@ class AnnealSolver:
             choice = (0,)
         bound_ps = latency_bound(tables)
         if bound_ps < LIMIT:
-            monitor.raise_bound(bound_ps)
+            monitor.raise_bound(bound_ps, "simple bound")
         kind = ANY if choice == "dp" else COUNTED if isinstance(choice, int) else FIXED
         annealing = Annealing(instance, tables, options, monitor, kind)
         if options.warm_start is not None:

@@ -69,7 +69,7 @@ class ExhaustiveSolver:
         monitor.report("cluster times", 0.0)
         walk, number = prepare(instance, tables, idle=True)
         if number == 0:
-            monitor.prove_infeasible([_none_valid(instance, tables)])
+            monitor.prove_infeasible([_none_valid(instance, tables)], "enumeration")
             return
         tally = make_tally(tables.layers, [0])
         bound = int(segment_bounds(tables)[0, -1])
@@ -80,9 +80,9 @@ class ExhaustiveSolver:
                 if found and (monitor.objective is None or least < monitor.objective):
                     monitor.improve(least, [_best(instance, tables, walk, tally)])
         except Stopped:
-            monitor.raise_bound(bound)
+            monitor.raise_bound(bound, "simple bound")
         else:
-            monitor.raise_bound(int(tally.totals[LEAST]))
+            monitor.raise_bound(int(tally.totals[LEAST]), "enumeration")
 
 
 def _best(instance: Instance, tables: LatencyTables, walk: Walk, tally: Tally) -> Segment:
