@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scope_opt.report.markdown import Article, fixed, table
 from scope_opt.report.results.records import PAPER_INSTANCES, records_of
+from scope_opt.solving import metrics
 from scope_opt.solving.result import Status, StopReason
 
 if TYPE_CHECKING:
