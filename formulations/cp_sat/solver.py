@@ -12,7 +12,6 @@ from formulations.columns.maker import ColumnMaker
 from formulations.columns.schedules import to_segments
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.columns import Program
-from formulations.cp_sat.elements import ElementProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from formulations.columns.column import Column
-    from formulations.cp_sat.rows import Encoding
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.monitor import Monitor
@@ -37,9 +35,9 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-ENCODINGS = ("segments", "columns", "elements")
+ENCODINGS = ("segments", "columns")
 """Segments one by one where nothing couples them, else as ``columns``; one program whose Booleans
-are columns; one program of layers."""
+are columns."""
 COARSE_STEPS = 1000
 """Beats are this many units long, at most, in the first, coarse program; energies its square."""
 MAX_COLUMNS = 1_000_000
@@ -55,7 +53,7 @@ CLOSE = 200
 
 
 class CpSatSolver:
-    """Constraint programming over cluster columns, or over layers."""
+    """Constraint programming over cluster columns."""
 
     name = "cp-sat"
     summary = "constraint program (OR-tools CP-SAT) over segments and clusters, energy budgets too"
@@ -123,7 +121,7 @@ class Search:
     def run(self) -> None:
         """Solve program after program; raises `Stopped`."""
         request = self._request
-        one_program = request.options.encoding in ("columns", "elements")
+        one_program = request.options.encoding == "columns"
         if one_program or request.small or self._space.couples_segments:
             self._begin()
             if request.energy_minimized:
@@ -256,8 +254,12 @@ class Search:
             bound = program.bound(value)
             self._request.raise_bound(bound if most is None else min(bound, most))
 
+        def known(value: int) -> bool:
+            return monitor.bound is not None and program.bound(value) <= monitor.bound
+
         status, solver = drive(
-            *(self._request, program.model, program.schedule, self._request.offer, on_bound)
+            *(self._request, program.model, program.schedule, self._request.offer, on_bound),
+            known=known,
         )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
@@ -269,13 +271,9 @@ class Search:
             raise RuntimeError("CP-SAT ended without a proof")
         raise Stopped
 
-    def _build(self, ceiling: int | None, *, exact: bool) -> tuple[int, Encoding] | None:
-        """Program in the encoding asked for, and its unit in ps; None if it has no solution."""
+    def _build(self, ceiling: int | None, *, exact: bool) -> tuple[int, Program] | None:
+        """Program and its unit in ps; None if it has no solution."""
         tables, space = self._tables, self._space
-        if self._request.options.encoding == "elements":
-            unit = 1 if exact else self._unit(int(tables.compute_ps.max()), ceiling)
-            caps = Caps(tables, space, ceiling)
-            return unit, ElementProgram(tables, space, caps, unit, ceiling)
         found = self._columns(ceiling)
         if found is None:
             return None

@@ -94,6 +94,7 @@ class CpThresholdProgram:
         bounds = [target]
         status, solver = drive(
             *(request, self.model, self._used, found.append, bounds.append),
+            known=lambda clusters: clusters <= target,
             workers=1 if len(self.x) <= EASY else None,
         )
         cp = import_cp_sat()
