@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from scope_opt.model.tables import ISP, LIMIT, WSP
+from formulations.formulas import (
+    copies_fit,
+    layer_time,
+    refetched,
+    refetching_time,
+    room_left,
+)
+from scope_opt.model.tables import LIMIT, WSP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +65,7 @@ class Kernel(NamedTuple):
     send: Ints
     """(L, S)"""
     receive: Ints
-    """(L, 2): least and most that the cluster after a layer can charge it for receiving"""
+    """(L, 2): see `receiving_ps`"""
     least: Ints
     """(L, S): lower bound on the time of a layer, whatever surrounds it"""
     stream_fs_per_byte: Ints
@@ -76,18 +83,28 @@ class Kernel(NamedTuple):
     """(L, L)"""
 
 
+def allowed_partitions(space: Space) -> Flags:
+    """(L, 2): which partitions each layer may have."""
+    allowed = np.zeros((len(space.partitions), 2), dtype=np.bool_)
+    for layer, partitions in enumerate(space.partitions):
+        allowed[layer, list(partitions)] = True
+    return allowed
+
+
+def receiving_ps(tables: LatencyTables, space: Space) -> Ints:
+    """(L, 2): least and most that the cluster after a layer can charge it for receiving."""
+    possible = allowed_partitions(space)[1:, :, None]
+    received = tables.receive_ps[:-1, :, list(space.sizes)]
+    receive = np.zeros((tables.layers, 2), dtype=np.int64)
+    receive[:-1, 0] = np.where(possible, received, LIMIT).min(axis=(1, 2))
+    receive[:-1, 1] = np.where(possible, received, 0).max(axis=(1, 2))
+    return receive
+
+
 def make_kernel(tables: LatencyTables, space: Space, least: Ints) -> Kernel:
     """Rearrange tables for compiled code; ``least`` are the lower bounds by region size."""
     sizes = np.array(space.sizes, dtype=np.int64)
     layers = tables.layers
-    allowed = np.zeros((layers, 2), dtype=np.bool_)
-    for layer, partitions in enumerate(space.partitions):
-        allowed[layer, list(partitions)] = True
-    received = tables.receive_ps[:-1, :, sizes]
-    receive = np.zeros((layers, 2), dtype=np.int64)
-    possible = allowed[1:, :, None]
-    receive[:-1, 0] = np.where(possible, received, LIMIT).min(axis=(1, 2))
-    receive[:-1, 1] = np.where(possible, received, 0).max(axis=(1, 2))
     edges = [tables.edge_from, tables.edge_to, tables.edge_write_ps, tables.edge_read_ps]
 
     def sized(values: Ints) -> Ints:
@@ -100,12 +117,12 @@ def make_kernel(tables: LatencyTables, space: Space, least: Ints) -> Kernel:
         dram_latency_ps=tables.dram_latency_ps,
         sizes=sizes,
         weight_bytes=tables.weight_bytes.copy(),
-        allowed=allowed,
+        allowed=allowed_partitions(space),
         compute=sized(tables.compute_ps),
         gather=sized(tables.gather_ps),
         within=sized(tables.within_ps),
         send=sized(tables.send_ps),
-        receive=receive,
+        receive=receiving_ps(tables, space),
         least=np.ascontiguousarray(least[:, sizes - 1]),
         stream_fs_per_byte=sized(tables.stream_fs_per_byte),
         input=tables.input_ps.copy(),
@@ -125,17 +142,15 @@ def room_and_stream(
     kernel: Kernel, first: int, last: int, k: int, stored: int, exempt: bool
 ) -> tuple[int, int]:
     """Bytes left for gathered copies (negative: no column), and time to fetch weights again."""
-    size = kernel.sizes[k]
-    room = kernel.weight_buffer_bytes * size - stored
-    if room >= 0 or exempt:
-        return max(0, room), 0
-    if not kernel.stream:
-        return room, 0
+    capacity = kernel.weight_buffer_bytes * kernel.sizes[k]
+    room = room_left(stored, capacity, kernel.stream, exempt)
+    missing = refetched(stored, capacity, exempt)
     transfers = 0
-    for layer in range(first, last + 1):
-        transfers += kernel.weight_bytes[layer] > 0
-    refetch = (-room * kernel.stream_fs_per_byte[k] + 999) // 1000
-    return 0, transfers * kernel.dram_latency_ps + refetch
+    if missing > 0:
+        for layer in range(first, last + 1):
+            transfers += kernel.weight_bytes[layer] > 0
+    fs_per_byte = kernel.stream_fs_per_byte[k]
+    return room, refetching_time(missing, fs_per_byte, transfers, kernel.dram_latency_ps)
 
 
 @njit(cache=True, nogil=True)
@@ -159,8 +174,8 @@ def begin(
     """Fill ``heads[p, q, k]``, times before the first layer computes; `LIMIT` if impossible."""
     heads[:, :, k] = LIMIT
     for p in range(2):
-        copy = kernel.weight_bytes[first] * (kernel.sizes[k] - 1)
-        if room >= 0 and kernel.allowed[first, p] and (p == ISP or copy <= room):
+        fits = copies_fit(p, kernel.weight_bytes[first], kernel.sizes[k], room)
+        if room >= 0 and kernel.allowed[first, p] and fits:
             heads[p, p, k] = stream
             if p == WSP and first < last:
                 heads[p, p, k] += kernel.gather[first, k]
@@ -175,16 +190,15 @@ def step(
     isp, wsp = kernel.allowed[layer + 1]
     weights, gather = kernel.weight_bytes[layer + 1], kernel.gather[layer + 1]
     for k in range(low, high):
-        to_isp = isp
-        to_wsp = wsp and weights * (kernel.sizes[k] - 1) <= rooms[k]
+        to_wsp = wsp and copies_fit(WSP, weights, kernel.sizes[k], rooms[k])
         from_isp, from_wsp = compute[0, k], compute[1, k]
-        a = max(from_isp, within[0, 0, k] + extra[k])
-        b = max(from_wsp, within[1, 0, k] + extra[k])
-        c = max(from_isp, within[0, 1, k] + extra[k]) + gather[k]
-        d = max(from_wsp, within[1, 1, k] + extra[k]) + gather[k]
+        a = layer_time(from_isp, within[0, 0, k] + extra[k], 0)
+        b = layer_time(from_wsp, within[1, 0, k] + extra[k], 0)
+        c = layer_time(from_isp, within[0, 1, k] + extra[k], gather[k])
+        d = layer_time(from_wsp, within[1, 1, k] + extra[k], gather[k])
         for p in range(2):
             x, y = heads[p, 0, k], heads[p, 1, k]
-            heads[p, 0, k] = min(x + a, y + b, LIMIT) if to_isp else LIMIT
+            heads[p, 0, k] = min(x + a, y + b, LIMIT) if isp else LIMIT
             heads[p, 1, k] = min(x + c, y + d, LIMIT) if to_wsp else LIMIT
 
 
@@ -340,9 +354,9 @@ def columns_from(kernel: Kernel, first: int, one: Ints, several: Ints, refetch_l
         top = tops.max()
         low, high = count, 0
         for k in range(count):
-            refetched = stored - kernel.weight_buffer_bytes * kernel.sizes[k]
             whole = first == last and kernel.sizes[k] == kernel.chiplets
-            active[k] = least[k] <= top and (refetched <= refetch_limit or whole)
+            missing = refetched(stored, kernel.weight_buffer_bytes * kernel.sizes[k], whole)
+            active[k] = least[k] <= top and missing <= refetch_limit
             if active[k]:
                 low, high = min(low, k), k + 1
                 rooms[k], streams[k] = room_and_stream(kernel, first, last, k, stored, False)
@@ -456,7 +470,7 @@ def write(
     row[HEAD], row[OPENS], row[CLOSES] = surroundings
     row[START : START + 2] = starts
     row[END : END + 2] = ends
-    row[REFETCHED] = max(0, stored - kernel.weight_buffer_bytes * kernel.sizes[k])
+    row[REFETCHED] = refetched(stored, kernel.weight_buffer_bytes * kernel.sizes[k], False)
 
 
 @njit(cache=True, nogil=True)
@@ -572,7 +586,7 @@ def partitions_of(kernel: Kernel, rows: Ints) -> NDArray[np.int8]:
             at = layer - first
             for then in range(2):
                 sending = kernel.within[layer, then, q, k] + extra[k]
-                time = max(kernel.compute[layer, then, k], sending) + gather
+                time = layer_time(kernel.compute[layer, then, k], sending, gather)
                 if heads[at, p, then, k] + time == heads[at + 1, p, q, k]:
                     q = then
                     break
