@@ -7,7 +7,7 @@ Numba does not notice a change here in what it has cached of other modules: remo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, overload
 
 from numba.extending import register_jitable
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Number = TypeVar("Number", int, NDArray[np.int64])
+    Ints = NDArray[np.int64]
 
 # --- Layers and clusters -------------------------------------------------------------------------
 
@@ -57,12 +57,20 @@ def copies_fit(partition: int, weights: int, size: int, room: int) -> bool:
 # --- Segments ------------------------------------------------------------------------------------
 
 
-def segment_latency(load: int, samples: int, clusters: Number, beat: Number) -> Number:
+def segment_latency(load: int, samples: int, clusters: int, beat: int) -> int:
     """Weight loading, and a beat per sample and to fill the pipeline."""
     return load + (samples + clusters - 1) * beat
 
 
-def longest_beat(latency: Number, load: Number, samples: int, clusters: Number) -> Number:
+@overload
+def longest_beat(latency: int, load: int, samples: int, clusters: int) -> int: ...  # type: ignore[overload-overlap]
+@overload
+def longest_beat(
+    latency: int | Ints, load: int | Ints, samples: int, clusters: int | Ints
+) -> Ints: ...
+def longest_beat(
+    latency: int | Ints, load: int | Ints, samples: int, clusters: int | Ints
+) -> int | Ints:
     """Longest beat of a segment of so many clusters within a latency; negative: there is none."""
     return (latency - load) // (samples + clusters - 1)
 

@@ -23,6 +23,7 @@ from formulations.columns.kernels import (
 )
 from formulations.columns.labels import LabelledRuns
 from formulations.columns.parallel import each
+from formulations.formulas import segment_latency
 from formulations.space import Caps, Stopped
 from scope_opt.model.tables import LIMIT
 
@@ -35,6 +36,19 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
 
     Ints = NDArray[np.int64]
+
+
+def alone_latency_ps(tables: LatencyTables, space: Space, column: Column) -> int | None:
+    """Latency of a segment of one cluster; None if it breaks a limit on energy or DRAM traffic."""
+    ends = column.first, column.last
+    most = space.refetch_limit_bytes(ends)
+    if most is not None and column.refetched_bytes > most:
+        return None
+    if space.budget_fj is not None and column.energy_fj > space.budget_fj:
+        return None
+    beat = max(column.time_ps, int(tables.segment_dram_ps[ends]))
+    beat = max(beat, space.power_beat_ps(column.energy_fj))
+    return segment_latency(int(tables.load_ps[ends]), tables.samples, 1, beat)
 
 
 class ColumnMaker(LabelledRuns):

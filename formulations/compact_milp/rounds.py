@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.segment import OneLayer, SegmentModel, Units
-from formulations.compact_milp.tables import layer_tables, most_beats_ps
+from formulations.compact_milp.tables import OneLayerSegments, layer_tables, most_beats_ps
 from formulations.highs import REL_GAP, Highs, import_pyomo
 from formulations.highs import TOLERANCE as FEASIBILITY
 from formulations.space import Stopped, worst_energy_fj
@@ -99,11 +99,12 @@ class Program:
         self.units = _units(tables, space, segments, ceilings_ps)
         self.model = pyo.ConcreteModel()
         self.parts: list[SegmentModel | OneLayer] = []
+        one_layer = OneLayerSegments(tables, space)
         for k, (first, last) in enumerate(segments):
             block = pyo.Block()
             self.model.add_component(f"segment_{k}", block)
             if first == last:
-                self.parts.append(OneLayer(block, tables, space, first, self.units))
+                self.parts.append(OneLayer(block, one_layer.choices(first), self.units))
                 continue
             self.parts.append(
                 SegmentModel(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from formulations.columns.schedules import to_segments
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rounds, Status, safety
-from formulations.compact_milp.tables import NoSchedule, one_layer_choices
+from formulations.compact_milp.tables import NoSchedule, OneLayerSegments
 from formulations.highs import Highs, import_highs
 from formulations.paths.cuts import Cuts
 from formulations.paths.survey import Survey
@@ -19,7 +20,6 @@ from formulations.space import Stopped
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import segment_bounds
-from scope_opt.schedule.schedule import make_segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,6 +162,7 @@ class Separate:
 
     def __init__(self, name: str, request: Request) -> None:
         self._request, self._cuts = request, Cuts(name, request)
+        self._alone = OneLayerSegments(request.tables, request.space)
 
     def run(self) -> None:
         """Prove segments until the best cut is; raises `Stopped`."""
@@ -205,9 +206,9 @@ class Separate:
 
     def _one_layer(self, layer: int) -> None:
         """Try everything."""
-        choices = list(one_layer_choices(self._request.tables, self._request.space, layer))
+        choices = self._alone.choices(layer)
         for choice in choices:
-            self._cuts.found(make_segment(layer, [(1, choice.size, [choice.partition])]))
+            self._cuts.found(to_segments([choice.column])[0])
         least = min((choice.latency_ps for choice in choices), default=LIMIT)
         self._cuts.refute(layer, layer, least)
 

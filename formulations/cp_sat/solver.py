@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from formulations.columns.maker import ColumnMaker
+from formulations.columns.maker import ColumnMaker, alone_latency_ps
 from formulations.columns.schedules import to_segments
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.columns import Program
@@ -217,11 +217,11 @@ class Search:
         if space.fewest > 1:
             return
         alone = self._maker.segments_of_one()
-        load, samples = self._tables.load_ps, self._tables.samples
-        costs = np.full_like(load, LIMIT)
+        costs = np.full_like(self._tables.load_ps, LIMIT)
         for ends, column in alone.items():
-            beat = max(column.time_ps, int(self._tables.segment_dram_ps[ends]))
-            costs[ends] = int(load[ends]) + samples * beat
+            latency = alone_latency_ps(self._tables, space, column)
+            if latency is not None:
+                costs[ends] = latency
         _, path = shortest_cut(costs, space.segment_count)
         if path:
             self._request.offer(to_segments(alone[ends] for ends in path))

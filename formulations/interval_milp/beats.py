@@ -280,14 +280,15 @@ class BeatsProgram:
 
     def _traffic(self) -> None:
         """Weights fetched again add to what a segment reads and writes in DRAM."""
-        limit = self._space.traffic_limit_bytes
         refetched = [column.refetched_bytes for column in self.columns]
-        if limit is None or not any(refetched):
+        if self._space.traffic_limit_bytes is None or not any(refetched):
             return
         unit = _unit(max(refetched))
         moved = self._totals("refetched", [value / unit for value in refetched])
         for (first, last), keys in self._pairs.items():
-            left = (limit - int(self._space.traffic_bytes[first, last])) / unit
+            left_bytes = self._space.refetch_limit_bytes((first, last))
+            assert left_bytes is not None
+            left = left_bytes / unit
             most = sum(
                 max((refetched[k] for k in at), default=0) / unit
                 for at in self.starting[first : last + 1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from formulations.columns.table import ColumnTable, SegmentColumns
+from formulations.formulas import longest_beat
 from formulations.highs import Highs
 from formulations.interval_milp.thresholds import ThresholdProgram
 from formulations.paths.network import COEFFICIENT, Network, side_rows
@@ -57,7 +58,7 @@ class EnergySearch:
         self._spent = columns.energy_fj - (sums[columns.last + 1] - sums[columns.first])
         self._unit = max(1.0, float(self._spent.max(initial=0)) / COEFFICIENT)
         self._loading_fj = self._tables.loading_fj
-        self._room_ps = latency_ps - int(self._tables.load_ps[self._ends])
+        self._latency_ps, self._load = latency_ps, int(self._tables.load_ps[self._ends])
 
     def run(self) -> bool:
         """Search; False if more schedules lie within the rounding than can be told apart."""
@@ -98,7 +99,7 @@ class EnergySearch:
         least, low, high = counts
         if low > high:
             return []
-        beat = self._room_ps // (tables.samples + low - 1)
+        beat = longest_beat(self._latency_ps, self._load, tables.samples, low)
         limits = side_rows(request, self._columns, self._ends, beat)
         too_fast = beat < int(tables.segment_dram_ps[self._ends])
         if too_fast or any(row.limit < 0 for row in limits):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from formulations.formulas import longest_beat
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ def coverable(
         n = counts[0]
         attained = False
         while n <= most:
-            beat = (latency - load) // (samples + n - 1)
+            beat = longest_beat(latency, load, samples, n)
             if beat < 0:
                 break
             _cover(times, firsts, lasts, sizes, beat, first, chiplets, needed, covered)

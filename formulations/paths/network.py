@@ -174,7 +174,7 @@ def side_rows(
         rows.append(Limits(columns.energy_fj, space.budget_fj))
     if space.power_fj_per_ps is not None and beat_ps < LIMIT - 1:
         rows.append(Limits(columns.energy_fj, int(space.power_fj_per_ps * beat_ps)))
-    if space.traffic_limit_bytes is not None:
-        left = space.traffic_limit_bytes - int(space.traffic_bytes[ends])
-        rows.append(Limits(columns.refetched_bytes, left))
+    most = space.refetch_limit_bytes(ends)
+    if most is not None:
+        rows.append(Limits(columns.refetched_bytes, most))
     return rows

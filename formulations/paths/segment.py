@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from formulations.formulas import longest_beat, segment_latency
 from formulations.paths.kernels import coverable, fastest_within
 from formulations.paths.network import lightest
 
@@ -41,7 +42,7 @@ def quick_bound(
     """
     tables, space = request.tables, request.space
     timing = int(tables.load_ps[ends]), tables.samples
-    slowest = (top_ps - timing[0]) // (tables.samples + space.fewest - 1)
+    slowest = longest_beat(top_ps, timing[0], tables.samples, space.fewest)
     return coverable(
         fastest_within(table.times, table.by_time, slowest, *ends),
         *(ends, tables.chiplets, (space.fewest, space.most), timing),
@@ -83,7 +84,7 @@ class SegmentSearch:
 
     def _attempt(self, latency_ps: int) -> Found | None:
         """A schedule of at most that latency."""
-        beats = (latency_ps - self._load) // (self._samples + self._counts - 1)
+        beats = longest_beat(latency_ps, self._load, self._samples, self._counts)
         while len(still := np.flatnonzero(beats > self._refuted)):
             first, last = int(still[0]), int(still[-1])
             beat, n, most = int(beats[first]), int(self._counts[first]), int(self._counts[last])
@@ -100,4 +101,4 @@ class SegmentSearch:
         c = self._columns
         handing = c.sending_ps[used[:-1]] + c.receive_ps[used[1:]]
         slowest = max(int(c.time_ps[used].max()), int(handing.max(initial=0)), self._dram)
-        return self._load + (self._samples + len(used) - 1) * slowest
+        return segment_latency(self._load, self._samples, len(used), slowest)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formulations.formulas import longest_beat, segment_latency
 from formulations.paths.network import Network, lightest, side_rows
 from scope_opt.model.tables import LIMIT
 
@@ -74,9 +75,8 @@ class Staircase:
     def prove(self, ceiling_ps: int | None) -> None:
         """Settle the segment for a ceiling; see `Cuts.run`."""
         cuts, monitor = self._cuts, self._request.monitor
-        rest = int(cuts.lower[self._ends]) - self._load
-        beats = -(-rest // (self._request.tables.samples + self._counts - 1))
-        self._raise(np.maximum(self._bounds, beats))
+        refuted = self._beats(int(cuts.lower[self._ends]) - 1)
+        self._raise(np.maximum(self._bounds, refuted + 1))
         while not cuts.settled(*self._ends, ceiling_ps) and not monitor.stopping:
             self._decide(self._next(ceiling_ps))
 
@@ -113,7 +113,7 @@ class Staircase:
         """Largest beat within the latency, per number of clusters."""
         if latency_ps is None:
             return np.full(len(self._counts), LIMIT, dtype=np.int64) - 1
-        return (latency_ps - self._load) // (self._request.tables.samples + self._counts - 1)
+        return longest_beat(latency_ps, self._load, self._request.tables.samples, self._counts)
 
     def _query(self, index: int, beat_ps: int, most: int) -> None:
         """How many clusters does that beat need? Raises the bounds accordingly."""
@@ -150,7 +150,7 @@ class Staircase:
         self._bounds = bounds_ps
         samples = self._request.tables.samples
         totals = [
-            LIMIT if beat >= LIMIT else self._load + (samples + count - 1) * beat
+            LIMIT if beat >= LIMIT else segment_latency(self._load, samples, count, beat)
             for beat, count in zip(bounds_ps.tolist(), self._counts.tolist(), strict=True)
         ]
         self._cuts.refute(*self._ends, min(totals, default=LIMIT))
@@ -191,7 +191,7 @@ class Staircase:
     def _accept(self, used: Sequence[int], beat_ps: int) -> bool:
         """Report a schedule; whether it keeps to the rules and the beat."""
         latency = self._cuts.found(self._columns.segment(used))
-        most = self._load + (self._request.tables.samples + len(used) - 1) * beat_ps
+        most = segment_latency(self._load, self._request.tables.samples, len(used), beat_ps)
         return latency is not None and latency <= most
 
 

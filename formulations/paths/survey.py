@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from formulations.columns.table import ColumnTable, SegmentColumns
+from formulations.formulas import longest_beat
 from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
 from formulations.paths.network import Network
@@ -56,7 +57,8 @@ class Supply:
         if latency_ps is None:
             return SegmentColumns(table, *ends)
         tables, space = self._request.tables, self._request.space
-        beat = (latency_ps - int(tables.load_ps[ends])) // (tables.samples + space.fewest - 1)
+        load = int(tables.load_ps[ends])
+        beat = longest_beat(latency_ps, load, tables.samples, space.fewest)
         most = min(space.most, ends[1] - ends[0] + 1)
         columns = SegmentColumns(table, *ends, beat)
         return columns.only(Network(columns, ends, beat, tables.chiplets, most, None).kept)
