@@ -31,20 +31,19 @@ cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
-import formulations.paths.floors  # noqa: E402
-import formulations.request  # noqa: E402
 from formulations.columns.maker import ColumnMaker  # noqa: E402
-from formulations.columns.table import ColumnTable, SegmentColumns  # noqa: E402
+from formulations.columns.table import ColumnTable  # noqa: E402
 from formulations.cp_sat.columns import Program  # noqa: E402
 from formulations.cp_sat.run import drive  # noqa: E402
 from formulations.cp_sat.solver import CpSatSolver  # noqa: E402
 from formulations.cp_sat.thresholds import CpThresholdProgram  # noqa: E402
 from formulations.interval_milp.thresholds import ThresholdProgram  # noqa: E402
 from formulations.paths.floors import floors_of  # noqa: E402
-from formulations.paths.network import Network, lightest  # noqa: E402
+from formulations.paths.network import BeatNetwork, lightest  # noqa: E402
 from formulations.paths.segment import quick_bound  # noqa: E402
 from formulations.request import make_request  # noqa: E402
 from formulations.space import Caps, make_space  # noqa: E402
+from formulations.tuning import DEFAULT, Tuning  # noqa: E402
 
 if TYPE_CHECKING:
     from formulations.columns.column import Column
@@ -76,9 +75,14 @@ def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
 
-def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
+def run(
+    document: Json,
+    segments: SegmentChoice | None = None,
+    tuning: Tuning = DEFAULT,
+    **options: Any,
+) -> Result:
     chosen = SolveOptions(segments=segments, **options)
-    return solve(read(document), CpSatSolver(), chosen)
+    return solve(read(document), CpSatSolver(tuning), chosen)
 
 
 def agree(document: Json, result: Result, best: tuple[Json, int] | None) -> None:
@@ -121,9 +125,7 @@ def test_segment_by_segment(document: Json, choice: str) -> None:
     """As in large instances."""
     constraints = document.get("constraints", {})
     assume(choice == "free" or "fixed_segments" not in constraints)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.request, "SMALL", 0)
-        result = run(document, "single" if choice == "single" else None)
+    result = run(document, "single" if choice == "single" else None, Tuning(small=0))
     agree(document, result, oracle.best(document, choice))
 
 
@@ -138,11 +140,11 @@ def test_fewest_clusters_equal_those_of_the_integer_program(
     request = make_request("cp-sat", read(document), tables, SolveOptions(), Monitor())
     first = data.draw(st.integers(0, tables.layers - 1))
     ends = first, data.draw(st.integers(first, tables.layers - 1))
-    columns = SegmentColumns(ColumnTable(request, None), *ends)
+    columns = ColumnTable(request, None).of_segment(*ends)
     assume(len(columns.first))
     beat = data.draw(st.sampled_from(sorted(set(columns.time_ps.tolist()))))
     most = data.draw(st.integers(1, tables.layers))
-    network = Network(columns, ends, beat, tables.chiplets, most, [])
+    network = BeatNetwork(columns, ends, beat, tables.chiplets, most, [])
     parts = (columns, network, tables.chiplets, (1, most), [])
     path = lightest(columns, ends, beat, tables.chiplets, (1, most))
     fewest = len(path) or None
@@ -324,11 +326,14 @@ def test_floors_of_few_beats_within_a_ceiling(
     request = make_request("cp-sat", instance, tables, SolveOptions(), Monitor())
     ceiling = evaluation.objective_ps + data.draw(st.integers(0, 5))
     table = ColumnTable(request, ceiling)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.paths.floors, "STEPS", steps)
-        floors = floors_of(
-            table.covers(), request.space, tables.layers, tables.chiplets, table.caps
-        )
+    floors = floors_of(
+        table.covers(),
+        request.space,
+        tables.layers,
+        tables.chiplets,
+        table.caps,
+        tuning=Tuning(floor_beats=steps),
+    )
     for s in evaluation.segments:
         ends = s.first_layer, s.last_layer
         assert floors[(*ends, len(s.clusters))] <= s.beat_ps
@@ -608,10 +613,9 @@ def test_unknown_encodings_are_refused() -> None:
         run(json.loads(TINY[0].read_text()), encoding="rows")
 
 
-def test_programs_too_large_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("formulations.cp_sat.solver.MAX_COLUMNS", 10)
+def test_programs_too_large_are_said_to_be() -> None:
     options = SolveOptions(encoding="columns")
-    result = solve(paper_instance("alexnet", 16), CpSatSolver(), options)
+    result = solve(paper_instance("alexnet", 16), CpSatSolver(Tuning(max_columns=10)), options)
     assert result.status is Status.FEASIBLE
     assert "more than 10 Booleans" in " ".join(result.explanation)
 

@@ -18,8 +18,8 @@ from formulations.columns.kernels import (
     SIZE,
     TIME,
     columns_from,
-    make_kernel,
     partitions_of,
+    sized_tables,
 )
 from formulations.columns.labels import LabelledRuns
 from formulations.columns.parallel import each
@@ -77,7 +77,7 @@ class ColumnMaker(LabelledRuns):
     ) -> None:
         super().__init__(tables, space)
         self._stopping, self._threads = stopping, threads
-        self._kernel = None if space.energy_matters else make_kernel(tables, space, self._least)
+        self._compiled = None if space.energy_matters else sized_tables(tables, space, self._least)
 
     def receive_ps(self, column: Column) -> int:
         """What the cluster before pays to hand its output to this one."""
@@ -87,7 +87,7 @@ class ColumnMaker(LabelledRuns):
 
     def columns(self, caps: Caps) -> Iterator[Column]:
         """Every column that can matter, best partitions only."""
-        if self._kernel is None:
+        if self._compiled is None:
             for pair in self._pairs(self._space.clusters):
                 yield from self.run(*pair, caps)
         else:
@@ -109,9 +109,9 @@ class ColumnMaker(LabelledRuns):
 
     def objects(self, rows: Ints) -> Iterator[Column]:
         """Columns of some rows."""
-        assert self._kernel is not None
+        assert self._compiled is not None
         layers = self._tables.layers
-        data = partitions_of(self._kernel, rows).tobytes()
+        data = partitions_of(self._compiled, rows).tobytes()
         # Columns share their partitions, which are most of the memory they take.
         shared: dict[bytes, tuple[int, ...]] = {}
         for n, row in enumerate(rows.tolist()):
@@ -141,7 +141,7 @@ class ColumnMaker(LabelledRuns):
         space = self._space
         if space.fewest > 1:
             return
-        if self._kernel is None:
+        if self._compiled is None:
             for pair in self._pairs(space.clusters & space.segments):
                 yield from self.alone(*pair, caps)
             return
@@ -150,11 +150,11 @@ class ColumnMaker(LabelledRuns):
             yield from self.objects(ordered[np.diff(ordered[:, LAST], prepend=-1) > 0])
 
     def _rows(self, one: Ints, several: Ints, refetch_limit: int | None) -> Iterator[Ints]:
-        kernel, limit = self._kernel, LIMIT if refetch_limit is None else refetch_limit
-        assert kernel is not None
+        sized, limit = self._compiled, LIMIT if refetch_limit is None else refetch_limit
+        assert sized is not None
 
         def work(first: int) -> Ints:
-            return columns_from(kernel, first, one, several, limit)
+            return columns_from(sized, first, one, several, limit)
 
         yield from each(work, self._tables.layers, self._threads, self._stopping)
 

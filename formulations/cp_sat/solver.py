@@ -21,6 +21,7 @@ from formulations.paths.staircase import Staircases, Undecided
 from formulations.paths.survey import Survey
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 
@@ -38,18 +39,6 @@ if TYPE_CHECKING:
 ENCODINGS = ("segments", "columns")
 """Segments one by one where nothing couples them, else as ``columns``; one program whose Booleans
 are columns."""
-COARSE_STEPS = 1000
-"""Beats are this many units long, at most, in the first, coarse program; energies its square."""
-MAX_COLUMNS = 1_000_000
-"""Columns above which a program is not built; CP-SAT would need tens of gigabytes."""
-FIRST_STEP = 64
-"""The first ceiling is this part of the bound above it."""
-CEILINGS = 8
-"""Without a schedule, there is no ceiling any more after this many."""
-FEWER = 0.9
-"""Bounds on beats are improved again if this part of the columns, or less, is left."""
-CLOSE = 200
-"""Gaps below this part of the bound are closed in one go."""
 
 
 class CpSatSolver:
@@ -62,6 +51,9 @@ class CpSatSolver:
     options: ClassVar[frozenset[str]] = frozenset(
         {"seed", "warm_start", "threads", "encoding", "log"}
     )
+
+    def __init__(self, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
 
     def run(
         self,
@@ -76,7 +68,7 @@ class CpSatSolver:
         """
         import_cp_sat()
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         try:
             Search(request).run()
         except Stopped:
@@ -101,7 +93,7 @@ class CpSatSolver:
         if suffix != ".pb":
             problem = f"found {suffix!r}; solver 'cp-sat' writes .pb, the MILPs .mps and .lp"
             raise InputError("--output", [problem])
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         model = Search(request).exact_model()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.pb"
@@ -115,7 +107,7 @@ class Search:
 
     def __init__(self, request: Request) -> None:
         self._request, self._monitor = request, request.monitor
-        self._tables, self._space = request.tables, request.space
+        self._tables, self._space, self._tuning = request.tables, request.space, request.tuning
         self._maker = ColumnMaker(self._tables, self._space, lambda: self._monitor.stopping)
 
     def run(self) -> None:
@@ -175,11 +167,11 @@ class Search:
             else:
                 gap = None if best is None else best - bound
                 if step is None:
-                    step = max(1, bound // FIRST_STEP)
+                    step = max(1, bound // self._tuning.program_rise)
                 ceiling = bound + step
-                if gap is not None and (step >= gap or gap <= bound // CLOSE):
+                if gap is not None and (step >= gap or gap <= bound // self._tuning.program_close):
                     ceiling = best
-                elif gap is None and (tries >= CEILINGS or ceiling >= LIMIT):
+                elif gap is None and (tries >= self._tuning.program_ceilings or ceiling >= LIMIT):
                     ceiling = None
                 step *= 2
                 tries += 1
@@ -258,7 +250,11 @@ class Search:
             return monitor.bound is not None and program.bound(value) <= monitor.bound
 
         status, solver = drive(
-            *(self._request, program.model, program.schedule, self._request.offer, on_bound),
+            self._request,
+            program.model,
+            program.schedule,
+            on_solution=self._request.offer,
+            on_bound=on_bound,
             known=known,
         )
         cp = import_cp_sat()
@@ -283,7 +279,7 @@ class Search:
         unit_fj = 1
         if space.energy_matters and unit > 1:
             largest = max((column.energy_fj for column in columns), default=0)
-            unit_fj = max(1, largest // COARSE_STEPS**2)
+            unit_fj = max(1, largest // self._tuning.coarse_steps**2)
         receive = [self._maker.receive_ps(column) for column in columns]
         if self._monitor.stopping:
             raise Stopped
@@ -298,9 +294,10 @@ class Search:
         tables, space, monitor = self._tables, self._space, self._monitor
         table = ColumnTable(self._request, ceiling)
         caps, index = table.caps, np.arange(table.numbers.shape[1])
-        if len(index) > MAX_COLUMNS:
+        most = self._tuning.max_columns
+        if len(index) > most:
             problem = (
-                f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
+                f"solver 'cp-sat' would need more than {most} Booleans; use solver "
                 "'exact', fewer segments or a smaller max_region"
             )
             monitor.give_up([problem])
@@ -308,12 +305,16 @@ class Search:
         if space.couples_segments:
             index = self._within_energy(table.numbers)
         before = None
-        while before is None or len(index) < before * FEWER:
+        while before is None or len(index) < before * self._tuning.fewer:
             before = len(index)
             beats = floors_of(
-                *(table.covers(index), space, tables.layers, tables.chiplets),
+                table.covers(index),
+                space,
+                tables.layers,
+                tables.chiplets,
                 stopping=lambda: monitor.stopping,
                 threads=self._request.threads,
+                tuning=self._tuning,
             )
             caps = Caps(tables, space, ceiling, beats)
             if ceiling is not None and not self._request.energy_minimized:
@@ -352,5 +353,5 @@ class Search:
         """Length of a coarse program's time unit in ps; 1 if that is hardly finer."""
         if ceiling is not None:
             slowest = min(slowest, ceiling // self._tables.samples)
-        unit = slowest // COARSE_STEPS
+        unit = slowest // self._tuning.coarse_steps
         return unit if unit > 8 else 1

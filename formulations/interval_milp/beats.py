@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 LARGEST = 10**5
 """Times, energies and bytes are counted in units of which the largest has this many, or in 1."""
-REJECTIONS = 100
-"""Solutions that tolerances let through and the evaluator does not accept, at most."""
 
 
 def _unit(largest: int) -> int:
@@ -394,7 +392,7 @@ def solve_beats(request: Request, program: BeatsProgram) -> bool:
             best = monitor.objective
             request.raise_bound(bound if best is None else min(bound, best))
 
-    for _ in range(REJECTIONS):
+    for _ in range(request.tuning.rejections):
         highs = Highs(program.model, monitor)
 
         def used(values: Any, highs: Highs = highs) -> list[int]:

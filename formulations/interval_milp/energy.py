@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from formulations.columns.table import ColumnTable, SegmentColumns
+from formulations.columns.table import ColumnTable
 from formulations.formulas import longest_beat
 from formulations.highs import Highs
 from formulations.interval_milp.thresholds import ThresholdProgram
-from formulations.paths.network import COEFFICIENT, Network, side_rows
+from formulations.paths.network import COEFFICIENT, BeatNetwork, side_rows
 
 if TYPE_CHECKING:
     from formulations.request import Request
 
-ROUND = 1e-7
+RELATIVE_ERROR = 1e-7
 """Bounds of HiGHS may be too high by this part, and by as many units of energy."""
-REJECTIONS = 100
-"""Rivals of the best schedule within the rounding, and unacceptable ones, per program at most."""
 
 
 class Counts(NamedTuple):
@@ -49,7 +47,7 @@ class EnergySearch:
             raise ValueError("tables without energy")
         with request.monitor.timed("build"):
             table = ColumnTable(request, latency_ps)
-            self._columns = SegmentColumns(table, *self._ends)
+            self._columns = table.of_segment(*self._ends)
         base = energy.floor_fj
         sums = np.concatenate([[0], np.cumsum(base)])
         self._base_fj = int(sums[-1])
@@ -106,15 +104,19 @@ class EnergySearch:
             return []
         monitor.report(f"energy within beat {beat} ps, {low} to {high} clusters", 0.0)
         with monitor.timed("build"):
-            network = Network(
-                *(self._columns, self._ends, beat, tables.chiplets, high),
+            network = BeatNetwork(
+                self._columns,
+                self._ends,
+                beat,
+                tables.chiplets,
+                high,
                 [*(row.values for row in limits), self._spent],
             )
             cost = self._spent / self._unit
             program = ThresholdProgram(
                 self._columns, network, tables.chiplets, (low, high), limits, cost
             )
-        for _ in range(REJECTIONS):
+        for _ in range(request.tuning.rejections):
             highs = Highs(program.model, monitor)
             outcome = highs.solve(
                 monitor,
@@ -126,7 +128,7 @@ class EnergySearch:
             if outcome.status == "infeasible":
                 return []
             if outcome.bound is not None:
-                lowered = outcome.bound - ROUND * (abs(outcome.bound) + COEFFICIENT)
+                lowered = outcome.bound - RELATIVE_ERROR * (abs(outcome.bound) + COEFFICIENT)
                 least = max(least, int(np.ceil(lowered * self._unit)))
             if self._reached(least):
                 return []

@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Prove = Callable[[int, int, int | None], None]
 
-STEPS = 2
-"""A segment is first asked for this part of what the whole gap would allow it,"""
-LOW = 16
-"""and for no more than this part of the bound above its own."""
-ALONE = 500_000
-"""Segments of one cluster, by first and last layer and region size, of which some are left out."""
-CLOSE = 200
-"""Gaps below this part of the objective are closed in one go."""
-
 
 class Known(NamedTuple):
     """A schedule of one segment, with its exact latency."""
@@ -125,7 +116,7 @@ class Cuts:
         space, tables = self._space, self._tables
         if space.fewest > 1:
             return
-        every = 1 + tables.layers**2 * len(space.sizes) // ALONE
+        every = 1 + tables.layers**2 * len(space.sizes) // self._request.tuning.alone
         sizes = space.sizes[::-every][::-1]
         request, few = self._request, replace(space, sizes=sizes)
         maker = ColumnMaker(tables, few, lambda: request.monitor.stopping, request.threads)
@@ -212,10 +203,10 @@ class Cuts:
         """How short the segment has to be to matter, or less, since others may get in between."""
         if best is None:
             return None
-        lower = int(self.lower[first, last])
+        lower, tuning = int(self.lower[first, last]), self._request.tuning
         gap = best - 1 - total
-        if not alone and gap > best // CLOSE:
-            gap = min(gap // STEPS, total // LOW)
+        if not alone and gap > best // tuning.cut_close:
+            gap = min(gap // tuning.cut_share, total // tuning.cut_rise)
         return lower + gap
 
     def _latency(self, segment: Segment) -> int | None:

@@ -57,7 +57,7 @@ def between(
 
     ``columns`` are the first layers, last layers, sending and receiving times of all columns,
     sorted by first layer and receiving; ``fits`` are those that take no longer than the beat. See
-    `formulations.paths.network.Network`.
+    `formulations.paths.network.BeatNetwork`.
     """
     firsts, lasts, sending, receiving = columns
     leaves = np.full(len(firsts), -1, dtype=np.int64)

@@ -63,7 +63,7 @@ class FewestClusters(Protocol):
         """Make a set of columns no solution any more."""
 
 
-class Network:
+class BeatNetwork:
     """Where a path may go under one largest beat.
 
     Nodes are numbered in the order in which a path visits them: one before the first layer, one

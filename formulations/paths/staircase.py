@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from formulations.formulas import longest_beat, segment_latency
-from formulations.paths.network import Network, lightest, side_rows
+from formulations.paths.network import BeatNetwork, lightest, side_rows
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -28,18 +28,9 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
     Formulate = Callable[
-        [SegmentColumns, Network, int, tuple[int, int], Sequence[Limits]], FewestClusters
+        [SegmentColumns, BeatNetwork, int, tuple[int, int], Sequence[Limits]], FewestClusters
     ]
     """Makes a program of columns, network, chiplets, fewest and most clusters, and rows beside"""
-
-REJECTIONS = 100
-"""Solutions of one program that rounding let through and the evaluator does not accept."""
-LOW = 8
-"""The first ceiling is this part of the bound above it."""
-CEILINGS = 6
-"""Without a schedule, there is no ceiling any more after this many."""
-CLOSE = 4
-"""Gaps below this part of the latency are closed in one go."""
 
 
 class Undecided(Exception):
@@ -82,14 +73,15 @@ class Staircase:
 
     def _next(self, ceiling_ps: int | None) -> int | None:
         """A latency to ask for: low ones first, as they leave few columns."""
+        tuning = self._request.tuning
         known, lower = self._cuts.latency(*self._ends), int(self._cuts.lower[self._ends])
         top = known - 1 if ceiling_ps is None else min(known - 1, ceiling_ps)
         if top < LIMIT - 1:
-            return top if top - lower <= top // CLOSE else (lower + top) // 2
+            return top if top - lower <= top // tuning.stair_close else (lower + top) // 2
         self._tries += 1
-        self._step = max(1, lower // LOW) if self._step is None else 2 * self._step
+        self._step = max(1, lower // tuning.stair_rise) if self._step is None else 2 * self._step
         latency = lower + self._step
-        return latency if self._tries <= CEILINGS and latency < LIMIT - 1 else None
+        return latency if self._tries <= tuning.stair_ceilings and latency < LIMIT - 1 else None
 
     def _decide(self, latency_ps: int | None) -> None:
         """Find a schedule of at most that latency, or refute it.
@@ -132,7 +124,7 @@ class Staircase:
                 most = len(path) - 1
         with request.monitor.timed("build"):
             values = [row.values for row in limits]
-            network = Network(columns, self._ends, beat_ps, chiplets, most, values)
+            network = BeatNetwork(columns, self._ends, beat_ps, chiplets, most, values)
         needed = most + 1
         if len(network.kept):
             needed = self._needed(network, limits, fewest, most, beat_ps)
@@ -157,7 +149,7 @@ class Staircase:
 
     def _needed(
         self,
-        network: Network,
+        network: BeatNetwork,
         limits: Sequence[Limits],
         fewest: int,
         most: int,
@@ -183,7 +175,7 @@ class Staircase:
             if self._accept(answer.used, beat_ps):
                 return needed
             rejected += 1
-            if rejected > REJECTIONS:
+            if rejected > request.tuning.rejections:
                 raise Undecided
             program.exclude(answer.used)
         return needed

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from formulations.columns.maker import ColumnMaker
 from formulations.compact_milp.encodings import ENCODINGS
-from formulations.compact_milp.rounds import TOLERANCE, Rounds
+from formulations.compact_milp.rounds import Rounds
 from formulations.highs import Highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
+from formulations.tuning import DEFAULT
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import write_text
 from scope_opt.model.instance import Instance
@@ -84,7 +85,7 @@ def relaxation(instance: Instance, formulation: str, best_ps: int, ceiling_ps: i
     if encoding == "beats":
         program = beats(request, ceiling_ps)
     else:
-        tolerance = 0.0 if encoding in ENCODINGS else TOLERANCE
+        tolerance = 0.0 if encoding in ENCODINGS else DEFAULT.first_error
         ends = [(0, request.tables.layers - 1)]
         program = Rounds(request, ends, [ceiling_ps], tolerance).program()
     import_pyomo().TransformationFactory("core.relax_integer_vars").apply_to(program.model)
@@ -113,9 +114,10 @@ def page(lines: list[str]) -> str:
             "",
             "One segment, schedules up to 1.1 times the optimum. *Relaxation*: value of the linear "
             "relaxation over the optimum that `exact` proves; 1 would be a proof. *Coarse tables*: "
-            f"piecewise linear from below, relative error {TOLERANCE}. Seconds to build, translate "
-            "and solve the relaxation, one thread. The encoding `thresholds` of interval-milp has "
-            "no single program. Reproduce with `python results/formulations/run.py`.",
+            f"piecewise linear from below, relative error {DEFAULT.first_error}. Seconds to build, "
+            "translate and solve the relaxation, one thread. The encoding `thresholds` of "
+            "interval-milp has no single program. "
+            "Reproduce with `python results/formulations/run.py`.",
             "",
             f"Machine: {last['machine']['cpu']}, {last['machine']['cores']} cores; commit "
             f"{last['commit'][:12]}, {last['started'][:10]}.",
