@@ -134,7 +134,14 @@ class LabelledRuns:
                 for end in _undominated(plain):
                     if end.time_ps + reads_ps <= top:
                         yield Column(
-                            *(first, last, size, head, opens, True, starts, (last, last)),
+                            first,
+                            last,
+                            size,
+                            head,
+                            opens,
+                            True,
+                            starts,
+                            (last, last),
                             end.time_ps + reads_ps,
                             None,
                             end.energy_fj + reads_fj + closing_fj + received_fj,
@@ -188,7 +195,14 @@ class LabelledRuns:
                                 continue
                             sending = end.sending_ps + reads_ps if end.sending_ps >= 0 else None
                             yield Column(
-                                *(first, last, size, head, opens, False, starts, ends),
+                                first,
+                                last,
+                                size,
+                                head,
+                                opens,
+                                False,
+                                starts,
+                                ends,
                                 end.time_ps + reads_ps,
                                 sending,
                                 end.energy_fj + fj,

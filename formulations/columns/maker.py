@@ -121,8 +121,18 @@ class ColumnMaker(LabelledRuns):
             if partitions is None:
                 partitions = shared[key] = tuple(key)
             yield Column(
-                *(first, last, size, None if head < 0 else head, opens == 1, closes == 1),
-                *((a, b), (c, d), time, None if sending < 0 else sending, 0, refetched),
+                first,
+                last,
+                size,
+                None if head < 0 else head,
+                opens == 1,
+                closes == 1,
+                (a, b),
+                (c, d),
+                time,
+                None if sending < 0 else sending,
+                0,
+                refetched,
                 partitions,
             )
 
