@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formulations.space import Space, make_space
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import NEEDS_ENERGY, SHAPE
 from scope_opt.model.tables import LIMIT
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 CONSTRAINTS = SHAPE | NEEDS_ENERGY
 """Side constraints that every formulation honours: all there are."""
 
-SMALL = 1000
-"""Possible clusters of an instance that programs alone solve in no time."""
-
 
 @dataclass(frozen=True)
 class Request:
@@ -42,6 +40,7 @@ class Request:
     space: Space
     options: SolveOptions
     monitor: Monitor
+    tuning: Tuning = DEFAULT
 
     @property
     def clusters(self) -> int:
@@ -52,7 +51,7 @@ class Request:
     @property
     def small(self) -> bool:
         """Whether programs can do without what shortest paths tell before."""
-        return self.clusters <= SMALL
+        return self.clusters <= self.tuning.small
 
     @property
     def threads(self) -> int:
@@ -107,6 +106,7 @@ def make_request(
     tables: LatencyTables,
     options: SolveOptions,
     monitor: Monitor,
+    tuning: Tuning = DEFAULT,
 ) -> Request:
     """What solver ``name`` is asked; a usable warm start is reported as the first schedule.
 
@@ -117,7 +117,7 @@ def make_request(
     """
     count, starts = _wanted(name, instance, options.segments)
     space = make_space(instance, tables, starts, count)
-    request = Request(instance, tables, space, options, monitor)
+    request = Request(instance, tables, space, options, monitor, tuning)
     if options.warm_start is not None:
         firsts = tuple(segment.first_layer for segment in options.warm_start.segments)
         if starts not in (None, firsts) or count not in (None, len(firsts)):

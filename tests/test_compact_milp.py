@@ -27,13 +27,13 @@ from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve
 pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed")
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed")
 
-from formulations.compact_milp import rounds as compact_rounds  # noqa: E402
 from formulations.compact_milp.encodings import ENCODINGS  # noqa: E402
 from formulations.compact_milp.rounds import Rounds  # noqa: E402
 from formulations.compact_milp.solver import CompactMilpSolver  # noqa: E402
 from formulations.compact_milp.tables import NoSchedule  # noqa: E402
 from formulations.highs import Highs  # noqa: E402
 from formulations.request import make_request  # noqa: E402
+from formulations.tuning import DEFAULT, Tuning  # noqa: E402
 
 if TYPE_CHECKING:
     from formulations.compact_milp.rounds import Program
@@ -60,9 +60,14 @@ def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
 
-def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
+def run(
+    document: Json,
+    segments: SegmentChoice | None = None,
+    tuning: Tuning = DEFAULT,
+    **options: Any,
+) -> Result:
     chosen = SolveOptions(segments=segments, **options)
-    return solve(read(document), CompactMilpSolver(), chosen)
+    return solve(read(document), CompactMilpSolver(tuning), chosen)
 
 
 def values(result: Result) -> tuple[int | None, int | None]:
@@ -117,10 +122,8 @@ def with_given_segments(draw: st.DrawFn, documents: st.SearchStrategy[Json]) -> 
 )
 def test_equals_exhaustive_search(document: Json, choice: str, tolerance: float) -> None:
     """With exact tables, and with coarse ones that have to be refined."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compact_rounds, "EXACT", 0)
-        patch.setattr(compact_rounds, "TOLERANCE", tolerance)
-        result = run(document, "single" if choice == "single" else None)
+    tuning = Tuning(exact_sizes=0, first_error=tolerance)
+    result = run(document, "single" if choice == "single" else None, tuning)
     agree(document, result, oracle.best(document, choice))
 
 

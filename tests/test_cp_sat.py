@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import sys
@@ -30,19 +31,19 @@ cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
-import formulations.paths.floors  # noqa: E402
-import formulations.request  # noqa: E402
 from formulations.columns.maker import ColumnMaker  # noqa: E402
-from formulations.columns.table import ColumnTable, SegmentColumns  # noqa: E402
+from formulations.columns.table import ColumnTable  # noqa: E402
 from formulations.cp_sat.columns import Program  # noqa: E402
+from formulations.cp_sat.run import drive  # noqa: E402
 from formulations.cp_sat.solver import CpSatSolver  # noqa: E402
 from formulations.cp_sat.thresholds import CpThresholdProgram  # noqa: E402
 from formulations.interval_milp.thresholds import ThresholdProgram  # noqa: E402
 from formulations.paths.floors import floors_of  # noqa: E402
-from formulations.paths.network import Network, lightest  # noqa: E402
+from formulations.paths.network import BeatNetwork, lightest  # noqa: E402
 from formulations.paths.segment import quick_bound  # noqa: E402
 from formulations.request import make_request  # noqa: E402
 from formulations.space import Caps, make_space  # noqa: E402
+from formulations.tuning import DEFAULT, Tuning  # noqa: E402
 
 if TYPE_CHECKING:
     from formulations.columns.column import Column
@@ -74,9 +75,14 @@ def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
 
-def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
+def run(
+    document: Json,
+    segments: SegmentChoice | None = None,
+    tuning: Tuning = DEFAULT,
+    **options: Any,
+) -> Result:
     chosen = SolveOptions(segments=segments, **options)
-    return solve(read(document), CpSatSolver(), chosen)
+    return solve(read(document), CpSatSolver(tuning), chosen)
 
 
 def agree(document: Json, result: Result, best: tuple[Json, int] | None) -> None:
@@ -119,9 +125,7 @@ def test_segment_by_segment(document: Json, choice: str) -> None:
     """As in large instances."""
     constraints = document.get("constraints", {})
     assume(choice == "free" or "fixed_segments" not in constraints)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.request, "SMALL", 0)
-        result = run(document, "single" if choice == "single" else None)
+    result = run(document, "single" if choice == "single" else None, Tuning(small=0))
     agree(document, result, oracle.best(document, choice))
 
 
@@ -136,11 +140,11 @@ def test_fewest_clusters_equal_those_of_the_integer_program(
     request = make_request("cp-sat", read(document), tables, SolveOptions(), Monitor())
     first = data.draw(st.integers(0, tables.layers - 1))
     ends = first, data.draw(st.integers(first, tables.layers - 1))
-    columns = SegmentColumns(ColumnTable(request, None), *ends)
+    columns = ColumnTable(request, None).of_segment(*ends)
     assume(len(columns.first))
     beat = data.draw(st.sampled_from(sorted(set(columns.time_ps.tolist()))))
     most = data.draw(st.integers(1, tables.layers))
-    network = Network(columns, ends, beat, tables.chiplets, most, [])
+    network = BeatNetwork(columns, ends, beat, tables.chiplets, most, [])
     parts = (columns, network, tables.chiplets, (1, most), [])
     path = lightest(columns, ends, beat, tables.chiplets, (1, most))
     fewest = len(path) or None
@@ -173,6 +177,19 @@ def test_limits_on_latency_power_and_traffic(document: Json) -> None:
 )
 def test_all_side_constraints_together(document: Json) -> None:
     agree(document, run(document), oracle.best(document))
+
+
+@settings(max_examples=strategies.share(4))
+@given(
+    document=strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
+    | strategies.physical_instances(
+        max_layers=3, max_chiplets=4, constraints=True, couplings=True
+    ).filter(lambda document: bool(document["constraints"]))
+)
+def test_one_segment_under_all_side_constraints(document: Json) -> None:
+    if "fixed_segments" in document["constraints"]:
+        document["constraints"]["fixed_segments"] = [0]
+    agree(document, run(document, (0,), encoding="columns"), oracle.best(document, "single"))
 
 
 @settings(max_examples=strategies.share(4))
@@ -309,11 +326,14 @@ def test_floors_of_few_beats_within_a_ceiling(
     request = make_request("cp-sat", instance, tables, SolveOptions(), Monitor())
     ceiling = evaluation.objective_ps + data.draw(st.integers(0, 5))
     table = ColumnTable(request, ceiling)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.paths.floors, "STEPS", steps)
-        floors = floors_of(
-            table.covers(), request.space, tables.layers, tables.chiplets, table.caps
-        )
+    floors = floors_of(
+        table.covers(),
+        request.space,
+        tables.layers,
+        tables.chiplets,
+        table.caps,
+        tuning=Tuning(floor_beats=steps),
+    )
     for s in evaluation.segments:
         ends = s.first_layer, s.last_layer
         assert floors[(*ends, len(s.clusters))] <= s.beat_ps
@@ -403,6 +423,131 @@ def test_hints_are_complete_and_feasible(document: Json, unit: int) -> None:
     assert program.bound(round(solver.objective_value)) <= best[1]
 
 
+# --- Proofs of CP-SAT -----------------------------------------------------------------------------
+
+REFUTED = Path(__file__).parent / "data" / "cp-sat-false-infeasible.txt.gz"
+"""A program over layers of a network, with tables; presolve off, its optimum is 164798."""
+
+
+def refuted() -> Any:
+    model = cp_model.CpModel()
+    model.proto.parse_text_format(gzip.decompress(REFUTED.read_bytes()).decode())
+    return model
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="OR-tools 9.15 says infeasible, and without probing 192608, both wrong; once this "
+    "passes, formulations/cp_sat/run.py can leave auto_detect_greater_than_at_least_one_of on",
+)
+@pytest.mark.parametrize("probing", [0, 1, 2])
+def test_or_tools_solves_a_model_that_it_used_to_refute(probing: int) -> None:
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.cp_model_probing_level = probing
+    assert solver.solve(refuted()) == cp_model.OPTIMAL
+    assert solver.objective_value == 164798
+
+
+def request_of(document: Json) -> Any:
+    instance = read(document)
+    return make_request("cp-sat", instance, build_tables(instance), SolveOptions(), Monitor())
+
+
+def test_that_model_is_solved_here() -> None:
+    request = request_of(json.loads(TINY[0].read_text()))
+    solver = cp_model.CpSolver()
+    solver.parameters.cp_model_presolve = False
+    solver.parameters.num_workers = 1
+    assert solver.solve(refuted()) == cp_model.OPTIMAL
+    assert solver.objective_value == 164798
+    status, solver = drive(request, refuted(), lambda value: None, lambda solution: None)
+    assert status == cp_model.OPTIMAL
+    assert solver.objective_value == 164798
+
+
+class Rogue(cp_model.CpSolver):  # type: ignore[misc, name-defined]
+    """Proves, in presolve that probes, whatever it is told to prove."""
+
+    claim = cp_model.INFEASIBLE
+    runs: list[bool]
+
+    def solve(self, model: Any, callback: Any = None) -> Any:
+        probing = self.parameters.cp_model_probing_level > 0
+        self.runs.append(probing)
+        if not probing:
+            return super().solve(model, callback)
+        self.best_bound_callback(2.0**52)
+        if self.claim == cp_model.INFEASIBLE:
+            return self.claim
+        self.parameters.stop_after_first_solution = True
+        status = super().solve(model, callback)
+        return self.claim if status == cp_model.FEASIBLE else status
+
+
+@pytest.mark.parametrize("claim", [cp_model.INFEASIBLE, cp_model.OPTIMAL])
+@pytest.mark.parametrize("encoding", ["segments", "columns"])
+def test_no_proof_of_a_single_run_is_believed(
+    claim: Any, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = json.loads(next(p for p in TINY if p.stem == "tiny-skip").read_text())
+    free = run(document)
+    assert free.energy_j is not None
+    document["constraints"] = {"energy_budget_j": free.energy_j.total * 0.97}
+    best = oracle.best(document)
+    monkeypatch.setattr(cp_model, "CpSolver", Rogue)
+    monkeypatch.setattr(Rogue, "claim", claim)
+    monkeypatch.setattr(Rogue, "runs", [], raising=False)
+    agree(document, run(document, encoding=encoding), best)
+    assert Rogue.runs.count(False) == Rogue.runs.count(True) > 0
+
+
+def test_bounds_of_one_run_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is stopped leaves none."""
+    request = request_of(json.loads(TINY[0].read_text()))
+    model = cp_model.CpModel()
+    model.minimize(model.new_int_var(3, 9, ""))
+    monkeypatch.setattr(cp_model, "CpSolver", Rogue)
+    monkeypatch.setattr(Rogue, "claim", cp_model.INFEASIBLE)
+    monkeypatch.setattr(Rogue, "runs", [], raising=False)
+    bounds: list[int] = []
+    status, _ = drive(request, model, lambda value: None, lambda solution: None, bounds.append)
+    assert status == cp_model.OPTIMAL
+    assert all(bound <= 3 for bound in bounds)
+
+
+def test_optima_that_are_known_bounds_need_no_second_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = request_of(json.loads(TINY[0].read_text()))
+    model = cp_model.CpModel()
+    model.minimize(model.new_int_var(3, 9, ""))
+    monkeypatch.setattr(cp_model, "CpSolver", Rogue)
+    monkeypatch.setattr(Rogue, "claim", cp_model.OPTIMAL)
+    for known, runs in (3, [True]), (2, [True, False]):
+        monkeypatch.setattr(Rogue, "runs", [], raising=False)
+        status, solver = drive(
+            *(request, model, lambda value: None, lambda solution: None),
+            known=lambda bound, known=known: bound <= known,  # type: ignore[misc]
+        )
+        assert status == cp_model.OPTIMAL
+        assert solver.objective_value == 3
+        assert Rogue.runs == runs
+
+
+def test_a_refuted_solution_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fickle(cp_model.CpSolver):  # type: ignore[misc, name-defined]
+        def solve(self, model: Any, callback: Any = None) -> Any:
+            if self.parameters.cp_model_probing_level == 0:
+                return cp_model.INFEASIBLE
+            return super().solve(model, callback)
+
+    request = request_of(json.loads(TINY[0].read_text()))
+    model = cp_model.CpModel()
+    model.minimize(model.new_int_var(3, 9, ""))
+    monkeypatch.setattr(cp_model, "CpSolver", Fickle)
+    with pytest.raises(RuntimeError, match="refutes a solution"):
+        drive(request, model, lambda value: None, lambda solution: None)
+
+
 # --- Behaviour -----------------------------------------------------------------------------------
 
 
@@ -434,16 +579,13 @@ def test_two_threads() -> None:
     assert result.objective_ps == solve(instance, "exact").objective_ps
 
 
-@pytest.mark.parametrize("encoding", ["columns", "elements"])
-def test_logs_are_appended(
-    encoding: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_logs_are_appended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     instance = paper_instance("alexnet", 16)
     best = solve(instance, "exact").schedule
     assert best is not None
     starts = tuple(segment.first_layer for segment in best.segments)
     log = tmp_path / "cp-sat.log"
-    options = SolveOptions(log=log, encoding=encoding, segments=starts)
+    options = SolveOptions(log=log, encoding="columns", segments=starts)
     counts = []
     for _ in range(2):
         assert solve(instance, CpSatSolver(), options).status is Status.OPTIMAL
@@ -467,14 +609,13 @@ def test_program_size_and_build_time_are_recorded() -> None:
 
 
 def test_unknown_encodings_are_refused() -> None:
-    with pytest.raises(InputError, match="allowed are segments, columns, elements"):
+    with pytest.raises(InputError, match=r"allowed are segments, columns$"):
         run(json.loads(TINY[0].read_text()), encoding="rows")
 
 
-def test_programs_too_large_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("formulations.cp_sat.solver.MAX_COLUMNS", 10)
+def test_programs_too_large_are_said_to_be() -> None:
     options = SolveOptions(encoding="columns")
-    result = solve(paper_instance("alexnet", 16), CpSatSolver(), options)
+    result = solve(paper_instance("alexnet", 16), CpSatSolver(Tuning(max_columns=10)), options)
     assert result.status is Status.FEASIBLE
     assert "more than 10 Booleans" in " ".join(result.explanation)
 

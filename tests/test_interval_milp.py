@@ -28,20 +28,20 @@ from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve, wri
 pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
-import formulations.paths.segment
-import formulations.request
 from formulations.columns.maker import ColumnMaker
-from formulations.columns.table import ColumnTable, SegmentColumns
+from formulations.columns.table import ColumnTable
+from formulations.cp_sat.solver import CpSatSolver
 from formulations.highs import Highs
 from formulations.interval_milp.beats import BeatsProgram
 from formulations.interval_milp.solver import IntervalMilpSolver
 from formulations.interval_milp.thresholds import ThresholdProgram
 from formulations.paths.cuts import Cuts
-from formulations.paths.network import Network
+from formulations.paths.network import BeatNetwork
 from formulations.paths.staircase import Staircases
 from formulations.paths.survey import Survey
 from formulations.request import Request, make_request
 from formulations.space import Caps
+from formulations.tuning import DEFAULT, Tuning
 
 if TYPE_CHECKING:
     from scope_opt.solving.solver import SegmentChoice
@@ -69,9 +69,14 @@ def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
 
-def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
+def run(
+    document: Json,
+    segments: SegmentChoice | None = None,
+    tuning: Tuning = DEFAULT,
+    **options: Any,
+) -> Result:
     chosen = SolveOptions(segments=segments, **options)
-    return solve(read(document), IntervalMilpSolver(), chosen)
+    return solve(read(document), IntervalMilpSolver(tuning), chosen)
 
 
 def agree(document: Json, result: Result, best: tuple[Json, int] | None, exactly: bool) -> None:
@@ -132,11 +137,9 @@ def test_quick_bounds_and_schedules_first(document: Json, data: st.DataObject) -
     assume(not {"energy_budget_j", "latency_bound_s"} & set(constraints))
     free = "fixed_segments" in constraints or len(read(document).layer_names) > 4
     choice = "free" if free else data.draw(st.sampled_from(["free", "single"]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.request, "SMALL", 0)
-        patch.setattr(formulations.paths.segment, "HALVINGS", data.draw(st.integers(0, 3)))
-        patch.setattr(formulations.paths.segment, "PRECISION", data.draw(st.integers(1, 9)))
-        result = run(document, "single" if choice == "single" else None)
+    halvings, precision = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 9))
+    tuning = Tuning(small=0, halvings=halvings, precision=precision)
+    result = run(document, "single" if choice == "single" else None, tuning)
     if set(constraints) & COUPLINGS or not free:
         agree(document, result, oracle.best(document, choice), exactly=True)
     else:
@@ -275,13 +278,13 @@ def test_schedules_pass_their_own_threshold_and_no_lower_one(
     table.numbers = table.numbers[:, mine]
     for segment, report in zip(schedule.segments, evaluation.segments, strict=True):
         ends, count = (report.first_layer, report.last_layer), len(segment.clusters)
-        columns = SegmentColumns(table, *ends)
+        columns = table.of_segment(*ends)
         chiplets = request.tables.chiplets
         for below in (0, 1):
             beat = report.beat_ps - below
             if beat < report.dram_beat_ps:
                 continue
-            network = Network(columns, ends, beat, chiplets, count, [])
+            network = BeatNetwork(columns, ends, beat, chiplets, count, [])
             program = ThresholdProgram(columns, network, chiplets, (count, count), [])
             outcome = Highs(program.model, request.monitor).solve(request.monitor)
             assert (outcome.status == "optimal") == (not below)
@@ -365,14 +368,13 @@ def test_same_seed_same_run(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().count("HiGHS") >= 2
 
 
-@pytest.mark.parametrize(("solver", "library"), [("interval-milp", "HiGHS"), ("cp-sat", "CP-SAT")])
-def test_log_without_programs(
-    solver: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("solver", "library"), [(IntervalMilpSolver, "HiGHS"), (CpSatSolver, "CP-SAT")]
+)
+def test_log_without_programs(solver: Any, library: str, tmp_path: Path) -> None:
     """Shortest paths alone prove this one if they come first, as they do in large instances."""
-    monkeypatch.setattr(formulations.request, "SMALL", 0)
     instance, log = read(json.loads(TINY[0].read_text())), tmp_path / "log"
-    result = solve(instance, solver, SolveOptions(log=log))
+    result = solve(instance, solver(Tuning(small=0)), SolveOptions(log=log))
     assert result.status is Status.OPTIMAL
     assert result.model is None
     assert log.read_text() == f"{library} was not called: no program was needed\n"

@@ -14,8 +14,8 @@ import strategies
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import formulations.request
 from formulations.paths.solver import PathsSolver, ShortestPath
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import SHAPE, Instance
@@ -39,8 +39,13 @@ def read(document: Json) -> Instance:
     return Instance.from_json(json.dumps(document), "test")
 
 
-def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
-    return solve(read(document), "paths", SolveOptions(segments=segments, **options))
+def run(
+    document: Json,
+    segments: SegmentChoice | None = None,
+    tuning: Tuning = DEFAULT,
+    **options: Any,
+) -> Result:
+    return solve(read(document), PathsSolver(tuning), SolveOptions(segments=segments, **options))
 
 
 def tiny(name: str) -> Json:
@@ -71,9 +76,8 @@ def test_equals_exhaustive_search(document: Json, choice: str, small: bool) -> N
     constraints = document.get("constraints", {})
     assume(set(constraints) <= SHAPE)
     assume(choice == "free" or "fixed_segments" not in constraints)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.request, "SMALL", 10**9 if small else 0)
-        result = run(document, "single" if choice == "single" else None)
+    tuning = Tuning(small=10**9 if small else 0)
+    result = run(document, "single" if choice == "single" else None, tuning)
     agree(document, result, oracle.best(document, choice))
 
 

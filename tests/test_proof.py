@@ -11,7 +11,9 @@ import pytest
 from rogues import Crashes, Rogue
 from test_metrics import SOLVED, renamed, small
 
-import formulations.request
+from formulations.cp_sat.solver import CpSatSolver
+from formulations.interval_milp.solver import IntervalMilpSolver
+from formulations.tuning import Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
@@ -69,13 +71,12 @@ def test_without_programs(solver: str, by: str) -> None:
     assert not used_floats(result)
 
 
-@pytest.mark.parametrize("solver", ["cp-sat", "interval-milp"])
+@pytest.mark.parametrize("solver", [CpSatSolver, IntervalMilpSolver])
 def test_paths_that_close_the_gap_leave_the_library_out(
-    solver: str, monkeypatch: pytest.MonkeyPatch
+    solver: type[CpSatSolver | IntervalMilpSolver],
 ) -> None:
     """They come first in large instances."""
-    monkeypatch.setattr(formulations.request, "SMALL", 0)
-    result = solve(tiny("tiny-skip"), solver)
+    result = solve(tiny("tiny-skip"), solver(Tuning(small=0)))
     assert result.status is Status.OPTIMAL
     assert result.proof == Proof(by=("paths",), library=None, programs=0, library_s=0.0)
     assert not used_floats(result)
@@ -86,7 +87,7 @@ def test_paths_that_close_the_gap_leave_the_library_out(
     ("solver", "encoding", "constraints"),
     [
         ("cp-sat", None, {"latency_bound_s": 0.0001}),
-        ("cp-sat", "elements", {}),
+        ("cp-sat", "columns", {}),
         ("interval-milp", None, {"energy_budget_j": 0.0002}),
         ("interval-milp", None, {"latency_bound_s": 0.001}),
         ("interval-milp", "thresholds", {"power_budget_w": 0.3}),

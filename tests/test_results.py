@@ -13,11 +13,11 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import Picture, render
 from scope_opt.report.results.pages import PAGES, folder
-from scope_opt.report.results.proof import program_solved
 from scope_opt.report.results.records import records_of
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving import metrics
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import load_solver
 from scope_opt.studies.file import load_study
@@ -166,4 +166,4 @@ def test_floats_are_blamed_only_where_a_library_was_called() -> None:
     for name, label in starred:
         result = records_of("reach").result(name, label)
         assert result is not None
-        assert program_solved(result)
+        assert metrics.used_floats(result)

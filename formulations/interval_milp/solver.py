@@ -20,6 +20,7 @@ from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
+from formulations.tuning import DEFAULT, Tuning
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
@@ -45,6 +46,9 @@ class IntervalMilpSolver:
         {"seed", "warm_start", "threads", "encoding", "log"}
     )
 
+    def __init__(self, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
+
     def run(
         self,
         instance: Instance,
@@ -56,7 +60,7 @@ class IntervalMilpSolver:
         import_pyomo()
         import_highs()
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         space = request.space
         try:
             if options.encoding == "beats" or (space.couples_segments and not single_only(space)):
@@ -85,7 +89,7 @@ class IntervalMilpSolver:
         It has the schedules that are no slower than the best one with one cluster per segment.
         """
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         program = _beats_program(request)
         return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
 

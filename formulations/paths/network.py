@@ -72,7 +72,7 @@ class FewestClusters(Protocol):
         """Make a set of columns no solution any more."""
 
 
-class Network:
+class BeatNetwork:
     """Where a path may go under one largest beat.
 
     Nodes are numbered in the order in which a path visits them: one before the first layer, one
@@ -188,7 +188,7 @@ def side_rows(
         rows.append(Limits(columns.energy_fj, space.budget_fj))
     if space.power_fj_per_ps is not None and beat_ps < LIMIT - 1:
         rows.append(Limits(columns.energy_fj, int(space.power_fj_per_ps * beat_ps)))
-    if space.traffic_limit_bytes is not None:
-        left = space.traffic_limit_bytes - int(space.traffic_bytes[ends])
-        rows.append(Limits(columns.refetched_bytes, left))
+    most = space.refetch_limit_bytes(ends)
+    if most is not None:
+        rows.append(Limits(columns.refetched_bytes, most))
     return rows

@@ -15,13 +15,14 @@ from formulations.paths.staircase import Staircases
 from formulations.paths.survey import Survey
 from formulations.request import make_request
 from formulations.space import Stopped
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.instance import SHAPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from formulations.columns.table import SegmentColumns
-    from formulations.paths.network import Limits, Network
+    from formulations.paths.network import BeatNetwork, Limits
     from formulations.paths.staircase import Formulate
     from formulations.request import Request
     from scope_opt.model.instance import Instance
@@ -43,6 +44,9 @@ class PathsSolver:
     constraints: ClassVar[frozenset[str]] = SHAPE
     options: ClassVar[frozenset[str]] = frozenset({"warm_start", "threads"})
 
+    def __init__(self, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
+
     def run(
         self,
         instance: Instance,
@@ -51,7 +55,7 @@ class PathsSolver:
         monitor: Monitor,
     ) -> None:
         """Search; see `scope_opt.solving.solver.Solver`."""
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         try:
             prove_cuts(self.name, request, ShortestPath)
         except Stopped:
@@ -64,7 +68,7 @@ class ShortestPath:
     Parameters
     ----------
     columns : SegmentColumns
-    network : Network
+    network : BeatNetwork
     chiplets : int
         Of the package.
     counts : (int, int)
@@ -76,7 +80,7 @@ class ShortestPath:
     def __init__(
         self,
         columns: SegmentColumns,
-        network: Network,
+        network: BeatNetwork,
         chiplets: int,
         counts: tuple[int, int],
         limits: Sequence[Limits],

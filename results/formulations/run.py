@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from formulations.columns.maker import ColumnMaker
 from formulations.compact_milp.encodings import ENCODINGS
-from formulations.compact_milp.rounds import TOLERANCE, Rounds
+from formulations.compact_milp.rounds import Rounds
 from formulations.highs import Highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
+from formulations.tuning import DEFAULT
 from scope_opt.model.cost import build_tables
 from scope_opt.report.results.records import RESULTS, paper_instance
 from scope_opt.report.results.relaxations import FIELDS, SIZES, STUDY
@@ -85,7 +86,7 @@ def relaxation(instance: Instance, formulation: str, best_ps: int, ceiling_ps: i
     if encoding == "beats":
         program = beats(request, ceiling_ps)
     else:
-        tolerance = 0.0 if encoding in ENCODINGS else TOLERANCE
+        tolerance = 0.0 if encoding in ENCODINGS else DEFAULT.first_error
         ends = [(0, request.tables.layers - 1)]
         program = Rounds(request, ends, [ceiling_ps], tolerance).program()
     import_pyomo().TransformationFactory("core.relax_integer_vars").apply_to(program.model)
