@@ -87,7 +87,6 @@ def test_paths_that_close_the_gap_leave_the_library_out(
     ("solver", "encoding", "constraints"),
     [
         ("cp-sat", None, {"latency_bound_s": 0.0001}),
-        ("cp-sat", "columns", {}),
         ("interval-milp", None, {"energy_budget_j": 0.0002}),
         ("interval-milp", None, {"latency_bound_s": 0.001}),
         ("interval-milp", "thresholds", {"power_budget_w": 0.3}),
