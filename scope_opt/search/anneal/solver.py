@@ -51,6 +51,20 @@ from scope_opt.search.anneal.state import (
     reshare,
     revalue,
 )
+from scope_opt.search.anneal.tuning import (
+    BALANCED_CUTS,
+    CHUNK,
+    COLD,
+    FREQUENCY,
+    HOT,
+    MEMORY_ROWS,
+    MOVES,
+    MOVES_PER_LAYER,
+    REHEAT,
+    ROUND_LAYERS,
+    ROUNDS,
+    SEGMENT_MOVES,
+)
 from scope_opt.search.anneal.walk import (
     anneal,
     copy_rows,
@@ -80,29 +94,6 @@ if TYPE_CHECKING:
 
 FIXED, COUNTED, ANY = 0, 1, 2
 """What moves leave alone: the segments, their number, or nothing."""
-
-FREQUENCY = np.array([30, 4, 20, 5, 5, 4, 12, 5, 5, 3, 1.5, 1.5])
-"""How often each kind of move is tried, relative to the others."""
-
-CHUNK = 8192
-"""Most moves between two looks at the clock, about."""
-HOT, COLD = 0.1, 3e-4
-"""First and last temperature, relative to the latency of the start."""
-ROUNDS, ROUND_LAYERS = 4, 60
-"""How often the temperature falls: at most so often, over at least so many layers in all.
-
-Large networks gain most from one slow fall. Every fall but the first begins with the best schedule.
-"""
-REHEAT = 0.3
-"""First temperature of each fall over that of the fall before it."""
-SEGMENT_MOVES = 0.2
-"""How often segments are changed instead."""
-BALANCED_CUTS = 3
-"""How many balanced cuts are annealed."""
-MOVES, MOVES_PER_LAYER = 100_000, 50_000
-"""Moves unless options say otherwise."""
-MEMORY_ROWS = 2**24
-"""Most layers, over all segments, in a `Memory`."""
 
 
 # --- Starts --------------------------------------------------------------------------------------

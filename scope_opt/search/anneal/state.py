@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from scope_opt.search.allowed import may_isp, may_wsp
+from scope_opt.search.anneal.tuning import CROWD, SPREAD
 from scope_opt.search.compiled import inlined, loop
 from scope_opt.search.times import (
     ISP,
@@ -41,8 +42,6 @@ INSIDE, CLUSTER, SEGMENT = 0, 1, 2
 FREE, APART, TOGETHER = 0, 1, 2
 """Entries of `Rules.border`."""
 KINDS = 12
-CROWD, SPREAD = 0.02, 0.05
-"""Weights of what the guide adds to the latency, see `revalue`."""
 
 
 class Rules(NamedTuple):

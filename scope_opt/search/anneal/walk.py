@@ -31,6 +31,7 @@ from scope_opt.search.anneal.state import (
     reshare,
     revalue,
 )
+from scope_opt.search.anneal.tuning import BURST, TRIALS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]
-
-BURST = 16
-"""Moves inside a segment before another one is chosen."""
-TRIALS = 50
-"""Moves inside a new segment before it is judged, for every layer."""
 
 
 # --- Memory --------------------------------------------------------------------------------------

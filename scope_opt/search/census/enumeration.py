@@ -18,6 +18,7 @@ from numba import njit
 from scope_opt.model.files import InputError
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
+from scope_opt.search.census.tuning import MAX_SCHEDULES, MAX_TIMES, PAUSE
 from scope_opt.search.compiled import loop
 from scope_opt.search.packed import WEIGHTS, pack_tables
 from scope_opt.search.stopping import SearchStopped
@@ -49,12 +50,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MAX_SCHEDULES = 2 * 10**9
-"""Most schedules that are enumerated, a matter of minutes."""
-MAX_TIMES = 2**24
-"""Most cluster times held in memory; the tighter limit for many layers on few chiplets."""
-CHUNK = 10**7
-"""Schedules between two looks at the clock, about."""
 TOTAL, LEAST, AT_LEAST, MOST, AT_MOST, CLUSTERS = 0, 1, 2, 3, 4, 5
 """Entries of `Tally.totals`."""
 
@@ -454,8 +449,10 @@ def _descend(walk: Walk, tally: Tally, group: int, start: int, stop: int) -> Non
         rest[d] = _rest(walk, path[d], groups[after, REGION], groups[after, ENTERED])
 
 
-def enumerate_schedules(walk: Walk, tally: Tally, number: int, monitor: Monitor) -> Iterator[None]:
-    """Count every schedule, with a pause after every `CHUNK` or so; raises `SearchStopped`."""
+def enumerate_schedules(
+    walk: Walk, tally: Tally, number: int, monitor: Monitor, pause: int = PAUSE
+) -> Iterator[None]:
+    """Count every schedule, with a pause after so many or so; raises `SearchStopped`."""
     layers, chiplets = len(walk.front), walk.ways.shape[2] - 1
     if monitor.stopping:
         raise SearchStopped
@@ -467,13 +464,13 @@ def enumerate_schedules(walk: Walk, tally: Tally, number: int, monitor: Monitor)
         before = int(walk.ways[1, first, chiplets - region])
         if before == 0:
             continue
-        step = max(1, CHUNK // before)
+        step = max(1, pause // before)
         for begin in range(start, stop, step):
             if monitor.stopping:
                 raise SearchStopped
             _descend(walk, tally, group, begin, min(begin + step, stop))
             done = int(tally.totals[TOTAL])
-            if done - seen >= CHUNK:
+            if done - seen >= pause:
                 seen = done
                 monitor.report(f"{done:,} of {number:,} schedules", done / number)
                 yield

@@ -24,6 +24,7 @@ from scope_opt.schedule.count import space_size
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.distribution import refuse_other_constraints
+from scope_opt.search.census.tuning import AT_ONCE
 from scope_opt.search.compiled import loop
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.stopping import SearchStopped
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.packed import Bytes, Ints, PackedTables
 
-CHUNK = 2**14
-"""Schedules between two looks at the clock."""
 DIGIT_BITS = 32
 """Numbers of schedules have hundreds of bits; compiled code gets them as digits of so many bits, in
 int64, where differences of digits do not overflow."""
@@ -283,11 +282,12 @@ def sample(
     draws: int,
     seed: int = 0,
     monitor: Monitor | None = None,
+    at_once: int = AT_ONCE,
 ) -> Sample:
     """Draw one-segment schedules and compare them with a latency.
 
-    If the monitor asks to stop, there are fewer draws than wanted; as that does not depend on what
-    was drawn, they are as good as any.
+    If the monitor asks to stop, which is looked at after every ``at_once`` draws, there are fewer
+    than wanted; as that does not depend on what was drawn, they are as good as any.
 
     Raises
     ------
@@ -301,11 +301,15 @@ def sample(
     def draw(number: int) -> Ints:
         return sampler.latencies([source.randrange(sampler.size) for _ in range(number)])
 
-    return tally(draw, latency_ps, draws, monitor)
+    return tally(draw, latency_ps, draws, monitor, at_once)
 
 
 def tally(
-    draw: Callable[[int], Ints], latency_ps: int, draws: int, monitor: Monitor | None
+    draw: Callable[[int], Ints],
+    latency_ps: int,
+    draws: int,
+    monitor: Monitor | None,
+    at_once: int = AT_ONCE,
 ) -> Sample:
     """Compare drawn latencies, `NEVER` for schedules that are not valid, with a given one.
 
@@ -313,13 +317,13 @@ def tally(
     ----------
     draw : callable
         Gives so many more latencies.
-    latency_ps, draws, monitor
+    latency_ps, draws, monitor, at_once
         As for `sample`.
     """
     monitor = monitor or Monitor()
     drawn = valid = better = equal = 0
     while drawn < draws and not monitor.stopping:
-        found = draw(min(CHUNK, draws - drawn))
+        found = draw(min(at_once, draws - drawn))
         drawn += len(found)
         valid += int(np.count_nonzero(found < NEVER))
         better += int(np.count_nonzero(found < latency_ps))

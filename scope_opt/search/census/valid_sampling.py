@@ -23,6 +23,7 @@ from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.distribution import refuse_other_constraints
 from scope_opt.search.census.enumeration import cluster_limits, count_partitions, count_schedules
 from scope_opt.search.census.sampling import Sample, slowest_cluster_ps, tally
+from scope_opt.search.census.tuning import MAX_LOG10, MAX_STEPS
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.times import (
     copy_fits,
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Shorts = NDArray[np.int16]
-
-MAX_LOG10 = 300
-"""Largest space whose schedules floats can count."""
-MAX_STEPS = 2**33
-"""Most pairs of states and clusters to count over, some seconds."""
 
 
 def countable(constraints: Constraints, layers: int, chiplets: int) -> bool:
