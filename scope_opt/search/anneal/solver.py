@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numba import njit
 
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
@@ -71,6 +70,7 @@ from scope_opt.search.anneal.walk import (
     note_segment,
     recall,
 )
+from scope_opt.search.compiled import compiled
 from scope_opt.search.cuts import shortest_cut
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
@@ -99,7 +99,7 @@ FIXED, COUNTED, ANY = 0, 1, 2
 # --- Starts --------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _fill(rules: Rules, layer: Ints, low: int, high: int, clusters: int) -> None:
     """Cut a segment into about that many clusters of about the same chiplet-time."""
     layer[low:high, MARK] = INSIDE
@@ -114,7 +114,7 @@ def _fill(rules: Rules, layer: Ints, low: int, high: int, clusters: int) -> None
             made += 1
 
 
-@njit(cache=True)
+@compiled
 def construct(walk: Walk, low: int, high: int) -> bool:
     """Schedule a segment by a few numbers of clusters; False if it has no room for them."""
     layer, area, share = walk.state.layer, walk.rules.area, walk.share
@@ -140,7 +140,7 @@ def construct(walk: Walk, low: int, high: int) -> bool:
     return found
 
 
-@njit(cache=True)
+@compiled
 def assess(walk: Walk) -> None:
     """Evaluate a whole schedule, and remember its segments."""
     layer, changed = walk.state.layer, walk.changed
@@ -153,7 +153,7 @@ def assess(walk: Walk) -> None:
             note_segment(walk.memory, layer, low, high)
 
 
-@njit(cache=True)
+@compiled
 def likely_partitions(times: Ints) -> NDArray[np.bool_]:
     """Whether WSP suits each layer better, on some of the chiplets, before anything is known."""
     size = max(1, (times.shape[1] - 1) // 4)

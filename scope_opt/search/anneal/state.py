@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.anneal.tuning import CROWD, SPREAD
-from scope_opt.search.compiled import inlined, loop
+from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.times import (
     ISP,
     WSP,
@@ -129,7 +128,7 @@ def make_rng(seed: int, stream: int = 0) -> Words:
     return np.array([(word ^ (word >> 31)) or 1], dtype=np.uint64)
 
 
-@njit(cache=True)
+@compiled
 def random_bits(rng: Words) -> int:
     """53 random bits (xorshift64*)."""
     word = rng[0]
@@ -140,19 +139,19 @@ def random_bits(rng: Words) -> int:
     return int((word * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(11))
 
 
-@njit(cache=True)
+@compiled
 def random_below(rng: Words, limit: int) -> int:
     """Random integer from 0 to ``limit - 1``."""
     return random_bits(rng) % limit
 
 
-@njit(cache=True)
+@compiled
 def random_share(rng: Words) -> float:
     """Random number from 0 to 1, 1 excluded."""
     return random_bits(rng) * 2.0**-53
 
 
-@njit(cache=True)
+@compiled
 def random_step(rng: Words, most: int) -> int:
     """Random integer from 1 to ``most``, mostly small."""
     step = 1
@@ -333,7 +332,7 @@ def revalue(
     _judge(packed, rules, state, low, high)
 
 
-@njit(cache=True)
+@compiled
 def reshare(walk: Walk, low: int, high: int) -> bool:
     """Give all chiplets to the clusters of a segment, in proportion to ``share``.
 

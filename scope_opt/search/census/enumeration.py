@@ -13,13 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scope_opt.model.files import InputError
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.tuning import MAX_SCHEDULES, MAX_TIMES, PAUSE
-from scope_opt.search.compiled import loop
+from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import WEIGHTS, pack_tables
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
@@ -124,7 +123,7 @@ def _choices(packed: PackedTables, allowed: Allowed, i: int, j: int, r: int, roo
     return product
 
 
-@njit(cache=True)
+@compiled
 def count_partitions(packed: PackedTables, allowed: Allowed) -> Floats:
     """(L, L, C+1) in how many ways the layers of a cluster can be partitioned; 0 if not allowed."""
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
@@ -145,7 +144,7 @@ def count_partitions(packed: PackedTables, allowed: Allowed) -> Floats:
     return options
 
 
-@njit(cache=True)
+@compiled
 def count_schedules(options: Floats, fewest: int, most: int, depths: int, idle: bool) -> Floats:
     """`Walk.ways` for ``fewest`` to ``most`` clusters; exact up to 2^53."""
     layers, sizes = options.shape[0], options.shape[2]
@@ -202,7 +201,7 @@ def _append_layer(
     return 2 * count if isp and wsp else count
 
 
-@njit(cache=True)
+@compiled
 def _fill_times(packed: PackedTables, allowed: Allowed, options: Floats) -> tuple[Ints, Ints]:
     """`Walk.groups`, empty ones included, and `Walk.inner`."""
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
@@ -308,7 +307,7 @@ def _too_many(layers: int, chiplets: int, idle: bool) -> str:
 # --- Enumeration ---------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _bisect(ascending: Ints, low: int, high: int, value: int) -> int:
     """First index from ``low`` to ``high`` from which on entries exceed ``value``."""
     while low < high:
@@ -343,7 +342,7 @@ def slowest_possible(walk: Walk) -> int:
     return slowest
 
 
-@njit(cache=True)
+@compiled
 def _close(
     walk: Walk,
     tally: Tally,
@@ -399,7 +398,7 @@ def _close(
         totals[TOTAL] += stop - start
 
 
-@njit(cache=True)
+@compiled
 def _descend(walk: Walk, tally: Tally, group: int, start: int, stop: int) -> None:
     """Count every schedule whose last cluster is one of ``inner[start:stop]`` of a group.
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from scipy.special import betaincinv
 
 from scope_opt.schedule.count import space_size
@@ -25,7 +24,7 @@ from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.distribution import refuse_other_constraints
 from scope_opt.search.census.tuning import AT_ONCE
-from scope_opt.search.compiled import loop
+from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
@@ -83,7 +82,7 @@ def _path_counts(layers: int, chiplets: int) -> Ints:
     return _digits(flat, width).reshape(layers, chiplets, width)
 
 
-@njit(cache=True)
+@compiled
 def _unrank(number: Ints, paths: Ints, start: Ints, region: Ints, partition: Bytes) -> int:
     """Fill in the schedule with this number (digits); returns how many clusters it has.
 
@@ -126,7 +125,7 @@ def _unrank(number: Ints, paths: Ints, start: Ints, region: Ints, partition: Byt
     return clusters
 
 
-@njit(cache=True)
+@compiled
 def _take(rest: Ints, count: Ints) -> bool:
     """Whether ``rest`` is below ``count``; otherwise ``count`` is subtracted from it."""
     for k in range(len(rest) - 1, -1, -1):
@@ -202,7 +201,7 @@ def slowest_cluster_ps(
     return int(slowest)
 
 
-@njit(cache=True)
+@compiled
 def _latencies(
     packed: PackedTables,
     allowed: Allowed,
