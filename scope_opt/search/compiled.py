@@ -47,7 +47,7 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Put the function into its callers."""
-    return cast("Function", njit(inline="always")(function))
+    return _cached(function, inline="always")
 
 
 def loop(function: Function) -> Function:
