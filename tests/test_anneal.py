@@ -38,10 +38,8 @@ from scope_opt.search.anneal.state import (
     USED,
     make_rng,
 )
-from scope_opt.search.anneal.walk import (
-    anneal,
-    best_cuts,
-)
+from scope_opt.search.anneal.walk import anneal
+from scope_opt.search.cuts import shortest_cut
 from scope_opt.search.paper.segmentation import balanced_choices
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
@@ -357,16 +355,16 @@ def test_what_is_known_of_the_parts_stays_right(document: Json, seed: int) -> No
                 assert walk.memory.latency[head, segment.last_layer] <= layer[head, LATENCY]
 
 
-def test_best_cuts() -> None:
+def test_shortest_cut() -> None:
     latency = np.full((3, 3), LIMIT)
-    assert best_cuts(latency, 0)[0] == LIMIT
+    assert shortest_cut(latency, 0, LIMIT)[0] == LIMIT
     for (first, last), value in {(0, 0): 5, (1, 2): 6, (0, 1): 2, (2, 2): 3, (1, 1): 1}.items():
         latency[first, last] = value
-    assert best_cuts(latency, 0)[0] == 5
-    assert best_cuts(latency, 0)[1].tolist() == [0, 2]
-    assert best_cuts(latency, 3)[0] == 9
-    assert best_cuts(latency, 3)[1].tolist() == [0, 1, 2]
-    assert best_cuts(latency, 1)[0] == LIMIT
+    assert shortest_cut(latency, 0, LIMIT)[0] == 5
+    assert shortest_cut(latency, 0, LIMIT)[1].tolist() == [0, 2]
+    assert shortest_cut(latency, 3, LIMIT)[0] == 9
+    assert shortest_cut(latency, 3, LIMIT)[1].tolist() == [0, 1, 2]
+    assert shortest_cut(latency, 1, LIMIT)[0] == LIMIT
 
 
 @pytest.mark.parametrize(("network", "chiplets"), [("resnet50", 16), ("resnet18", 32)])

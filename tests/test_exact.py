@@ -23,25 +23,28 @@ from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.preflight import reasons
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.search.exact.prover import Prover, make_space
-from scope_opt.search.exact.recursion import (
-    FREE,
+from scope_opt.search.allowed import (
+    EITHER,
     ONLY_ISP,
     ONLY_WSP,
-    TOO_MANY,
     WSP_IF_FITS,
-    Segments,
-    Space,
-    closing_costs,
-    make_costs,
+    Allowed,
+    make_allowed,
+)
+from scope_opt.search.exact.inner import make_inner_times
+from scope_opt.search.exact.prover import Prover
+from scope_opt.search.exact.recursion import (
+    TOO_MANY,
+    Run,
     make_coupling,
     make_labels,
-    opening_reads,
+    make_segments,
     solve_rows,
 )
 from scope_opt.search.exact.solver import ExactSolver
-from scope_opt.search.kernels import NEVER, make_kernel
+from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
+from scope_opt.search.times import opening_times
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
@@ -644,9 +647,9 @@ def test_refuted_beats_are_impossible(document: Json, data: st.DataObject) -> No
     )
     given_budgets = budgets.copy()
     found: dict[int, int] = {}
-    space = make_space(instance.constraints, tables.layers, tables.chiplets)
+    allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
     limit = max(1, int(budgets.max()) // tables.samples)
-    prover = Prover(tables, space, (1, tables.layers), limit, Monitor())
+    prover = Prover(tables, allowed, (1, tables.layers), limit, Monitor())
     exempt = prover.whole_package(last)
     if exempt is not None and exempt.cost < budgets[last]:
         budgets[last] = found[last] = exempt.cost
@@ -756,7 +759,7 @@ def test_more_bandwidth_is_never_worse(document: Json) -> None:
 
 
 @st.composite
-def spaces(draw: st.DrawFn, tables: LatencyTables) -> Space:
+def masks(draw: st.DrawFn, tables: LatencyTables) -> Allowed:
     """Mostly everything allowed, sometimes any restriction at all."""
     layers, chiplets = tables.layers, tables.chiplets
 
@@ -764,33 +767,33 @@ def spaces(draw: st.DrawFn, tables: LatencyTables) -> Space:
         some = st.lists(st.sampled_from([True] * 4 + [False]), min_size=count, max_size=count)
         return draw(some | st.just([True] * count))
 
-    kinds = st.sampled_from([FREE, FREE, FREE, ONLY_ISP, ONLY_WSP, WSP_IF_FITS])
+    kinds = st.sampled_from([EITHER, EITHER, EITHER, ONLY_ISP, ONLY_WSP, WSP_IF_FITS])
     regions = np.array(flags(layers * (chiplets + 1))).reshape(layers, chiplets + 1)
     regions[:, 0] = False
-    return Space(
+    return Allowed(
         np.triu(np.array(flags(layers * layers)).reshape(layers, layers)),
         regions,
         np.array([draw(kinds) for _ in range(layers)], dtype=np.int8),
     )
 
 
-def members(document: Json, space: Space, i: int, j: int, r: int) -> Iterator[oracle.Cluster]:
-    """All clusters ``i..j`` on ``r`` chiplets that the space and the capacity rules admit."""
+def members(document: Json, allowed: Allowed, i: int, j: int, r: int) -> Iterator[oracle.Cluster]:
+    """All clusters ``i..j`` on ``r`` chiplets that the masks and the capacity rules admit."""
     judge = oracle.oracle(document)
-    if not (space.clusters[i, j] and space.regions[i, r]):
+    if not (allowed.clusters[i, j] and allowed.regions[i, r]):
         return
     for names in itertools.product(oracle.PARTITIONS, repeat=j - i + 1):
         cluster = oracle.Cluster(i, j, r, names)
         if not valid_cluster(judge, cluster):
             continue
         for layer, name in zip(range(i, j + 1), names, strict=True):
-            choice = int(space.choice[layer])
+            choice = int(allowed.choice[layer])
             if choice == WSP_IF_FITS:
                 weights = judge.times.weights
                 room = judge.times.capacity * r - sum(weights[i : j + 1])
                 fits = weights[layer] * (r - 1) <= max(room, 0)
                 choice = ONLY_WSP if fits else ONLY_ISP
-            if choice not in (FREE, ONLY_WSP if name == oracle.WSP else ONLY_ISP):
+            if choice not in (EITHER, ONLY_WSP if name == oracle.WSP else ONLY_ISP):
                 break
         else:
             yield cluster
@@ -805,17 +808,18 @@ BEFORE = -1
 def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
     tables = build_tables(read(document))
     judge = oracle.oracle(document)
-    space = data.draw(spaces(tables))
+    allowed = data.draw(masks(tables))
     seg_last = data.draw(st.integers(0, tables.layers - 1))
     from_layer = data.draw(st.integers(0, seg_last))
     limit = data.draw(st.just(LIMIT) | st.integers(0, 200))
-    kernel = make_kernel(tables)
-    costs = make_costs(kernel, make_coupling(kernel), space, seg_last, from_layer, limit)
+    packed = pack_tables(tables)
+    fastest = make_coupling(packed).fastest
+    costs = make_inner_times(packed, fastest, allowed, seg_last, from_layer, limit)
     for i, r in itertools.product(range(seg_last + 1), range(1, tables.chiplets + 1)):
         for j in range(max(i, from_layer), seg_last + 1):
             best = [NEVER] * 4
             times = []
-            for cluster in members(document, space, i, j, r):
+            for cluster in members(document, allowed, i, j, r):
                 following = (1, oracle.ISP) if j < seg_last else None
                 time = judge.cluster_time(BEFORE, seg_last, cluster, following)
                 inner = time.time_ps - max(time.layers[-1][1:])
@@ -836,13 +840,13 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     tables = build_tables(read(document))
     judge = oracle.oracle(document)
     layers, chiplets = tables.layers, tables.chiplets
-    space = data.draw(spaces(tables))
+    allowed = data.draw(masks(tables))
     last = data.draw(st.integers(0, layers - 1))
     first = data.draw(st.integers(0, last))
     most = data.draw(st.integers(1, min(layers, chiplets)))
 
-    kernel = make_kernel(tables)
-    reads = opening_reads(kernel, first)
+    packed = pack_tables(tables)
+    reads = opening_times(packed, first)
     opens = [judge.times.input_ps(k) if k == first else 0 for k in range(layers)]
     for edge, (u, v) in enumerate(judge.times.skips):
         if u < first <= v:
@@ -854,7 +858,7 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     for i in range(last + 1):
         for segment in oracle.enumerate_segments(i, last, chiplets):
             if len(segment) > most or not all(
-                c in set(members(document, space, c.first, c.last, c.chiplets)) for c in segment
+                c in set(members(document, allowed, c.first, c.last, c.chiplets)) for c in segment
             ):
                 continue
             heads = [(c.chiplets, c.partitions[0]) for c in segment[1:]]
@@ -876,28 +880,36 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     limits = st.sampled_from(moments) if moments else st.just(5)
     limit = max(0, data.draw(limits) + data.draw(st.sampled_from([0, 0, -1, 1])))
 
-    coupling = make_coupling(kernel)
-    edges = [u for u, v in judge.times.skips if u <= last < v]
-    split = min([last, *edges])
+    coupling = make_coupling(packed)
+    shared = make_inner_times(packed, coupling.fastest, allowed, layers - 1, 0, ceiling + 1)
+    segments = make_segments(packed, coupling, allowed, shared, last, ceiling + 1)
     # Clusters before the split know nothing of the segment's end.
-    segments = Segments(
-        last,
-        make_costs(kernel, coupling, space, layers - 1, 0, ceiling + 1),
-        make_costs(kernel, coupling, space, last, split, ceiling + 1),
-        closing_costs(kernel, last),
-    )
+    assert segments.ending.first == min([last, *(u for u, v in judge.times.skips if u <= last < v)])
     labels = make_labels(layers, chiplets, most)
     again = make_labels(layers, chiplets, most)
     nothing = np.zeros(layers + 1, np.int64)
     # One chiplet set aside for what lies before some layer.
     reserved = nothing.copy()
     reserved[data.draw(st.integers(1, layers + 1)) :] = 1
-    shared = (kernel, coupling, segments)
-    solve_rows(*shared, nothing, reserved, last, 0, limit, most, labels, labels)
+    partial = Run(
+        times=packed.times,
+        coupling=coupling,
+        segments=segments,
+        limit=limit,
+        clusters=most,
+        top=last,
+        bottom=0,
+        reads=nothing,
+        reserved=reserved,
+        known=labels,
+        labels=labels,
+    )
+    solve_rows(partial)
     complete = make_labels(layers, chiplets, most)
-    solve_rows(*shared, nothing, nothing, last, 0, limit, most, complete, complete)
+    whole = partial._replace(reserved=nothing, known=complete, labels=complete)
+    solve_rows(whole)
     reach = max([first, *(v for u, v in judge.times.skips if u < first <= v <= last)])
-    solve_rows(*shared, reads, nothing, reach, first, limit, most, complete, again)
+    solve_rows(whole._replace(top=reach, bottom=first, reads=reads, labels=again))
 
     def within(label: int, available: int) -> int:
         return label if label <= available else TOO_MANY

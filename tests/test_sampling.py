@@ -21,12 +21,11 @@ from scope_opt.model.instance import SHAPE, Constraints, Instance
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.search.census import sampling
 from scope_opt.search.census.distribution import distribution
 from scope_opt.search.census.sampling import Sample, Sampler, sample, schedule_at, share_at_most
 from scope_opt.search.census.valid_sampling import ValidSampler, countable
-from scope_opt.search.exact.prover import Stopped
-from scope_opt.search.kernels import NEVER
+from scope_opt.search.packed import NEVER
+from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 
 Json = dict[str, Any]
@@ -212,7 +211,7 @@ def small(name: str, overflow: str) -> Instance:
     return read({**document, "tables": tables})
 
 
-def test_equal_seeds_give_equal_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_seeds_give_equal_samples() -> None:
     instance = small("skips", "stream")
     tables = build_tables(instance)
     latency = distribution(instance, tables).quantile_ps(0.2) or 0
@@ -221,21 +220,20 @@ def test_equal_seeds_give_equal_samples(monkeypatch: pytest.MonkeyPatch) -> None
     assert valid.sample(latency, 3000, seed=5) != valid.sample(latency, 3000, seed=6)
     first = sample(instance, tables, latency, 3000, seed=5)
     assert first != sample(instance, tables, latency, 3000, seed=6)
-    monkeypatch.setattr(sampling, "CHUNK", 1000)
-    assert first == sample(instance, tables, latency, 3000, seed=5)
+    assert first == sample(instance, tables, latency, 3000, seed=5, at_once=1000)
 
 
-def test_a_stopped_sample_counts_what_it_drew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "CHUNK", 100)
+def test_a_stopped_sample_counts_what_it_drew() -> None:
     instance = small("skips", "stream")
     tables = build_tables(instance)
 
     def stop(monitor: Monitor) -> None:
         monitor.interrupted = monitor.done >= 0.3
 
-    found = sample(instance, tables, 10**9, 1000, monitor=Monitor(on_progress=stop))
+    monitor = Monitor(on_progress=stop)
+    found = sample(instance, tables, 10**9, 1000, monitor=monitor, at_once=100)
     assert found == sample(instance, tables, 10**9, 300)
-    with pytest.raises(Stopped):
+    with pytest.raises(SearchStopped):
         sample(instance, tables, 10**9, 1000, monitor=Monitor(time_limit_s=0))
 
 

@@ -20,7 +20,7 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
-from scope_opt.search.kernels import NEVER, Kernel, make_kernel
+from scope_opt.search.packed import NEVER, PackedTables, pack_tables
 from scope_opt.search.paper.segment import (
     balance,
     first_regions,
@@ -82,18 +82,18 @@ def plain(
     return {**document, **top}
 
 
-def points(load: list[int], places: list[tuple[float, float]]) -> Kernel:
-    """A kernel of which only loads and points for the merge table matter."""
-    kernel = make_kernel(build_tables(read(plain(load, 2))))
-    return kernel._replace(parallelism=np.array(places, dtype=np.float64))
+def points(load: list[int], places: list[tuple[float, float]]) -> PackedTables:
+    """Packed tables of which only loads and points for the merge table matter."""
+    packed = pack_tables(build_tables(read(plain(load, 2))))
+    return packed._replace(parallelism=np.array(places, dtype=np.float64))
 
 
 # --- Cluster merge table -------------------------------------------------------------------------
 
 
-def rows(kernel: Kernel) -> list[list[int]]:
+def rows(packed: PackedTables) -> list[list[int]]:
     """First layers of the clusters, from one cluster per layer to a single one."""
-    step = merge_order(kernel, 0, len(kernel.times) - 1)
+    step = merge_order(packed, 0, len(packed.times) - 1)
     layers = len(step)
     return [
         [k for k in range(layers) if k == 0 or step[k] > layers - count]
@@ -102,9 +102,9 @@ def rows(kernel: Kernel) -> list[list[int]]:
 
 
 def test_the_closest_neighbours_merge_first() -> None:
-    kernel = points([1, 1, 1, 1], [(0, 0), (5, 0), (6, 0), (6, 3)])
+    packed = points([1, 1, 1, 1], [(0, 0), (5, 0), (6, 0), (6, 3)])
     # 1 and 2 are 1 apart; then their mean (5.5, 0) and 3 are sqrt(0.25 + 9) apart, 0 is 5.5 away.
-    assert rows(kernel) == [[0, 1, 2, 3], [0, 1, 3], [0, 1], [0]]
+    assert rows(packed) == [[0, 1, 2, 3], [0, 1, 3], [0, 1], [0]]
 
 
 def test_means_are_weighted_by_load() -> None:
@@ -176,7 +176,7 @@ def test_first_regions_use_every_chiplet(clusters: list[tuple[int, int]], spare:
 
 @st.composite
 def balances(draw: st.DrawFn) -> tuple[LatencyTables, Any]:
-    """A kernel and a start for `balance`: one segment of all layers."""
+    """Packed tables and a start for `balance`: one segment of all layers."""
     tables = build_tables(read(draw(ANY)))
     clusters = draw(st.integers(1, min(tables.layers, tables.chiplets)))
     inner = st.sets(st.integers(1, tables.layers - 1), min_size=clusters - 1, max_size=clusters - 1)
@@ -193,15 +193,15 @@ def balances(draw: st.DrawFn) -> tuple[LatencyTables, Any]:
 @given(balances())
 def test_balancing_never_ends_behind_its_start(drawn: tuple[LatencyTables, Any]) -> None:
     tables, (start, weights, transition, regions) = drawn
-    kernel, least = make_kernel(tables), np.ones(len(weights), dtype=np.int64)
+    packed, least = pack_tables(tables), np.ones(len(weights), dtype=np.int64)
     last = tables.layers - 1
 
     def settle(floor: Any, sizes: Any) -> tuple[int, list[int]]:
         own, partition = sizes.copy(), np.zeros(tables.layers, dtype=np.int8)
         times = np.zeros_like(own)
-        start_times(kernel, 0, last, start, weights, transition, own, partition, times)
-        args = (start, weights, floor, transition, own, partition, times)
-        return balance(kernel, 0, last, *args), own.tolist()
+        start_times(packed, 0, last, start, weights, transition, own, partition, times)
+        beat = balance(packed, 0, last, start, weights, floor, transition, own, partition, times)
+        return beat, own.tolist()
 
     # No cluster can spare a chiplet: nothing moves.
     before, kept = settle(regions, regions)
@@ -218,12 +218,12 @@ def test_balancing_moves_to_the_slowest_from_the_fastest() -> None:
     # 60/2, 10/2 and 10/4: the fastest (2.5, rounded up to 3) gives one: 20, 5, 4. Again: 15, 5, 5.
     # Now the first of the two 5s gives its spare one: 12, 10, 5; then 10, 10, 10 from the last one;
     # nobody slower than 10 is left who could spare one... 60/6 = 10 ties with 10/1.
-    kernel = make_kernel(build_tables(read(plain([60, 10, 10], 8))))
+    packed = pack_tables(build_tables(read(plain([60, 10, 10], 8))))
     regions, partition = np.array([2, 2, 4]), np.zeros(3, dtype=np.int8)
     ones = np.ones(3, dtype=np.int64)
     start, none, times = np.arange(4), ones * 0, ones * 0
-    start_times(kernel, 0, 2, start, none, 0, regions, partition, times)
-    beat = balance(kernel, 0, 2, start, none, ones, 0, regions, partition, times)
+    start_times(packed, 0, 2, start, none, 0, regions, partition, times)
+    beat = balance(packed, 0, 2, start, none, ones, 0, regions, partition, times)
     assert (beat, regions.tolist()) == (10, [6, 1, 1])
 
 
@@ -238,8 +238,8 @@ def test_a_segment_s_latency_is_the_oracle_s(data: st.DataObject) -> None:
     last = data.draw(st.integers(first, tables.layers - 1))
     fewest = data.draw(st.integers(1, last - first + 1))
     most = data.draw(st.integers(fewest, last - first + 1))
-    kernel = make_kernel(tables)
-    latency, start, regions, partition = search_segment(kernel, first, last, fewest, most)
+    packed = pack_tables(tables)
+    latency, start, regions, partition = search_segment(packed, first, last, fewest, most)
     if latency == NEVER:
         return
     assert fewest <= len(regions) <= most
@@ -252,7 +252,7 @@ def test_a_segment_s_latency_is_the_oracle_s(data: st.DataObject) -> None:
     )
     judge = oracle.oracle(document)
     assert judge.segment_codes(segment) == frozenset()
-    assert latency + tables.load_ps[first, last] == judge.segment_ps(segment)
+    assert latency == judge.segment_ps(segment)
 
 
 class Reference:

@@ -14,8 +14,8 @@ from scope_opt.schedule.count import space_size
 from scope_opt.search.census.distribution import distribution, refuse_other_constraints
 from scope_opt.search.census.sampling import Sample, sample, share_at_most
 from scope_opt.search.census.valid_sampling import ValidSampler, countable
-from scope_opt.search.exact.prover import Stopped
 from scope_opt.search.exact.restricted import attribute
+from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving import metrics
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.solver import (
@@ -231,7 +231,7 @@ def _enumerated(
     try:
         with interruptible(monitor):
             found = distribution(instance, tables, monitor=monitor, rank_of=[latency_ps])
-    except Stopped:
+    except SearchStopped:
         raise _NotDone("interrupted before every schedule was enumerated") from None
     (place,) = found.ranks
     return Rank(
@@ -267,7 +267,7 @@ def _sampled(
             valid, number = run("a sample of the valid schedules", sampler.sample), sampler.number
         else:
             valid, number = replace(every, drawn=every.valid), None
-    except Stopped:
+    except SearchStopped:
         raise _NotDone("interrupted before a schedule was drawn") from None
     return Rank(
         method="sampling",
@@ -324,7 +324,7 @@ def _losses(
             monitor = Monitor(options.time_limit_s, on_progress)
             with interruptible(monitor):
                 found = attribute(instance, tables, run.schedule, known.objective, monitor)
-    except Stopped:
+    except SearchStopped:
         limit = "interrupted" if monitor.interrupted else "stopped at the time limit"
         raise _NotDone(f"{limit} before it was done") from None
     return Losses(**found.losses(), transition=found.transition_loss)

@@ -1,10 +1,10 @@
 """Simulated annealing over segments, clusters, regions and partitions together.
 
 The general search that mappers of layer pipelines use: random changes of a complete schedule
-(`annealing_moves`), accepted by the Metropolis rule under a falling temperature
-(`annealing_walk`). A move changes one segment, or two neighbours; only clusters whose time can
-differ are evaluated again (`annealing_state`). All of it is compiled; `AnnealSolver` drives it in
-chunks of moves and reports the best schedule of each.
+(`moves`), accepted by the Metropolis rule under a falling temperature (`walk`). A move changes one
+segment, or two neighbours; only clusters whose time can differ are evaluated again (`state`). All
+of it is compiled; `AnnealSolver` drives it in chunks of moves and reports the best schedule of
+each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numba import njit
 
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
@@ -20,6 +19,7 @@ from scope_opt.model.tables import LIMIT, PARTITIONS
 from scope_opt.schedule.bounds import latency_bound, layer_floors
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import make_segment
+from scope_opt.search.allowed import make_allowed
 from scope_opt.search.anneal.moves import (
     SEGMENT_MERGE,
     SEGMENT_SHIFT,
@@ -50,23 +50,32 @@ from scope_opt.search.anneal.state import (
     reshare,
     revalue,
 )
+from scope_opt.search.anneal.tuning import (
+    BALANCED_CUTS,
+    CHUNK,
+    COLD,
+    FREQUENCY,
+    HOT,
+    MEMORY_ROWS,
+    MOVES,
+    MOVES_PER_LAYER,
+    REHEAT,
+    ROUND_LAYERS,
+    ROUNDS,
+    SEGMENT_MOVES,
+)
 from scope_opt.search.anneal.walk import (
     anneal,
-    best_cuts,
     copy_rows,
     note_segment,
     recall,
 )
-from scope_opt.search.exact.prover import make_space
-from scope_opt.search.kernels import (
-    COMPUTE,
-    GATHER,
-    WITHIN,
-    Kernel,
-    make_kernel,
-)
+from scope_opt.search.compiled import compiled
+from scope_opt.search.cuts import shortest_cut
+from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
 from scope_opt.search.paper.solver import agreed_segments
+from scope_opt.search.times import ISP, WSP, gather_time, inner_layer_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +85,7 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Schedule, Segment
-    from scope_opt.search.kernels import Ints
+    from scope_opt.search.packed import Ints, PackedTables
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SegmentChoice, SolveOptions
 
@@ -86,34 +95,11 @@ if TYPE_CHECKING:
 FIXED, COUNTED, ANY = 0, 1, 2
 """What moves leave alone: the segments, their number, or nothing."""
 
-FREQUENCY = np.array([30, 4, 20, 5, 5, 4, 12, 5, 5, 3, 1.5, 1.5])
-"""How often each kind of move is tried, relative to the others."""
-
-CHUNK = 8192
-"""Most moves between two looks at the clock, about."""
-HOT, COLD = 0.1, 3e-4
-"""First and last temperature, relative to the latency of the start."""
-ROUNDS, ROUND_LAYERS = 4, 60
-"""How often the temperature falls: at most so often, over at least so many layers in all.
-
-Large networks gain most from one slow fall. Every fall but the first begins with the best schedule.
-"""
-REHEAT = 0.3
-"""First temperature of each fall over that of the fall before it."""
-SEGMENT_MOVES = 0.2
-"""How often segments are changed instead."""
-BALANCED_CUTS = 3
-"""How many balanced cuts are annealed."""
-MOVES, MOVES_PER_LAYER = 100_000, 50_000
-"""Moves unless options say otherwise."""
-MEMORY_ROWS = 2**24
-"""Most layers, over all segments, in a `Memory`."""
-
 
 # --- Starts --------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _fill(rules: Rules, layer: Ints, low: int, high: int, clusters: int) -> None:
     """Cut a segment into about that many clusters of about the same chiplet-time."""
     layer[low:high, MARK] = INSIDE
@@ -128,7 +114,7 @@ def _fill(rules: Rules, layer: Ints, low: int, high: int, clusters: int) -> None
             made += 1
 
 
-@njit(cache=True)
+@compiled
 def construct(walk: Walk, low: int, high: int) -> bool:
     """Schedule a segment by a few numbers of clusters; False if it has no room for them."""
     layer, area, share = walk.state.layer, walk.rules.area, walk.share
@@ -154,7 +140,7 @@ def construct(walk: Walk, low: int, high: int) -> bool:
     return found
 
 
-@njit(cache=True)
+@compiled
 def assess(walk: Walk) -> None:
     """Evaluate a whole schedule, and remember its segments."""
     layer, changed = walk.state.layer, walk.changed
@@ -163,16 +149,20 @@ def assess(walk: Walk) -> None:
             high = after_segment(layer, low)
             changed[:] = 0
             changed[0], changed[1] = low, high
-            revalue(walk.kernel, walk.rules, walk.state, low, high, changed)
+            revalue(walk.packed, walk.rules, walk.state, low, high, changed)
             note_segment(walk.memory, layer, low, high)
 
 
-def likely_partitions(kernel: Kernel) -> NDArray[np.bool_]:
+@compiled
+def likely_partitions(times: Ints) -> NDArray[np.bool_]:
     """Whether WSP suits each layer better, on some of the chiplets, before anything is known."""
-    times = kernel.times[:, max(1, (kernel.times.shape[1] - 1) // 4)]
-    split = np.maximum(times[:, COMPUTE], times[:, WITHIN])
-    shared = np.maximum(times[:, COMPUTE + 1], times[:, WITHIN + 3]) + times[:, GATHER]
-    return np.asarray(shared < split)
+    size = max(1, (times.shape[1] - 1) // 4)
+    shared = np.empty(len(times), dtype=np.bool_)
+    for layer in range(len(times)):
+        isp = inner_layer_time(times, layer, ISP, ISP, size, 0)
+        wsp = inner_layer_time(times, layer, WSP, WSP, size, 0)
+        shared[layer] = wsp + gather_time(times, layer, WSP, size, False) < isp
+    return shared
 
 
 def possible_cuts(rules: Rules, cuts: Sequence[int], exactly: bool) -> tuple[int, ...] | None:
@@ -206,7 +196,7 @@ def make_rules(instance: Instance, tables: LatencyTables, cuts: int) -> Rules:
     area = (np.minimum(inside, closing) * np.arange(1, chiplets + 1)).min(axis=1)
     return Rules(
         border=border,
-        choice=make_space(limits, layers, chiplets).choice,
+        choice=make_allowed(limits, layers, chiplets).choice,
         unit=unit,
         largest=min(package, (limits.max_region or package) // unit * unit),
         package=package,
@@ -214,7 +204,6 @@ def make_rules(instance: Instance, tables: LatencyTables, cuts: int) -> Rules:
         most=min(limits.max_clusters or layers, package // unit),
         weights=np.concatenate([[0], np.cumsum(tables.weight_bytes)]),
         area=np.concatenate([[0.0], np.cumsum(np.maximum(area, 1).astype(np.float64))]),
-        load_ps=tables.load_ps.copy(),
         segment_moves=0.0 if cuts == FIXED or layers == 1 else SEGMENT_MOVES,
     )
 
@@ -237,9 +226,9 @@ def make_memory(layers: int) -> Memory:
     )
 
 
-def make_walk(kernel: Kernel, rules: Rules, cuts: int, rng: Words) -> Walk:
+def make_walk(packed: PackedTables, rules: Rules, cuts: int, rng: Words) -> Walk:
     """A walk without a schedule to begin with."""
-    layers = len(kernel.times)
+    layers = len(packed.times)
     frequency = FREQUENCY.copy()
     if cuts != ANY:
         frequency[[SEGMENT_SPLIT, SEGMENT_MERGE]] = 0
@@ -247,7 +236,7 @@ def make_walk(kernel: Kernel, rules: Rules, cuts: int, rng: Words) -> Walk:
         part[:] = np.cumsum(part) / part.sum()
         part[part == part[-1]] = 2.0  # above every random number
     return Walk(
-        kernel=kernel,
+        packed=packed,
         rules=rules,
         state=make_state(layers),
         saved=make_state(layers),
@@ -303,7 +292,7 @@ class Annealing:
     ) -> None:
         rules = make_rules(instance, tables, cuts)
         rng = make_rng(options.seed or 0, part)
-        self.walk = make_walk(make_kernel(tables), rules, cuts, rng)
+        self.walk = make_walk(pack_tables(tables), rules, cuts, rng)
         self._monitor = monitor
         self._layers = tables.layers
         self._counted = cuts == COUNTED
@@ -325,7 +314,7 @@ class Annealing:
         latency; None if the segments have no room for their clusters.
         """
         walk = self.walk
-        walk.state.layer[:-1, WISH] = likely_partitions(walk.kernel)
+        walk.state.layer[:-1, WISH] = likely_partitions(walk.packed.times)
         walk.state.layer[:-1, MARK] = INSIDE
         walk.state.layer[list(cuts), MARK] = SEGMENT
         for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
@@ -398,14 +387,14 @@ class Annealing:
 
     def _recall_best(self, count: int) -> None:
         """Go back to the best schedule that segments of the memory make up."""
-        _, cuts = best_cuts(self.walk.memory.latency, count)
+        _, cuts = shortest_cut(self.walk.memory.latency, count, LIMIT)
         self.walk.state.layer[cuts, MARK] = SEGMENT  # a segment is read up to the next one's mark
         for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
             recall(self.walk, low, high)
 
     def _report(self, count: int) -> None:
         """Tell the monitor of the best schedule, if it is new."""
-        latency, _ = best_cuts(self.walk.memory.latency, count)
+        latency, _ = shortest_cut(self.walk.memory.latency, count, LIMIT)
         if latency < self.best:
             self.best = int(latency)
             walk = self.walk

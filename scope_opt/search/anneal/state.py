@@ -8,31 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from scope_opt.search.exact.recursion import ONLY_ISP, ONLY_WSP
-from scope_opt.search.kernels import (
-    COMPUTE,
-    FROM,
-    GATHER,
-    IN_START,
-    INPUT,
-    OUT_START,
-    OUTPUT,
-    READ,
-    RECEIVE,
-    SEND,
-    TO,
-    WEIGHTS,
-    WITHIN,
-    WRITE,
-    Kernel,
+from scope_opt.search.allowed import may_isp, may_wsp
+from scope_opt.search.anneal.tuning import CROWD, SPREAD
+from scope_opt.search.compiled import compiled, inlined, loop
+from scope_opt.search.times import (
+    ISP,
+    WSP,
+    chiplets_for,
+    copy_fits,
+    free_bytes,
+    layers_time,
+    refetch_time,
+    segment_latency,
+    whole_package,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scope_opt.search.kernels import Bytes, Ints
+    from scope_opt.search.packed import Bytes, Ints, PackedTables
 
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]
@@ -46,8 +41,6 @@ INSIDE, CLUSTER, SEGMENT = 0, 1, 2
 FREE, APART, TOGETHER = 0, 1, 2
 """Entries of `Rules.border`."""
 KINDS = 12
-CROWD, SPREAD = 0.02, 0.05
-"""Weights of what the guide adds to the latency, see `revalue`."""
 
 
 class Rules(NamedTuple):
@@ -56,7 +49,7 @@ class Rules(NamedTuple):
     border: Bytes
     """(L+1,) whether a cluster begins at the layer: `FREE`, `APART` (must), `TOGETHER` (cannot)"""
     choice: Bytes
-    """(L,) `ONLY_ISP`, `ONLY_WSP`, or another value"""
+    """(L,) as in `Allowed`"""
     unit: int
     """Region sizes are multiples of this"""
     largest: int
@@ -71,8 +64,6 @@ class Rules(NamedTuple):
     """(L+1,) cumulated over layers: weight bytes"""
     area: Floats
     """(L+1,) cumulated over layers: least chiplet-time"""
-    load_ps: Ints
-    """(L, L) weight loading of each segment"""
     segment_moves: float
     """How often segments are changed instead of a burst of moves inside one"""
 
@@ -104,7 +95,7 @@ class Memory(NamedTuple):
 class Walk(NamedTuple):
     """All that annealing reads and writes."""
 
-    kernel: Kernel
+    packed: PackedTables
     rules: Rules
     state: State
     """The current schedule"""
@@ -137,7 +128,7 @@ def make_rng(seed: int, stream: int = 0) -> Words:
     return np.array([(word ^ (word >> 31)) or 1], dtype=np.uint64)
 
 
-@njit(cache=True)
+@compiled
 def random_bits(rng: Words) -> int:
     """53 random bits (xorshift64*)."""
     word = rng[0]
@@ -148,19 +139,19 @@ def random_bits(rng: Words) -> int:
     return int((word * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(11))
 
 
-@njit(cache=True)
+@compiled
 def random_below(rng: Words, limit: int) -> int:
     """Random integer from 0 to ``limit - 1``."""
     return random_bits(rng) % limit
 
 
-@njit(cache=True)
+@compiled
 def random_share(rng: Words) -> float:
     """Random number from 0 to 1, 1 excluded."""
     return random_bits(rng) * 2.0**-53
 
 
-@njit(cache=True)
+@compiled
 def random_step(rng: Words, most: int) -> int:
     """Random integer from 1 to ``most``, mostly small."""
     step = 1
@@ -172,7 +163,7 @@ def random_step(rng: Words, most: int) -> int:
 # --- Reading a schedule --------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@inlined
 def head_of_cluster(layer: Ints, index: int) -> int:
     """First layer of the cluster of a layer."""
     while layer[index, MARK] == INSIDE:
@@ -180,7 +171,7 @@ def head_of_cluster(layer: Ints, index: int) -> int:
     return index
 
 
-@njit(cache=True)
+@inlined
 def after_cluster(layer: Ints, index: int) -> int:
     """First layer behind the cluster of a layer."""
     index += 1
@@ -189,7 +180,7 @@ def after_cluster(layer: Ints, index: int) -> int:
     return index
 
 
-@njit(cache=True)
+@inlined
 def head_of_segment(layer: Ints, index: int) -> int:
     """First layer of the segment of a layer."""
     while layer[index, MARK] != SEGMENT:
@@ -197,7 +188,7 @@ def head_of_segment(layer: Ints, index: int) -> int:
     return index
 
 
-@njit(cache=True)
+@inlined
 def after_segment(layer: Ints, index: int) -> int:
     """First layer behind the segment of a layer."""
     index += 1
@@ -206,92 +197,49 @@ def after_segment(layer: Ints, index: int) -> int:
     return index
 
 
-@njit(cache=True)
-def least_size(kernel: Kernel, rules: Rules, first: int, after: int) -> int:
+@inlined
+def least_size(packed: PackedTables, rules: Rules, first: int, after: int) -> int:
     """Fewest chiplets that hold the weights of a cluster, a multiple of the unit."""
-    if kernel.stream:
+    if packed.stream:
         return rules.unit
-    needed = -(-(rules.weights[after] - rules.weights[first]) // kernel.weight_buffer_bytes)
+    weights = rules.weights[after] - rules.weights[first]
+    needed = chiplets_for(weights, packed.weight_buffer_bytes)
     return int(max(rules.unit, -(-needed // rules.unit) * rules.unit))
 
 
 # --- Evaluation ----------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def revalue(kernel: Kernel, rules: Rules, state: State, low: int, high: int, changed: Ints) -> None:
-    """Bring a segment up to date.
+@inlined
+def _choose_partitions(
+    layers: Ints,
+    choices: Bytes,
+    layer: Ints,
+    partition: Bytes,
+    first: int,
+    after: int,
+    size: int,
+    room: int,
+) -> int:
+    """WSP in a cluster where it is wished for or required and the copy fits.
 
-    ``changed`` are two ranges of layers, ``changed[0]..changed[1]-1`` and
-    ``changed[2]..changed[3]-1``, that consist of the clusters that were changed. The guide adds to
-    the latency a little for clusters nearly as slow as the slowest one, and for chiplet-time,
-    which a later move can turn into latency.
+    Returns how many required copies do not fit.
     """
-    layer, partition, choices, cumulated = state.layer, state.partition, rules.choice, rules.weights
-    times, layers, edges, in_edges = kernel.times, kernel.layers, kernel.edges, kernel.in_edges
-    edge_send_ps, stream_fs_per_byte = kernel.edge_send_ps, kernel.stream_fs_per_byte
-    buffer, stream, latency_ps = kernel.weight_buffer_bytes, kernel.stream, kernel.dram_latency_ps
-    for part in (0, 2):
-        a = changed[part]
-        while a < changed[part + 1]:
-            after = after_cluster(layer, a)
-            size = layer[a, SIZE]
-            room = buffer * size - (cumulated[after] - cumulated[a])
-            missing = excess = 0
-            if high - low > 1 or size < times.shape[1] - 1:
-                excess = max(0, -room)
-                if excess > 0 and not stream:
-                    missing = -(room // buffer)
-            room = max(0, room)
-            stored = 0
-            for index in range(a, after):
-                weights = layers[index, WEIGHTS]
-                stored += weights > 0
-                shared = choices[index] == ONLY_WSP
-                if shared or (choices[index] != ONLY_ISP and layer[index, WISH] == 1):
-                    if weights * (size - 1) <= room:
-                        shared = True
-                    elif shared:
-                        missing += 1
-                partition[index] = 1 if shared else 0
-            layer[a, MISSING] = missing
-            layer[a, STREAM] = 0
-            if excess > 0:
-                refetch = (excess * stream_fs_per_byte[size] + 999) // 1000
-                layer[a, STREAM] = stored * latency_ps + refetch
-            a = after
-    for part in (0, 2):
-        a = changed[part]
-        if a < changed[part + 1] and a > low:  # the cluster before sends into the first one
-            a = head_of_cluster(layer, a - 1)
-        while a < changed[part + 1]:
-            after = after_cluster(layer, a)
-            size, time = layer[a, SIZE], layer[a, STREAM]
-            for index in range(a, after):
-                own = partition[index]
-                if own == 1 and after - a > 1:
-                    time += times[index, size, GATHER]
-                if index == low:
-                    time += layers[index, INPUT]
-                for entry in range(layers[index, IN_START], layers[index + 1, IN_START]):
-                    edge = in_edges[entry]
-                    if edges[edge, FROM] < low:
-                        time += edges[edge, READ]
-                if index < after - 1:
-                    sending = times[index, size, WITHIN + 2 * own + partition[index + 1]]
-                elif after < high:
-                    sending = times[index, size, SEND]
-                    sending += times[index, layer[after, SIZE], RECEIVE + partition[after]]
-                else:
-                    sending = layers[index, OUTPUT]
-                for edge in range(layers[index, OUT_START], layers[index + 1, OUT_START]):
-                    if edges[edge, TO] >= high:
-                        sending += edges[edge, WRITE]
-                    elif edges[edge, TO] >= after:
-                        sending += edge_send_ps[edge, size]
-                time += max(times[index, size, COMPUTE + own], sending)
-            layer[a, TIME] = time
-            a = after
+    missing = 0
+    for index in range(first, after):
+        fits, choice = copy_fits(layers, index, size, room), choices[index]
+        isp = may_isp(choice, fits)
+        shared = may_wsp(choice, fits) and (layer[index, WISH] == WSP or not isp)
+        partition[index] = WSP if shared else ISP
+        if not (shared or isp):
+            missing += 1
+    return missing
+
+
+@inlined
+def _judge(packed: PackedTables, rules: Rules, state: State, low: int, high: int) -> None:
+    """Sum up the clusters of a segment: latency, what does not fit, and the guide."""
+    layer = state.layer
     clusters = used = missing = 0
     slowest, area = low, 0.0
     for a in range(low, high):
@@ -311,35 +259,95 @@ def revalue(kernel: Kernel, rules: Rules, state: State, low: int, high: int, cha
             ratio *= ratio
             ratio *= ratio
             crowd += ratio * ratio
-    beat = max(layer[slowest, TIME], kernel.segment_dram_ps[low, high - 1])
-    steps = kernel.samples + clusters - 1
     missing += max(0, rules.fewest - clusters) + max(0, clusters - rules.most)
-    latency = rules.load_ps[low, high - 1] + steps * beat
+    latency = segment_latency(
+        packed.load_ps[low, high - 1],
+        packed.segment_dram_ps[low, high - 1],
+        packed.samples,
+        clusters,
+        layer[slowest, TIME],
+    )
     layer[low, LATENCY] = latency
     layer[low, EXCESS] = missing
     layer[low, USED] = used
     layer[low, SLOWEST] = slowest
     extra = CROWD * layer[slowest, TIME] * crowd / clusters
     extra += SPREAD * area / rules.package
-    state.guide[low] = latency + steps * extra
+    state.guide[low] = latency + (packed.samples + clusters - 1) * extra
 
 
-@njit(cache=True)
+@loop
+def revalue(
+    packed: PackedTables, rules: Rules, state: State, low: int, high: int, changed: Ints
+) -> None:
+    """Bring a segment up to date.
+
+    ``changed`` are two ranges of layers, ``changed[0]..changed[1]-1`` and
+    ``changed[2]..changed[3]-1``, that consist of the clusters that were changed. The guide adds to
+    the latency a little for clusters nearly as slow as the slowest one, and for chiplet-time,
+    which a later move can turn into latency.
+    """
+    layer, partition, choices, cumulated = state.layer, state.partition, rules.choice, rules.weights
+    times, layers, edges, in_edges = packed.times, packed.layers, packed.edges, packed.in_edges
+    stream_fs_per_byte, dram_latency_ps = packed.stream_fs_per_byte, packed.dram_latency_ps
+    buffer, stream = packed.weight_buffer_bytes, packed.stream
+    for part in (0, 2):
+        a = changed[part]
+        while a < changed[part + 1]:
+            after, size = after_cluster(layer, a), layer[a, SIZE]
+            weights = cumulated[after] - cumulated[a]
+            room = free_bytes(buffer, size, weights, True)
+            missing = _choose_partitions(layers, choices, layer, partition, a, after, size, room)
+            excess = 0
+            if not whole_package(times, low, high - 1, size):
+                excess = -min(0, free_bytes(buffer, size, weights, False))
+            if excess > 0 and not stream:
+                missing += chiplets_for(excess, buffer)
+            layer[a, MISSING] = missing
+            layer[a, STREAM] = refetch_time(
+                layers, stream_fs_per_byte, dram_latency_ps, a, after - 1, size, excess
+            )
+            a = after
+    for part in (0, 2):
+        a = changed[part]
+        if a < changed[part + 1] and a > low:  # the cluster before sends into the first one
+            a = head_of_cluster(layer, a - 1)
+        while a < changed[part + 1]:
+            after, size = after_cluster(layer, a), layer[a, SIZE]
+            following = layer[after, SIZE] if after < high else 0
+            layer[a, TIME] = layer[a, STREAM] + layers_time(
+                times,
+                layers,
+                edges,
+                in_edges,
+                low,
+                high - 1,
+                a,
+                after - 1,
+                size,
+                following,
+                partition,
+            )
+            a = after
+    _judge(packed, rules, state, low, high)
+
+
+@compiled
 def reshare(walk: Walk, low: int, high: int) -> bool:
     """Give all chiplets to the clusters of a segment, in proportion to ``share``.
 
     Every cluster gets what its weights need, if there are enough chiplets for that, and at least
     the unit. False if there are too few even for that.
     """
-    kernel, rules, share = walk.kernel, walk.rules, walk.share
+    packed, rules, share = walk.packed, walk.rules, walk.share
     layer, unit = walk.state.layer, rules.unit
     total, needed, count = 0.0, 0, 0
     least = np.empty(high - low, dtype=np.int64)
-    alone = high - low == 1 and rules.package == kernel.times.shape[1] - 1
+    alone = whole_package(packed.times, low, high - 1, rules.package)
     a = low
     while a < high:
         after = after_cluster(layer, a)
-        least[a - low] = least_size(kernel, rules, a, after)
+        least[a - low] = least_size(packed, rules, a, after)
         if alone and rules.largest == rules.package:
             least[a - low] = rules.package  # weights of any size pass through
         least[a - low] = min(least[a - low], rules.largest)
@@ -378,9 +386,9 @@ def reshare(walk: Walk, low: int, high: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@loop
 def _extremes(
-    kernel: Kernel, rules: Rules, layer: Ints, low: int, high: int
+    packed: PackedTables, rules: Rules, layer: Ints, low: int, high: int
 ) -> tuple[int, int, int, int]:
     """Slowest cluster, how many are as slow, the one to take chiplets from (or -1), the idle."""
     slowest, ties, donor, idle, least = low, 0, -1, rules.package, 0.0
@@ -395,21 +403,21 @@ def _extremes(
             ties += 1
         if size > rules.unit:
             then = float(time) * size / (size - rules.unit)
-            if (donor < 0 or then < least) and size > least_size(kernel, rules, a, after):
+            if (donor < 0 or then < least) and size > least_size(packed, rules, a, after):
                 donor, least = a, then
         a = after
     return slowest, ties, donor, idle
 
 
-@njit(cache=True)
+@loop
 def even_out(walk: Walk, low: int, high: int) -> None:
     """Move chiplets to the slowest cluster while that helps; evaluates the whole segment."""
-    kernel, rules, state, changed = walk.kernel, walk.rules, walk.state, walk.changed
+    packed, rules, state, changed = walk.packed, walk.rules, walk.state, walk.changed
     layer, unit = state.layer, rules.unit
     changed[:] = 0
     changed[0], changed[1] = low, high
-    revalue(kernel, rules, state, low, high, changed)
-    slowest, ties, donor, idle = _extremes(kernel, rules, layer, low, high)
+    revalue(packed, rules, state, low, high, changed)
+    slowest, ties, donor, idle = _extremes(packed, rules, layer, low, high)
     while True:
         top = layer[slowest, TIME]
         if idle >= unit:
@@ -418,7 +426,7 @@ def even_out(walk: Walk, low: int, high: int) -> None:
             break
         if layer[slowest, SIZE] + unit > rules.largest:
             break
-        if top <= kernel.segment_dram_ps[low, high - 1]:
+        if top <= packed.segment_dram_ps[low, high - 1]:
             break
         gained, lost = slowest, donor
         changed[:] = 0
@@ -427,12 +435,12 @@ def even_out(walk: Walk, low: int, high: int) -> None:
         if lost >= 0:
             changed[2], changed[3] = lost, after_cluster(layer, lost)
             layer[lost, SIZE] -= unit
-        revalue(kernel, rules, state, low, high, changed)
-        slowest, now, donor, idle = _extremes(kernel, rules, layer, low, high)
+        revalue(packed, rules, state, low, high, changed)
+        slowest, now, donor, idle = _extremes(packed, rules, layer, low, high)
         if layer[slowest, TIME] > top or (layer[slowest, TIME] == top and now >= ties):
             layer[gained, SIZE] -= unit
             if lost >= 0:
                 layer[lost, SIZE] += unit
-            revalue(kernel, rules, state, low, high, changed)
+            revalue(packed, rules, state, low, high, changed)
             break
         ties = now

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
-from scope_opt.model.tables import LIMIT
 from scope_opt.search.anneal.moves import (
     SEGMENT_SHIFT,
     SEGMENT_SPLIT,
@@ -32,25 +30,22 @@ from scope_opt.search.anneal.state import (
     reshare,
     revalue,
 )
+from scope_opt.search.anneal.tuning import BURST, TRIALS
+from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scope_opt.search.kernels import Ints
+    from scope_opt.search.packed import Ints
 
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]
-
-BURST = 16
-"""Moves inside a segment before another one is chosen."""
-TRIALS = 50
-"""Moves inside a new segment before it is judged, for every layer."""
 
 
 # --- Memory --------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def note_segment(memory: Memory, layer: Ints, low: int, high: int) -> None:
     """Keep the schedule of a segment if it is valid and better than what is known."""
     latency = layer[low, LATENCY]
@@ -71,7 +66,7 @@ def note_segment(memory: Memory, layer: Ints, low: int, high: int) -> None:
             rows[start + a - low, column] = layer[a, column]
 
 
-@njit(cache=True)
+@compiled
 def recall(walk: Walk, low: int, high: int) -> None:
     """Bring back the best schedule of a segment; there must be one."""
     memory, layer, changed = walk.memory, walk.state.layer, walk.changed
@@ -81,46 +76,13 @@ def recall(walk: Walk, low: int, high: int) -> None:
             layer[a, column] = rows[start + a - low, column]
     changed[:] = 0
     changed[0], changed[1] = low, high
-    revalue(walk.kernel, walk.rules, walk.state, low, high, changed)
-
-
-@njit(cache=True)
-def best_cuts(latency: Ints, count: int) -> tuple[int, Ints]:
-    """Least latency of all layers in ``count`` segments (0: any number), and their first layers.
-
-    `LIMIT` if no segments of the memory make up the network.
-    """
-    layers = len(latency)
-    prefix = np.full((count + 2, layers + 1), LIMIT)
-    origin = np.zeros((count + 2, layers + 1), dtype=np.int64)
-    prefix[0, 0] = 0
-    rows = max(1, count)
-    for row in range(1, rows + 1):
-        if count == 0:
-            prefix[1, 0] = 0
-        for after in range(1, layers + 1):
-            for first in range(after):
-                before = prefix[row if count == 0 else row - 1, first]
-                if before < LIMIT and latency[first, after - 1] < LIMIT:
-                    total = before + latency[first, after - 1]
-                    if total < prefix[row, after]:
-                        prefix[row, after], origin[row, after] = total, first
-    cuts = np.zeros(layers, dtype=np.int64)
-    found, row, after = 0, rows, layers
-    if prefix[rows, layers] < LIMIT:
-        while after > 0:
-            after = origin[row, after]
-            cuts[found] = after
-            found += 1
-            if count > 0:
-                row -= 1
-    return int(prefix[rows, layers]), cuts[:found][::-1].copy()
+    revalue(walk.packed, walk.rules, walk.state, low, high, changed)
 
 
 # --- Annealing -----------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def copy_rows(source: State, target: State, a: int, b: int) -> None:
     """Copy the layers ``a..b-1``."""
     for index in range(a, b):
@@ -130,16 +92,16 @@ def copy_rows(source: State, target: State, a: int, b: int) -> None:
         target.guide[index] = source.guide[index]
 
 
-@njit(cache=True)
+@compiled
 def _accepts(worse: float, temperature: float, rng: Words) -> bool:
     """Metropolis."""
     return bool(worse <= 0 or worse < -temperature * np.log(max(1e-300, random_share(rng))))
 
 
-@njit(cache=True)
+@compiled
 def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> None:
     """Anneal one segment for a few moves at one temperature."""
-    kernel, rules, state, saved = walk.kernel, walk.rules, walk.state, walk.saved
+    packed, rules, state, saved = walk.packed, walk.rules, walk.state, walk.saved
     memory, frequency, changed = walk.memory, walk.frequency, walk.changed
     rng, stats = walk.rng, walk.stats
     layer = state.layer
@@ -152,7 +114,7 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
         stats[kind, 0] += 1
         fine = change_inside(rules, layer, state.partition, low, high, kind, changed, rng)
         if fine:
-            revalue(kernel, rules, state, low, high, changed)
+            revalue(packed, rules, state, low, high, changed)
             now, before = layer[low, EXCESS], saved.layer[low, EXCESS]
             if now != before:
                 # Only towards valid schedules; on the way there seldom a step back.
@@ -167,7 +129,7 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
             copy_rows(saved, state, low, high)
 
 
-@njit(cache=True)
+@compiled
 def anneal(walk: Walk, moves: int, hot: float, cool: float) -> int:
     """Try a number of moves on the schedule of a walk.
 

@@ -13,23 +13,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scope_opt.model.files import InputError
 from scope_opt.schedule.count import log10_space_size, space_size
-from scope_opt.search.exact.prover import Stopped, make_space
-from scope_opt.search.exact.recursion import ONLY_ISP, ONLY_WSP, closing_costs
-from scope_opt.search.kernels import (
-    COMPUTE,
-    GATHER,
-    INPUT,
-    OUT_START,
-    RECEIVE,
-    TO,
-    WEIGHTS,
-    WITHIN,
+from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
+from scope_opt.search.census.tuning import MAX_SCHEDULES, MAX_TIMES, PAUSE
+from scope_opt.search.compiled import compiled, loop
+from scope_opt.search.packed import WEIGHTS, pack_tables
+from scope_opt.search.stopping import SearchStopped
+from scope_opt.search.times import (
+    ISP,
+    WSP,
+    closing_times,
     copy_fits,
-    make_kernel,
+    free_bytes,
+    gather_time,
+    inner_layer_time,
+    last_layer_time,
+    leaving_time,
+    opening_time,
     stream_time,
     whole_package,
 )
@@ -41,18 +43,12 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Constraints, Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.search.exact.recursion import Space
-    from scope_opt.search.kernels import Ints, Kernel
+    from scope_opt.search.allowed import Allowed
+    from scope_opt.search.packed import Bytes, Ints, PackedTables
     from scope_opt.solving.monitor import Monitor
 
     Floats = NDArray[np.float64]
 
-MAX_SCHEDULES = 2 * 10**9
-"""Most schedules that are enumerated, a matter of minutes."""
-MAX_TIMES = 2**24
-"""Most cluster times held in memory; the tighter limit for many layers on few chiplets."""
-CHUNK = 10**7
-"""Schedules between two looks at the clock, about."""
 TOTAL, LEAST, AT_LEAST, MOST, AT_MOST, CLUSTERS = 0, 1, 2, 3, 4, 5
 """Entries of `Tally.totals`."""
 
@@ -70,7 +66,7 @@ class Walk(NamedTuple):
     """Least beat from the DRAM traffic of the segment"""
     idle: bool
     times: Ints
-    """As in `Kernel`"""
+    """As in `PackedTables`"""
     closing: Ints
     """(L, C+1) fixed part of the communication of a cluster's last layer"""
     groups: Ints
@@ -117,37 +113,38 @@ def make_tally(layers: int, edges: Sequence[int]) -> Tally:
 # --- Preparation ---------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def count_partitions(kernel: Kernel, space: Space) -> Floats:
+@loop
+def _choices(packed: PackedTables, allowed: Allowed, i: int, j: int, r: int, room: int) -> float:
+    """In how many ways the layers of a cluster can be partitioned, with that room for copies."""
+    product = 1.0
+    for u in range(i, j + 1):
+        fits, choice = copy_fits(packed.layers, u, r, room), allowed.choice[u]
+        product *= int(may_isp(choice, fits)) + int(may_wsp(choice, fits))
+    return product
+
+
+@compiled
+def count_partitions(packed: PackedTables, allowed: Allowed) -> Floats:
     """(L, L, C+1) in how many ways the layers of a cluster can be partitioned; 0 if not allowed."""
-    layers, sizes = kernel.times.shape[0], kernel.times.shape[1]
+    layers, sizes = packed.times.shape[0], packed.times.shape[1]
     options = np.zeros((layers, layers, sizes))
     for i in range(layers):
         for r in range(1, sizes):
-            tiled = whole_package(kernel, 0, layers - 1, r)
+            passing = packed.stream or whole_package(packed.times, 0, layers - 1, r)
             weights = 0
-            for j in range(i, layers if space.regions[i, r] else i):
-                weights += kernel.layers[j, WEIGHTS]
-                fits = weights <= kernel.weight_buffer_bytes * r
-                if not (fits or tiled or kernel.stream):
+            for j in range(i, layers if allowed.regions[i, r] else i):
+                weights += packed.layers[j, WEIGHTS]
+                room = free_bytes(packed.weight_buffer_bytes, r, weights, passing)
+                if room < 0:
                     break
                 # The clusters before and after this one need a chiplet each.
                 others = (1 if i > 0 else 0) + (1 if j < layers - 1 else 0)
-                if not space.clusters[i, j] or r + others > sizes - 1:
-                    continue
-                product = 1.0
-                for u in range(i, j + 1):
-                    ways = 1 if space.choice[u] != ONLY_WSP else 0
-                    if space.choice[u] != ONLY_ISP and copy_fits(kernel, u, weights, r, tiled):
-                        ways += 1
-                    product *= ways
-                    if ways == 0:
-                        break
-                options[i, j, r] = product
+                if allowed.clusters[i, j] and r + others <= sizes - 1:
+                    options[i, j, r] = _choices(packed, allowed, i, j, r, room)
     return options
 
 
-@njit(cache=True)
+@compiled
 def count_schedules(options: Floats, fewest: int, most: int, depths: int, idle: bool) -> Floats:
     """`Walk.ways` for ``fewest`` to ``most`` clusters; exact up to 2^53."""
     layers, sizes = options.shape[0], options.shape[2]
@@ -169,11 +166,45 @@ def count_schedules(options: Floats, fewest: int, most: int, depths: int, idle: 
     return ways
 
 
-@njit(cache=True)
-def _fill_times(kernel: Kernel, space: Space, options: Floats) -> tuple[Ints, Ints]:
+@loop
+def _append_layer(
+    packed: PackedTables,
+    value: Ints,
+    ends: Bytes,
+    count: int,
+    cluster: tuple[int, int, int],
+    u: int,
+    isp: bool,
+    wsp: bool,
+) -> int:
+    """Continue the first ``count`` entries by layer ``u``, in every way it may be partitioned.
+
+    ``value`` is the time of each choice of partitions so far, ``ends`` twice its first partition
+    plus its last one. Returns how many there are then.
+    """
+    i, j, r = cluster
+    times, layers, edges = packed.times, packed.layers, packed.edges
+    opening = opening_time(layers, edges, packed.in_edges, u, 0)
+    leaving = leaving_time(layers, edges, u - 1, r, j, len(times) - 1) if u > i else 0
+    for x in range(count):
+        # WSP first: ISP then replaces the entry that both continue.
+        for q in (WSP, ISP):
+            if not (wsp if q == WSP else isp):
+                continue
+            spent = value[x] + opening + gather_time(times, u, q, r, i == j)
+            both = 3 * q
+            if u > i:
+                spent += inner_layer_time(times, u - 1, ends[x] & 1, q, r, leaving)
+                both = (ends[x] & 2) | q
+            to = x + count if q == WSP and isp else x
+            value[to], ends[to] = spent, both
+    return 2 * count if isp and wsp else count
+
+
+@compiled
+def _fill_times(packed: PackedTables, allowed: Allowed, options: Floats) -> tuple[Ints, Ints]:
     """`Walk.groups`, empty ones included, and `Walk.inner`."""
-    layers, sizes = kernel.times.shape[0], kernel.times.shape[1]
-    times, facts = kernel.times, kernel.layers
+    layers, sizes = packed.times.shape[0], packed.times.shape[1]
     groups = np.empty((4 * np.count_nonzero(options), COLUMNS), dtype=np.int64)
     inner = np.empty(int(options.sum()), dtype=np.int64)
     largest = int(options.max())
@@ -182,43 +213,20 @@ def _fill_times(kernel: Kernel, space: Space, options: Floats) -> tuple[Ints, In
     found = filled = 0
     for i in range(layers):
         for r in range(1, sizes):
-            tiled = whole_package(kernel, 0, layers - 1, r)
+            tiled = whole_package(packed.times, 0, layers - 1, r)
             weights = 0
             for j in range(i, layers):
-                weights += facts[j, WEIGHTS]
+                weights += packed.layers[j, WEIGHTS]
                 if options[i, j, r] == 0:
                     continue
-                # One entry per choice of partitions of the layers so far.
+                passing = packed.stream or tiled
+                room = free_bytes(packed.weight_buffer_bytes, r, weights, passing)
+                value[0] = 0 if tiled else stream_time(packed, i, j, weights, r)
                 count = 1
-                value[0] = facts[i, INPUT] if i == 0 else 0
-                if not tiled:
-                    value[0] += stream_time(kernel, i, j, weights, r)
                 for u in range(i, j + 1):
-                    isp = space.choice[u] != ONLY_WSP
-                    wsp = space.choice[u] != ONLY_ISP and copy_fits(kernel, u, weights, r, tiled)
-                    gather = times[u, r, GATHER] if j > i else 0
-                    leaving = 0
-                    if u > i:
-                        for edge in range(facts[u - 1, OUT_START], facts[u, OUT_START]):
-                            if kernel.edges[edge, TO] > j:
-                                leaving += kernel.edge_send_ps[edge, r]
-                    for x in range(count):
-                        # WSP first: ISP then replaces the entry that both continue.
-                        for q in range(1, -1, -1):
-                            if not (wsp if q == 1 else isp):
-                                continue
-                            spent = value[x] + (gather if q == 1 else 0)
-                            both = 3 * q
-                            if u > i:
-                                p = ends[x] & 1
-                                moved = times[u - 1, r, WITHIN + 2 * p + q] + leaving
-                                spent += max(times[u - 1, r, COMPUTE + p], moved)
-                                both = (ends[x] & 2) | q
-                            to = x + count if q == 1 and isp else x
-                            value[to] = spent
-                            ends[to] = both
-                    if isp and wsp:
-                        count *= 2
+                    fits, choice = copy_fits(packed.layers, u, r, room), allowed.choice[u]
+                    isp, wsp = may_isp(choice, fits), may_wsp(choice, fits)
+                    count = _append_layer(packed, value, ends, count, (i, j, r), u, isp, wsp)
                 for both in range(4):
                     start = filled
                     for x in range(count):
@@ -250,17 +258,18 @@ def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk
     too_many = InputError(instance.name, [_too_many(layers, chiplets, idle)])
     if layers * layers * chiplets > MAX_TIMES:
         raise too_many
-    kernel, space = make_kernel(tables), make_space(instance.constraints, layers, chiplets)
-    options = count_partitions(kernel, space)
+    packed, allowed = pack_tables(tables), make_allowed(instance.constraints, layers, chiplets)
+    options = count_partitions(packed, allowed)
     if options.sum() > MAX_TIMES:
         raise too_many
-    ways = count_schedules(options, *cluster_limits(instance.constraints, layers, chiplets), idle)
+    fewest, most, depths = cluster_limits(instance.constraints, layers, chiplets)
+    ways = count_schedules(options, fewest, most, depths, idle)
     number = float(ways[0, -1, -1])
     if number > MAX_SCHEDULES:
         raise too_many
     groups, inner = np.zeros((0, COLUMNS), np.int64), np.zeros(0, np.int64)
     if number:
-        groups, inner = _fill_times(kernel, space, options)
+        groups, inner = _fill_times(packed, allowed, options)
     groups = groups[groups[:, START] < groups[:, STOP]]
     begins, last, region = groups[:, FIRST] == 0, groups[:, LAST], groups[:, REGION]
     order = np.lexsort((region, last, begins))
@@ -272,8 +281,8 @@ def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk
         load_ps=int(tables.load_ps[0, -1]),
         dram_ps=int(tables.segment_dram_ps[0, -1]),
         idle=idle,
-        times=kernel.times,
-        closing=closing_costs(kernel, layers - 1),
+        times=packed.times,
+        closing=closing_times(packed, layers - 1),
         groups=groups,
         inner=inner,
         middle=np.searchsorted(groups[:middles, LAST], np.arange(layers + 1)),
@@ -298,7 +307,7 @@ def _too_many(layers: int, chiplets: int, idle: bool) -> str:
 # --- Enumeration ---------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _bisect(ascending: Ints, low: int, high: int, value: int) -> int:
     """First index from ``low`` to ``high`` from which on entries exceed ``value``."""
     while low < high:
@@ -310,17 +319,30 @@ def _bisect(ascending: Ints, low: int, high: int, value: int) -> int:
     return low
 
 
-@njit(cache=True)
+@loop
 def _rest(walk: Walk, group: int, following: int, entered: int) -> int:
     """Time of a cluster's last layer: computation, or communication to the next cluster."""
     last, r, q = walk.groups[group, LAST], walk.groups[group, REGION], walk.groups[group, LEFT_BY]
-    communication = walk.closing[last, r]
-    if following > 0:
-        communication += walk.times[last, following, RECEIVE + entered]
-    return int(max(walk.times[last, r, COMPUTE + q], communication))
+    closing = walk.closing[last, r]
+    return int(last_layer_time(walk.times, last, q, r, closing, entered, following))
 
 
-@njit(cache=True)
+@loop
+def slowest_possible(walk: Walk) -> int:
+    """Longest time that any cluster can have, whatever follows it, in ps."""
+    layers, sizes = walk.times.shape[0], walk.times.shape[1]
+    slowest = 0
+    for group in range(len(walk.groups)):
+        last = walk.groups[group, LAST]
+        rest = _rest(walk, group, 0, ISP)
+        for following in range(1, sizes if last < layers - 1 else 1):
+            for entered in (ISP, WSP):
+                rest = max(rest, _rest(walk, group, following, entered))
+        slowest = max(slowest, walk.inner[walk.groups[group, STOP] - 1] + rest)
+    return slowest
+
+
+@compiled
 def _close(
     walk: Walk,
     tally: Tally,
@@ -376,7 +398,7 @@ def _close(
         totals[TOTAL] += stop - start
 
 
-@njit(cache=True)
+@compiled
 def _descend(walk: Walk, tally: Tally, group: int, start: int, stop: int) -> None:
     """Count every schedule whose last cluster is one of ``inner[start:stop]`` of a group.
 
@@ -426,11 +448,13 @@ def _descend(walk: Walk, tally: Tally, group: int, start: int, stop: int) -> Non
         rest[d] = _rest(walk, path[d], groups[after, REGION], groups[after, ENTERED])
 
 
-def enumerate_schedules(walk: Walk, tally: Tally, number: int, monitor: Monitor) -> Iterator[None]:
-    """Count every schedule, with a pause after every `CHUNK` or so; raises `Stopped`."""
+def enumerate_schedules(
+    walk: Walk, tally: Tally, number: int, monitor: Monitor, pause: int = PAUSE
+) -> Iterator[None]:
+    """Count every schedule, with a pause after so many or so; raises `SearchStopped`."""
     layers, chiplets = len(walk.front), walk.ways.shape[2] - 1
     if monitor.stopping:
-        raise Stopped
+        raise SearchStopped
     _close(walk, tally, 1, layers - 1, chiplets, 0, 0, walk.dram_ps)
     yield
     seen = 0
@@ -439,13 +463,13 @@ def enumerate_schedules(walk: Walk, tally: Tally, number: int, monitor: Monitor)
         before = int(walk.ways[1, first, chiplets - region])
         if before == 0:
             continue
-        step = max(1, CHUNK // before)
+        step = max(1, pause // before)
         for begin in range(start, stop, step):
             if monitor.stopping:
-                raise Stopped
+                raise SearchStopped
             _descend(walk, tally, group, begin, min(begin + step, stop))
             done = int(tally.totals[TOTAL])
-            if done - seen >= CHUNK:
+            if done - seen >= pause:
                 seen = done
                 monitor.report(f"{done:,} of {number:,} schedules", done / number)
                 yield

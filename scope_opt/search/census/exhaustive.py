@@ -14,6 +14,7 @@ from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
 from scope_opt.schedule.bounds import segment_bounds
 from scope_opt.schedule.schedule import make_segment
+from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.enumeration import (
     CLUSTERS,
     ENTERED,
@@ -24,9 +25,10 @@ from scope_opt.search.census.enumeration import (
     make_tally,
     prepare,
 )
-from scope_opt.search.exact.prover import Stopped, make_space
-from scope_opt.search.exact.recursion import cluster_partitions
-from scope_opt.search.kernels import make_kernel
+from scope_opt.search.census.tuning import PAUSE
+from scope_opt.search.exact.inner import cluster_partitions
+from scope_opt.search.packed import pack_tables
+from scope_opt.search.stopping import SearchStopped
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
@@ -45,6 +47,8 @@ class ExhaustiveSolver:
     exact = True
     constraints: ClassVar[frozenset[str]] = SHAPE - {"fixed_segments"}
     options: ClassVar[frozenset[str]] = frozenset()
+    pause: ClassVar[int] = PAUSE
+    """Schedules between two looks at the clock, about."""
 
     def run(
         self,
@@ -74,12 +78,12 @@ class ExhaustiveSolver:
         tally = make_tally(tables.layers, [0])
         bound = int(segment_bounds(tables)[0, -1])
         try:
-            for _ in enumerate_schedules(walk, tally, number, monitor):
+            for _ in enumerate_schedules(walk, tally, number, monitor, self.pause):
                 least = int(tally.totals[LEAST])
                 found = tally.totals[TOTAL] > 0
                 if found and (monitor.objective is None or least < monitor.objective):
                     monitor.improve(least, [_best(instance, tables, walk, tally)])
-        except Stopped:
+        except SearchStopped:
             monitor.raise_bound(bound, "simple bound")
         else:
             monitor.raise_bound(int(tally.totals[LEAST]), "enumeration")
@@ -87,13 +91,15 @@ class ExhaustiveSolver:
 
 def _best(instance: Instance, tables: LatencyTables, walk: Walk, tally: Tally) -> Segment:
     """The best schedule so far."""
-    kernel = make_kernel(tables)
-    space = make_space(instance.constraints, tables.layers, tables.chiplets)
+    packed = pack_tables(tables)
+    allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
     partition = np.zeros(tables.layers, dtype=np.int8)
     clusters = []
     for group in tally.best[: tally.totals[CLUSTERS]][::-1]:
         i, j, r = walk.groups[group, :ENTERED].tolist()
-        cluster_partitions(kernel, space, tables.layers - 1, walk.groups[group, :START], partition)
+        cluster_partitions(
+            packed, allowed, tables.layers - 1, walk.groups[group, :START], partition
+        )
         clusters.append((j - i + 1, r, partition[i : j + 1].tolist()))
     return make_segment(0, clusters)
 

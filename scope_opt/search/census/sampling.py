@@ -17,20 +17,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from scipy.special import betaincinv
 
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.schedule import make_segment
+from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.distribution import refuse_other_constraints
-from scope_opt.search.exact.prover import Stopped, make_space
-from scope_opt.search.exact.recursion import ONLY_ISP, ONLY_WSP
-from scope_opt.search.kernels import (
-    NEVER,
-    WEIGHTS,
+from scope_opt.search.census.tuning import AT_ONCE
+from scope_opt.search.compiled import compiled, loop
+from scope_opt.search.packed import NEVER, pack_tables
+from scope_opt.search.stopping import SearchStopped
+from scope_opt.search.times import (
+    WSP,
     cluster_time,
     copy_fits,
-    make_kernel,
+    free_bytes,
+    segment_latency,
+    total_weights,
     whole_package,
 )
 from scope_opt.solving.monitor import Monitor
@@ -41,11 +44,9 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
-    from scope_opt.search.exact.recursion import Space
-    from scope_opt.search.kernels import Bytes, Ints, Kernel
+    from scope_opt.search.allowed import Allowed
+    from scope_opt.search.packed import Bytes, Ints, PackedTables
 
-CHUNK = 2**14
-"""Schedules between two looks at the clock."""
 DIGIT_BITS = 32
 """Numbers of schedules have hundreds of bits; compiled code gets them as digits of so many bits, in
 int64, where differences of digits do not overflow."""
@@ -81,7 +82,7 @@ def _path_counts(layers: int, chiplets: int) -> Ints:
     return _digits(flat, width).reshape(layers, chiplets, width)
 
 
-@njit(cache=True)
+@compiled
 def _unrank(number: Ints, paths: Ints, start: Ints, region: Ints, partition: Bytes) -> int:
     """Fill in the schedule with this number (digits); returns how many clusters it has.
 
@@ -124,7 +125,7 @@ def _unrank(number: Ints, paths: Ints, start: Ints, region: Ints, partition: Byt
     return clusters
 
 
-@njit(cache=True)
+@compiled
 def _take(rest: Ints, count: Ints) -> bool:
     """Whether ``rest`` is below ``count``; otherwise ``count`` is subtracted from it."""
     for k in range(len(rest) - 1, -1, -1):
@@ -168,39 +169,42 @@ def schedule_at(number: int, layers: int, chiplets: int) -> Segment:
 # --- Evaluation ----------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@loop
 def slowest_cluster_ps(
-    kernel: Kernel, space: Space, clusters: int, start: Ints, region: Ints, partition: Bytes
+    packed: PackedTables,
+    allowed: Allowed,
+    clusters: int,
+    start: Ints,
+    region: Ints,
+    partition: Bytes,
 ) -> int:
     """Time of a one-segment schedule's slowest cluster in ps; `NEVER` if it breaks a rule."""
     layers = len(partition)
     slowest = 0
-    for layer in range(layers):
-        if space.choice[layer] == (ONLY_ISP if partition[layer] == 1 else ONLY_WSP):
-            return NEVER
     for k in range(clusters):
         first, last, r = start[k], start[k + 1] - 1, region[k]
-        if not space.clusters[first, last] or not space.regions[first, r]:
+        if not allowed.clusters[first, last] or not allowed.regions[first, r]:
             return NEVER
-        weights = 0
-        for layer in range(first, last + 1):
-            weights += kernel.layers[layer, WEIGHTS]
-        tiled = whole_package(kernel, 0, layers - 1, r)
-        if weights > kernel.weight_buffer_bytes * r and not (kernel.stream or tiled):
+        weights = total_weights(packed.layers, first, last)
+        passing = packed.stream or whole_package(packed.times, 0, layers - 1, r)
+        room = free_bytes(packed.weight_buffer_bytes, r, weights, passing)
+        if room < 0:
             return NEVER
         for layer in range(first, last + 1):
-            if partition[layer] == 1 and not copy_fits(kernel, layer, weights, r, tiled):
+            fits, choice = copy_fits(packed.layers, layer, r, room), allowed.choice[layer]
+            wsp = partition[layer] == WSP
+            if not (may_wsp(choice, fits) if wsp else may_isp(choice, fits)):
                 return NEVER
         following = region[k + 1] if k + 1 < clusters else 0
-        time = cluster_time(kernel, 0, layers - 1, first, last, weights, r, following, partition)
+        time = cluster_time(packed, 0, layers - 1, first, last, weights, r, following, partition)
         slowest = max(slowest, time)
     return int(slowest)
 
 
-@njit(cache=True)
+@compiled
 def _latencies(
-    kernel: Kernel,
-    space: Space,
+    packed: PackedTables,
+    allowed: Allowed,
     counts: tuple[int, int],
     fixed: tuple[int, int],
     paths: Ints,
@@ -219,10 +223,9 @@ def _latencies(
         clusters = _unrank(numbers[index], paths, start, region, partition)
         if not counts[0] <= clusters <= counts[1]:
             continue
-        beat = slowest_cluster_ps(kernel, space, clusters, start, region, partition)
+        beat = slowest_cluster_ps(packed, allowed, clusters, start, region, partition)
         if beat < NEVER:
-            steps = kernel.samples + clusters - 1
-            found[index] = fixed[0] + steps * max(beat, fixed[1])
+            found[index] = segment_latency(fixed[0], fixed[1], packed.samples, clusters, beat)
     return found
 
 
@@ -239,8 +242,8 @@ class Sampler:
         refuse_other_constraints(instance)
         limits, layers, chiplets = instance.constraints, tables.layers, tables.chiplets
         self.size = space_size(layers, chiplets)
-        self._kernel = make_kernel(tables)
-        self._space = make_space(limits, layers, chiplets)
+        self._packed = pack_tables(tables)
+        self._allowed = make_allowed(limits, layers, chiplets)
         self._counts = limits.min_clusters or 1, limits.max_clusters or layers
         self._fixed = int(tables.load_ps[0, -1]), int(tables.segment_dram_ps[0, -1])
         self._paths = _path_counts(layers, chiplets)
@@ -250,7 +253,7 @@ class Sampler:
         """(n,) latency in ps of the schedules with these numbers; `NEVER` for those not valid."""
         digits = _digits(numbers, self._width)
         found: Ints = _latencies(
-            self._kernel, self._space, self._counts, self._fixed, self._paths, digits
+            self._packed, self._allowed, self._counts, self._fixed, self._paths, digits
         )
         return found
 
@@ -278,17 +281,18 @@ def sample(
     draws: int,
     seed: int = 0,
     monitor: Monitor | None = None,
+    at_once: int = AT_ONCE,
 ) -> Sample:
     """Draw one-segment schedules and compare them with a latency.
 
-    If the monitor asks to stop, there are fewer draws than wanted; as that does not depend on what
-    was drawn, they are as good as any.
+    If the monitor asks to stop, which is looked at after every ``at_once`` draws, there are fewer
+    than wanted; as that does not depend on what was drawn, they are as good as any.
 
     Raises
     ------
     InputError
         For a side constraint that is not about the shape of a single segment.
-    Stopped
+    SearchStopped
         If the monitor asks to stop before the first draw.
     """
     sampler, source = Sampler(instance, tables), random.Random(seed)
@@ -296,11 +300,15 @@ def sample(
     def draw(number: int) -> Ints:
         return sampler.latencies([source.randrange(sampler.size) for _ in range(number)])
 
-    return tally(draw, latency_ps, draws, monitor)
+    return tally(draw, latency_ps, draws, monitor, at_once)
 
 
 def tally(
-    draw: Callable[[int], Ints], latency_ps: int, draws: int, monitor: Monitor | None
+    draw: Callable[[int], Ints],
+    latency_ps: int,
+    draws: int,
+    monitor: Monitor | None,
+    at_once: int = AT_ONCE,
 ) -> Sample:
     """Compare drawn latencies, `NEVER` for schedules that are not valid, with a given one.
 
@@ -308,20 +316,20 @@ def tally(
     ----------
     draw : callable
         Gives so many more latencies.
-    latency_ps, draws, monitor
+    latency_ps, draws, monitor, at_once
         As for `sample`.
     """
     monitor = monitor or Monitor()
     drawn = valid = better = equal = 0
     while drawn < draws and not monitor.stopping:
-        found = draw(min(CHUNK, draws - drawn))
+        found = draw(min(at_once, draws - drawn))
         drawn += len(found)
         valid += int(np.count_nonzero(found < NEVER))
         better += int(np.count_nonzero(found < latency_ps))
         equal += int(np.count_nonzero(found == latency_ps))
         monitor.report(f"{drawn:,} of {draws:,} schedules drawn", drawn / draws)
     if not drawn:
-        raise Stopped
+        raise SearchStopped
     return Sample(drawn, valid, better, equal)
 
 

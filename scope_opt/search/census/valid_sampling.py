@@ -16,32 +16,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from scope_opt.schedule.count import log10_space_size
+from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.distribution import refuse_other_constraints
 from scope_opt.search.census.enumeration import cluster_limits, count_partitions, count_schedules
 from scope_opt.search.census.sampling import Sample, slowest_cluster_ps, tally
-from scope_opt.search.exact.prover import make_space
-from scope_opt.search.exact.recursion import ONLY_ISP, ONLY_WSP
-from scope_opt.search.kernels import WEIGHTS, copy_fits, make_kernel, whole_package
+from scope_opt.search.census.tuning import MAX_LOG10, MAX_STEPS
+from scope_opt.search.compiled import compiled
+from scope_opt.search.packed import pack_tables
+from scope_opt.search.times import (
+    copy_fits,
+    free_bytes,
+    segment_latency,
+    total_weights,
+    whole_package,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.model.instance import Constraints, Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.search.exact.recursion import Space
-    from scope_opt.search.kernels import Bytes, Ints, Kernel
+    from scope_opt.search.allowed import Allowed
+    from scope_opt.search.packed import Bytes, Ints, PackedTables
     from scope_opt.solving.monitor import Monitor
 
     Floats = NDArray[np.float64]
     Shorts = NDArray[np.int16]
-
-MAX_LOG10 = 300
-"""Largest space whose schedules floats can count."""
-MAX_STEPS = 2**33
-"""Most pairs of states and clusters to count over, some seconds."""
 
 
 def countable(constraints: Constraints, layers: int, chiplets: int) -> bool:
@@ -63,12 +65,12 @@ class ValidSampler:
     def __init__(self, instance: Instance, tables: LatencyTables) -> None:
         refuse_other_constraints(instance)
         layers, chiplets = tables.layers, tables.chiplets
-        limits = cluster_limits(instance.constraints, layers, chiplets)
-        self._kernel = make_kernel(tables)
-        self._space = make_space(instance.constraints, layers, chiplets)
+        fewest, most, depths = cluster_limits(instance.constraints, layers, chiplets)
+        self._packed = pack_tables(tables)
+        self._allowed = make_allowed(instance.constraints, layers, chiplets)
         self._fixed = int(tables.load_ps[0, -1]), int(tables.segment_dram_ps[0, -1])
-        self._options = count_partitions(self._kernel, self._space)
-        self._ways = count_schedules(self._options, *limits, False)
+        self._options = count_partitions(self._packed, self._allowed)
+        self._ways = count_schedules(self._options, fewest, most, depths, False)
         self.number = float(self._ways[0, -1, -1])
         """How many valid schedules there are."""
 
@@ -89,12 +91,12 @@ class ValidSampler:
         clusters = np.zeros(draws, dtype=np.int64)
         _draw_clusters(self._options, self._ways, source, start, region, clusters)
         found: Ints = _draw_latencies(
-            self._kernel, self._space, self._fixed, source, start, region, clusters
+            self._packed, self._allowed, self._fixed, source, start, region, clusters
         )
         return found
 
 
-@njit(cache=True)
+@compiled
 def _draw_clusters(
     options: Floats,
     ways: Floats,
@@ -151,17 +153,17 @@ def _draw_clusters(
                     head[then, last_first, left - last_region] = own
 
 
-@njit(cache=True)
+@compiled
 def _choose(own: int, i: int, r: int, start: Shorts, region: Shorts, clusters: Ints) -> None:
     start[own, clusters[own]] = i
     region[own, clusters[own]] = r
     clusters[own] += 1
 
 
-@njit(cache=True)
+@compiled
 def _draw_latencies(
-    kernel: Kernel,
-    space: Space,
+    packed: PackedTables,
+    allowed: Allowed,
     fixed: tuple[int, int],
     source: np.random.Generator,
     start: Shorts,
@@ -179,27 +181,26 @@ def _draw_latencies(
             first[k], size[k] = start[own, count - 1 - k], region[own, count - 1 - k]
         first[count] = layers
         for k in range(count):
-            _draw_partitions(kernel, space, source, first[k], first[k + 1], size[k], partition)
-        beat = slowest_cluster_ps(kernel, space, count, first, size, partition)
-        found[own] = fixed[0] + (kernel.samples + count - 1) * max(beat, fixed[1])
+            _draw_partitions(packed, allowed, source, first[k], first[k + 1], size[k], partition)
+        beat = slowest_cluster_ps(packed, allowed, count, first, size, partition)
+        found[own] = segment_latency(fixed[0], fixed[1], packed.samples, count, beat)
     return found
 
 
-@njit(cache=True)
+@compiled
 def _draw_partitions(
-    kernel: Kernel,
-    space: Space,
+    packed: PackedTables,
+    allowed: Allowed,
     source: np.random.Generator,
     first: int,
     end: int,
     chiplets: int,
     partition: Bytes,
 ) -> None:
-    weights = 0
+    weights = total_weights(packed.layers, first, end - 1)
+    passing = packed.stream or whole_package(packed.times, 0, len(partition) - 1, chiplets)
+    room = free_bytes(packed.weight_buffer_bytes, chiplets, weights, passing)
     for layer in range(first, end):
-        weights += kernel.layers[layer, WEIGHTS]
-    tiled = whole_package(kernel, 0, len(partition) - 1, chiplets)
-    for layer in range(first, end):
-        isp = space.choice[layer] != ONLY_WSP
-        wsp = space.choice[layer] != ONLY_ISP and copy_fits(kernel, layer, weights, chiplets, tiled)
+        fits = copy_fits(packed.layers, layer, chiplets, room)
+        isp, wsp = may_isp(allowed.choice[layer], fits), may_wsp(allowed.choice[layer], fits)
         partition[layer] = source.random() < 0.5 if isp and wsp else wsp

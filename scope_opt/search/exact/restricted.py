@@ -12,8 +12,8 @@ import numpy as np
 
 from scope_opt.model.files import InputError
 from scope_opt.schedule.evaluate import evaluate
-from scope_opt.search.exact.prover import Found, make_space
-from scope_opt.search.exact.recursion import FREE, ONLY_ISP, WSP_IF_FITS
+from scope_opt.search.allowed import EITHER, ONLY_ISP, WSP_IF_FITS, make_allowed
+from scope_opt.search.cuts import CostedSegment, total_cost
 from scope_opt.search.exact.solver import ExactSolver, prove_segment
 from scope_opt.search.paper.solver import (
     PipelineSolver,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Schedule
-    from scope_opt.search.exact.recursion import Space
+    from scope_opt.search.allowed import Allowed
     from scope_opt.solving.solver import SegmentChoice
 
 
@@ -38,10 +38,10 @@ class ExactSegmentedSolver(ExactSolver):
     summary = "exactly optimal segmented pipeline: one layer per cluster"
     scheme: ClassVar[type[ScopeSolver]] = SegmentedSolver
 
-    def space(self, instance: Instance, tables: LatencyTables) -> Space:
+    def allowed(self, instance: Instance, tables: LatencyTables) -> Allowed:
         """Clusters of one layer."""
-        space = super().space(instance, tables)
-        return space._replace(clusters=space.clusters & np.eye(tables.layers, dtype=np.bool_))
+        allowed = super().allowed(instance, tables)
+        return allowed._replace(clusters=allowed.clusters & np.eye(tables.layers, dtype=np.bool_))
 
 
 class ExactPipelineSolver(ExactSegmentedSolver):
@@ -129,7 +129,7 @@ def attribute(
     ------
     InputError
         If the schedule violates a rule or is better than ``optimum_ps``.
-    Stopped
+    SearchStopped
         If the monitor asks to stop.
     """
     monitor = monitor or Monitor()
@@ -138,11 +138,11 @@ def attribute(
         problems = [str(violation) for violation in evaluation.violations]
         raise InputError("schedule", problems or [f"is better than the optimum {optimum_ps} ps"])
     begin = [
-        Found(report.latency_ps, segment)
+        CostedSegment(report.latency_ps, segment)
         for report, segment in zip(evaluation.segments, schedule.segments, strict=True)
     ]
     counts = ExactSolver().cluster_counts(instance, tables)
-    free = make_space(instance.constraints, tables.layers, tables.chiplets)
+    free = make_allowed(instance.constraints, tables.layers, tables.chiplets)
     own_clusters = np.zeros_like(free.clusters)
     own_regions = np.zeros_like(free.regions)
     for cluster in schedule.clusters:
@@ -156,9 +156,9 @@ def attribute(
     switches = [_best_transition(tables, free, counts, found, monitor) for found in clusters]
     return Attribution(
         schedule_ps=evaluation.objective_ps,
-        partitions_ps=sum(found.cost for found in partitions),
-        regions_ps=sum(found.cost for found in regions),
-        clusters_ps=sum(found.cost for found in clusters),
+        partitions_ps=total_cost(partitions),
+        regions_ps=total_cost(regions),
+        clusters_ps=total_cost(clusters),
         segments_ps=optimum_ps,
         transition_ps=sum(switches),
     )
@@ -166,25 +166,25 @@ def attribute(
 
 def _optimize(
     tables: LatencyTables,
-    space: Space,
+    allowed: Allowed,
     counts: tuple[int, int],
-    begin: list[Found],
+    begin: list[CostedSegment],
     monitor: Monitor,
-) -> list[Found]:
-    """The same segments, each at its optimum in ``space``."""
+) -> list[CostedSegment]:
+    """The same segments, each at its optimum in ``allowed``."""
     best = []
     for found in begin:
         ends = found.segment.first_layer, found.segment.last_layer
-        better = prove_segment(tables, space, counts, ends, found.cost, monitor)
+        better = prove_segment(tables, allowed, counts, ends, found.cost, monitor)
         best.append(better or found)
     return best
 
 
 def _best_transition(
     tables: LatencyTables,
-    space: Space,
+    allowed: Allowed,
     counts: tuple[int, int],
-    optimum: Found,
+    optimum: CostedSegment,
     monitor: Monitor,
 ) -> int:
     """Least latency of a segment with layers WSP (where it fits) before one index, then ISP."""
@@ -195,9 +195,9 @@ def _best_transition(
         for index in range(first, last + 2):
             layers = np.arange(tables.layers)
             switched = np.where(layers < index, WSP_IF_FITS, ONLY_ISP)
-            choice = np.where(space.choice == FREE, switched, space.choice).astype(np.int8)
+            choice = np.where(allowed.choice == EITHER, switched, allowed.choice).astype(np.int8)
             better = prove_segment(
-                tables, space._replace(choice=choice), counts, (first, last), best, monitor
+                tables, allowed._replace(choice=choice), counts, (first, last), best, monitor
             )
             if better is not None:
                 found, best = better, better.cost

@@ -17,9 +17,13 @@ from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_rest, segment_bounds
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.search.exact.prover import Found, Prover, Stopped, make_space
-from scope_opt.search.paper.segmentation import balanced_choices, segment_ends
+from scope_opt.search.allowed import make_allowed
+from scope_opt.search.cuts import CostedSegment, Prefixes, segment_ends, total_cost
+from scope_opt.search.exact.prover import Prover
+from scope_opt.search.paper.segmentation import balanced_choices
 from scope_opt.search.paper.solver import ScopeSolver, SegmentedSolver, agreed_segments
+from scope_opt.search.stopping import SearchStopped
+from scope_opt.search.times import longest_beat
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.solver import SolveOptions
 
@@ -31,70 +35,10 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
-    from scope_opt.search.exact.recursion import Space
+    from scope_opt.search.allowed import Allowed
     from scope_opt.solving.solver import SegmentChoice
 
     Ints = NDArray[np.int64]
-
-
-class Cut:
-    """Best schedules of prefixes of a network, for given numbers of segments or any number.
-
-    ``value[n, e]`` is the least latency found for layers ``0..e-1`` in ``n`` segments (in any
-    number: a single row). ``allowed[a, b]`` says whether ``a..b`` may be a segment: all of them,
-    or exactly those between consecutive ``starts``.
-    """
-
-    def __init__(self, layers: int, count: int | None, starts: Sequence[int] | None) -> None:
-        self.count = count
-        self.value = np.full((1 if count is None else count + 1, layers + 1), LIMIT, np.int64)
-        self.value[0, 0] = 0
-        self._last: dict[tuple[int, int], tuple[int, Segment]] = {}
-        self.allowed = np.triu(np.ones((layers, layers), dtype=np.bool_))
-        if starts is not None:
-            self.allowed[:] = False
-            for ends in segment_ends(tuple(starts), layers):
-                self.allowed[ends] = True
-
-    @property
-    def best(self) -> int:
-        """Least latency of a complete schedule, `LIMIT` if none was found."""
-        return int(self.value[-1, -1])
-
-    def budgets(self, last: int, most: int) -> Ints:
-        """What a segment ``[a, last]`` must cost less than to matter; 0 where it cannot.
-
-        ``most`` bounds the useful latency of the layers up to ``last``.
-        """
-        prefix = self.value if self.count is None else self.value[:-1]
-        target = self.value if self.count is None else self.value[1:]
-        room = np.minimum(target[:, last + 1], most)[:, None] - prefix[:, : last + 1]
-        room[prefix[:, : last + 1] >= LIMIT] = 0
-        best: Ints = np.where(self.allowed[: last + 1, last], room.max(axis=0), 0)
-        return np.maximum(best, 0)
-
-    def add(self, first: int, last: int, found: Found) -> None:
-        """Use a segment wherever it improves a prefix."""
-        for row in range(len(self.value)):
-            before = row if self.count is None else row - 1
-            if before < 0 or self.value[before, first] >= LIMIT:
-                continue
-            total = int(self.value[before, first]) + found.cost
-            if total < self.value[row, last + 1]:
-                self.value[row, last + 1] = total
-                self._last[row, last + 1] = (first, found.segment)
-
-    def segments(self, row: int, end: int) -> tuple[int, tuple[Segment, ...]] | None:
-        """The schedule behind ``value[row, end]``, with that value."""
-        if row < 0 or self.value[row, end] >= LIMIT:
-            return None
-        total = int(self.value[row, end])
-        chosen: list[Segment] = []
-        while end > 0:
-            end, segment = self._last[row, end]
-            chosen.append(segment)
-            row = row if self.count is None else row - 1
-        return total, tuple(reversed(chosen))
 
 
 class ExactSolver:
@@ -110,9 +54,9 @@ class ExactSolver:
     heuristic: ClassVar[type[ScopeSolver]] = SegmentedSolver
     """Quick search of some of them, to begin with."""
 
-    def space(self, instance: Instance, tables: LatencyTables) -> Space:
+    def allowed(self, instance: Instance, tables: LatencyTables) -> Allowed:
         """Schedules that are searched."""
-        return make_space(instance.constraints, tables.layers, tables.chiplets)
+        return make_allowed(instance.constraints, tables.layers, tables.chiplets)
 
     def cluster_counts(self, instance: Instance, tables: LatencyTables) -> tuple[int, int]:
         """Fewest and most clusters per segment."""
@@ -141,7 +85,7 @@ class ExactSolver:
             choice = agreed_segments(choice, fixed)
         if options.warm_start is not None:
             start = self._warm_start(instance, tables, options.warm_start, choice)
-            monitor.improve(_total(start), [found.segment for found in start])
+            monitor.improve(total_cost(start), [found.segment for found in start])
         try:
             if choice == "balanced":
                 self._prove_balanced(instance, tables, monitor)
@@ -149,7 +93,7 @@ class ExactSolver:
                     monitor.give_up(["no balanced cut has a schedule; try segments 'dp'"])
                 return
             bound = self._prove(instance, tables, choice, monitor)
-        except Stopped as stopped:
+        except SearchStopped as stopped:
             if stopped.bound_ps is not None and stopped.bound_ps < LIMIT:
                 monitor.raise_bound(stopped.bound_ps, "recursion")
             return
@@ -158,7 +102,7 @@ class ExactSolver:
 
     def _warm_start(
         self, instance: Instance, tables: LatencyTables, schedule: Schedule, choice: SegmentChoice
-    ) -> list[Found]:
+    ) -> list[CostedSegment]:
         """The segments of a warm start; raises `InputError` if they are not what is searched."""
         evaluation = evaluate(instance, schedule, tables)
         problems = [str(violation) for violation in evaluation.violations]
@@ -169,12 +113,12 @@ class ExactSolver:
         if problems:
             raise InputError("warm start", problems)
         return [
-            Found(report.latency_ps, segment)
+            CostedSegment(report.latency_ps, segment)
             for report, segment in zip(evaluation.segments, schedule.segments, strict=True)
         ]
 
     def _prove_balanced(self, instance: Instance, tables: LatencyTables, monitor: Monitor) -> None:
-        """Best schedule over the balanced cuts; raises `Stopped` without a bound."""
+        """Best schedule over the balanced cuts; raises `SearchStopped` without a bound."""
         bounds = segment_bounds(tables)
         simple = int(best_rest(bounds)[0])
         if simple < LIMIT:
@@ -188,8 +132,9 @@ class ExactSolver:
                 inner = Monitor(parent=monitor)
                 try:
                     self._prove(instance, tables, cuts, inner)
-                except Stopped:
-                    raise Stopped from None  # the bound of one cut says nothing about the others
+                except SearchStopped:
+                    # The bound of one cut says nothing about the others.
+                    raise SearchStopped from None
                 finally:
                     if inner.objective is not None and inner.segments is not None:
                         monitor.improve(inner.objective, inner.segments)
@@ -197,23 +142,23 @@ class ExactSolver:
     def _prove(
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
     ) -> int:
-        """Best schedule for one choice of segments; returns the bound. Raises `Stopped`."""
+        """Best schedule for one choice of segments; returns the bound. Raises `SearchStopped`."""
         method, count, starts = _wanted(choice)
         quick = Monitor(parent=monitor)
         free = instance.model_copy(update={"constraints": Constraints()})
         self.heuristic().run(free, tables, SolveOptions(segments=method), quick)
-        begin: list[Found] = []
+        begin: list[CostedSegment] = []
         for segments in (quick.segments, monitor.segments):
             if segments is not None:
                 found = _admitted(instance, tables, segments)
-                begin = min(begin, found, key=_total)
+                begin = min(begin, found, key=total_cost)
         if begin:
-            monitor.improve(_total(begin), [found.segment for found in begin])
+            monitor.improve(total_cost(begin), [found.segment for found in begin])
         proof = NetworkProof(
             tables,
-            self.space(instance, tables),
+            self.allowed(instance, tables),
             self.cluster_counts(instance, tables),
-            Cut(tables.layers, count, starts),
+            Prefixes(tables.layers, count, starts),
             begin,
             monitor,
         )
@@ -245,26 +190,28 @@ class NetworkProof:
     def __init__(
         self,
         tables: LatencyTables,
-        space: Space,
+        allowed: Allowed,
         clusters: tuple[int, int],
-        cut: Cut,
-        begin: Sequence[Found],
+        prefixes: Prefixes,
+        begin: Sequence[CostedSegment],
         monitor: Monitor,
     ) -> None:
         """``begin``: the segments of a schedule that is known, empty if there is none."""
-        self.cut = cut
+        self.prefixes = prefixes
         self._tables, self._monitor = tables, monitor
         lower = segment_bounds(tables)
-        lower[~cut.allowed] = LIMIT
+        lower[~prefixes.allowed] = LIMIT
         self._lower = np.triu(lower)
         self._rest = best_rest(self._lower)
         self._done = 0
         self._begin = list(begin)
-        self._most = _total(begin)
-        self._prover = Prover(tables, space, clusters, self._largest_beat(), monitor)
+        self._most = total_cost(begin)
+        # No segment of a better schedule has a larger beat.
+        limit = self._most // tables.samples if self._most < LIMIT else longest_beat(tables)
+        self._prover = Prover(tables, allowed, clusters, limit, monitor)
 
     def run(self) -> None:
-        """Settle every last layer in turn; raises `Stopped`, with the bound so far."""
+        """Settle every last layer in turn; raises `SearchStopped`, with the bound so far."""
         layers = self._tables.layers
         if self.bound() < LIMIT:
             self._monitor.raise_bound(self.bound(), "simple bound")
@@ -273,8 +220,8 @@ class NetworkProof:
                 self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
                 self._settle(last)
                 self._done = last + 1
-        except Stopped:
-            raise Stopped(self.bound()) from None
+        except SearchStopped:
+            raise SearchStopped(self.bound()) from None
 
     def bound(self) -> int:
         """Lower bound on every schedule that is valid at any time.
@@ -284,35 +231,20 @@ class NetworkProof:
         """
         done, tables = self._done, self._tables
         if done == tables.layers:
-            return min(self._most, self.cut.best)
-        prefix = self.cut.value.min(axis=0)[: done + 1, None]
+            return min(self._most, self.prefixes.best)
+        prefix = self.prefixes.value.min(axis=0)[: done + 1, None]
         ways = prefix + self._lower[: done + 1, done:] + self._rest[None, done + 1 :]
         return min(self._most, int(ways.min()))
 
-    def _largest_beat(self) -> int:
-        """No segment of a better schedule has a larger beat."""
-        if self._most < LIMIT:
-            return self._most // self._tables.samples
-        tables = self._tables
-        stream = int(tables.stream_fs_per_byte.max()) * int(tables.weight_bytes.sum()) // 1000
-        total = stream + tables.layers * tables.dram_latency_ps
-        for part in (tables.compute_ps, tables.gather_ps, tables.within_ps, tables.send_ps):
-            total += int(part.reshape(tables.layers, -1).max(axis=1).sum())
-        for part in (tables.receive_ps, tables.input_ps, tables.output_ps):
-            total += int(part.reshape(tables.layers, -1).max(axis=1).sum())
-        for part in (tables.edge_send_ps, tables.edge_read_ps, tables.edge_write_ps):
-            total += int(part.sum())
-        return max(total, int(tables.segment_dram_ps.max()))
-
     def _settle(self, last: int) -> None:
-        tables, cut = self._tables, self.cut
+        tables, prefixes = self._tables, self.prefixes
         useful = self._most - int(self._rest[last + 1])
 
         def budgets() -> Ints:
-            return cut.budgets(last, useful)
+            return prefixes.budgets(last, useful)
 
-        def improve(first: int, found: Found) -> None:
-            cut.add(first, last, found)
+        def improve(first: int, found: CostedSegment) -> None:
+            prefixes.add(first, last, found)
             if last == tables.layers - 1:
                 self._report(last)
 
@@ -328,13 +260,13 @@ class NetworkProof:
 
     def _report(self, last: int) -> None:
         """Report the best way to the end of ``last``, completed by the first schedule's rest."""
-        row = len(self.cut.value) - 1
+        row = len(self.prefixes.value) - 1
         after = [found for found in self._begin if found.segment.first_layer > last]
         if last < self._tables.layers - 1:
             if not after or after[0].segment.first_layer != last + 1:
                 return
-            row = row if self.cut.count is None else row - len(after)
-        before = self.cut.segments(row, last + 1)
+            row = row if self.prefixes.count is None else row - len(after)
+        before = self.prefixes.segments(row, last + 1)
         if before is not None:
             total, segments = before
             total += sum(found.cost for found in after)
@@ -343,30 +275,30 @@ class NetworkProof:
 
 def prove_segment(
     tables: LatencyTables,
-    space: Space,
+    allowed: Allowed,
     clusters: tuple[int, int],
     ends: tuple[int, int],
     budget_ps: int,
     monitor: Monitor,
-) -> Found | None:
+) -> CostedSegment | None:
     """Best schedule of the segment ``ends`` that costs less than the budget; None if none does.
 
     Raises
     ------
-    Stopped
+    SearchStopped
         If the monitor asks to stop.
     """
     first, last = ends
-    inside = np.zeros_like(space.regions)
-    inside[first : last + 1] = space.regions[first : last + 1]
+    inside = np.zeros_like(allowed.regions)
+    inside[first : last + 1] = allowed.regions[first : last + 1]
     prover = Prover(
-        tables, space._replace(regions=inside), clusters, budget_ps // tables.samples, monitor
+        tables, allowed._replace(regions=inside), clusters, budget_ps // tables.samples, monitor
     )
-    best: list[Found] = []
+    best: list[CostedSegment] = []
     budgets = np.zeros(last + 1, dtype=np.int64)
     budgets[first] = budget_ps
 
-    def improve(_: int, found: Found) -> None:
+    def improve(_: int, found: CostedSegment) -> None:
         best.append(found)
         budgets[first] = found.cost
 
@@ -381,16 +313,11 @@ def prove_segment(
 
 def _admitted(
     instance: Instance, tables: LatencyTables, segments: tuple[Segment, ...]
-) -> list[Found]:
+) -> list[CostedSegment]:
     """The segments of a schedule with their costs; empty if the instance does not admit it."""
     schedule = Schedule(instance=InstanceReference.to(instance), segments=segments)
     evaluation = evaluate(instance, schedule, tables)
     if not evaluation.feasible:
         return []
     costs = [report.latency_ps for report in evaluation.segments]
-    return [Found(*pair) for pair in zip(costs, segments, strict=True)]
-
-
-def _total(segments: Sequence[Found]) -> int:
-    """Latency of a whole schedule, `LIMIT` for none."""
-    return sum(found.cost for found in segments) if segments else LIMIT
+    return [CostedSegment(cost, one) for cost, one in zip(costs, segments, strict=True)]

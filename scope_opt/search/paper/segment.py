@@ -8,16 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
-from scope_opt.search.kernels import LOAD, NEVER, WEIGHTS, cluster_time, copy_fits, whole_package
+from scope_opt.search.compiled import compiled, loop
+from scope_opt.search.packed import LOAD, NEVER, WEIGHTS
+from scope_opt.search.times import (
+    ISP,
+    WSP,
+    chiplets_for,
+    cluster_time,
+    copy_fits,
+    free_bytes,
+    segment_latency,
+    whole_package,
+)
 
 if TYPE_CHECKING:
-    from scope_opt.search.kernels import Bytes, Ints, Kernel
+    from scope_opt.search.packed import Bytes, Ints, PackedTables
 
 
-@njit(cache=True)
-def merge_order(kernel: Kernel, seg_first: int, seg_last: int) -> Ints:
+@compiled
+def merge_order(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
     """Cluster merge table of a segment, as the step at which each boundary disappears.
 
     Starting from one cluster per layer, each step merges the adjacent pair whose MAC-weighted mean
@@ -37,8 +47,8 @@ def merge_order(kernel: Kernel, seg_first: int, seg_last: int) -> Ints:
     load = np.empty(layers)
     weighted = np.empty((layers, 2))
     for k in range(layers):
-        load[k] = max(1.0, float(kernel.layers[seg_first + k, LOAD]))
-        weighted[k] = load[k] * kernel.parallelism[seg_first + k]
+        load[k] = max(1.0, float(packed.layers[seg_first + k, LOAD]))
+        weighted[k] = load[k] * packed.parallelism[seg_first + k]
     clusters = layers
     for merge in range(1, layers):
         best, best_distance, best_load = -1, 0.0, 0.0
@@ -64,7 +74,7 @@ def merge_order(kernel: Kernel, seg_first: int, seg_last: int) -> Ints:
     return step
 
 
-@njit(cache=True)
+@compiled
 def first_regions(load: Ints, least: Ints, chiplets: int, regions: Ints) -> None:
     """Fill ``regions``: proportional to ``load`` by largest remainder, at least ``least`` each.
 
@@ -92,9 +102,9 @@ def first_regions(load: Ints, least: Ints, chiplets: int, regions: Ints) -> None
         used += change
 
 
-@njit(cache=True)
+@loop
 def _assign(
-    kernel: Kernel,
+    packed: PackedTables,
     seg_first: int,
     seg_last: int,
     start: Ints,
@@ -105,16 +115,17 @@ def _assign(
     partition: Bytes,
 ) -> None:
     """Partitions of one cluster: WSP before the transition where the copy fits, else ISP."""
-    chiplets = regions[cluster]
-    tiled = whole_package(kernel, seg_first, seg_last, chiplets)
+    size = regions[cluster]
+    passing = packed.stream or whole_package(packed.times, seg_first, seg_last, size)
+    room = free_bytes(packed.weight_buffer_bytes, size, weights[cluster], passing)
     for layer in range(start[cluster], start[cluster + 1]):
-        shared = layer < transition and copy_fits(kernel, layer, weights[cluster], chiplets, tiled)
-        partition[layer] = 1 if shared else 0
+        shared = layer < transition and copy_fits(packed.layers, layer, size, room)
+        partition[layer] = WSP if shared else ISP
 
 
-@njit(cache=True)
+@loop
 def _time(
-    kernel: Kernel,
+    packed: PackedTables,
     seg_first: int,
     seg_last: int,
     start: Ints,
@@ -126,7 +137,7 @@ def _time(
     following = regions[cluster + 1] if cluster + 1 < len(weights) else 0
     return int(
         cluster_time(
-            kernel,
+            packed,
             seg_first,
             seg_last,
             start[cluster],
@@ -139,7 +150,7 @@ def _time(
     )
 
 
-@njit(cache=True)
+@loop
 def _extremes(times: Ints, regions: Ints, least: Ints) -> tuple[int, int, int]:
     """First slowest cluster, how many are as slow, first fastest that can spare one (or -1)."""
     slowest, ties, donor = 0, 1, -1
@@ -153,9 +164,9 @@ def _extremes(times: Ints, regions: Ints, least: Ints) -> tuple[int, int, int]:
     return slowest, ties, donor
 
 
-@njit(cache=True)
+@loop
 def start_times(
-    kernel: Kernel,
+    packed: PackedTables,
     seg_first: int,
     seg_last: int,
     start: Ints,
@@ -167,14 +178,14 @@ def start_times(
 ) -> None:
     """Partitions and times of all clusters."""
     for j in range(len(weights)):
-        _assign(kernel, seg_first, seg_last, start, weights, regions, j, transition, partition)
+        _assign(packed, seg_first, seg_last, start, weights, regions, j, transition, partition)
     for j in range(len(weights)):
-        times[j] = _time(kernel, seg_first, seg_last, start, weights, regions, j, partition)
+        times[j] = _time(packed, seg_first, seg_last, start, weights, regions, j, partition)
 
 
-@njit(cache=True)
+@loop
 def balance(
-    kernel: Kernel,
+    packed: PackedTables,
     seg_first: int,
     seg_last: int,
     start: Ints,
@@ -192,7 +203,7 @@ def balance(
     ``partition`` and the clusters' ``times`` are updated in place; returns the slowest cluster's
     time in ps.
     """
-    enough = kernel.segment_dram_ps[seg_first, seg_last]
+    enough = packed.segment_dram_ps[seg_first, seg_last]
     slowest, ties, donor = _extremes(times, regions, least)
     while True:
         top = times[slowest]
@@ -201,25 +212,25 @@ def balance(
         regions[slowest] += 1
         regions[donor] -= 1
         for j in (slowest, donor):
-            _assign(kernel, seg_first, seg_last, start, weights, regions, j, transition, partition)
+            _assign(packed, seg_first, seg_last, start, weights, regions, j, transition, partition)
         for j in (slowest - 1, slowest, donor - 1, donor):
             if j >= 0:  # the cluster before a changed region sends into it
-                times[j] = _time(kernel, seg_first, seg_last, start, weights, regions, j, partition)
+                times[j] = _time(packed, seg_first, seg_last, start, weights, regions, j, partition)
         now, now_ties, next_donor = _extremes(times, regions, least)
         if times[now] > top or (times[now] == top and now_ties >= ties):
             regions[slowest] -= 1
             regions[donor] += 1
             for j in (slowest, donor):
                 _assign(
-                    kernel, seg_first, seg_last, start, weights, regions, j, transition, partition
+                    packed, seg_first, seg_last, start, weights, regions, j, transition, partition
                 )
             return int(top)
         slowest, ties, donor = now, now_ties, next_donor
 
 
-@njit(cache=True)
+@compiled
 def search_segment(
-    kernel: Kernel,
+    packed: PackedTables,
     seg_first: int,
     seg_last: int,
     min_clusters: int,
@@ -230,7 +241,7 @@ def search_segment(
     Returns
     -------
     latency_ps : int
-        Without weight loading; `NEVER` if no cluster count fits.
+        `NEVER` if no cluster count fits.
     start : int64 array, shape ``(clusters + 1,)``
         First layer of each cluster, then ``seg_last + 1``.
     regions : int64 array, shape ``(clusters,)``
@@ -238,12 +249,12 @@ def search_segment(
         Meaningful for the segment's layers.
     """
     layers = seg_last - seg_first + 1
-    package = kernel.times.shape[1] - 1
-    step = merge_order(kernel, seg_first, seg_last)
+    package = packed.times.shape[1] - 1
+    step = merge_order(packed, seg_first, seg_last)
     best = NEVER
     best_start = np.zeros(0, dtype=np.int64)
     best_regions = np.zeros(0, dtype=np.int64)
-    best_partition = np.zeros(len(kernel.times), dtype=np.int8)
+    best_partition = np.zeros(len(packed.times), dtype=np.int8)
     partition = best_partition.copy()
     for clusters in range(max(1, min_clusters), min(layers, package, max_clusters) + 1):
         start = np.empty(clusters + 1, dtype=np.int64)
@@ -255,13 +266,12 @@ def search_segment(
             if k == 0 or step[k] > layers - clusters:
                 j += 1
                 start[j] = seg_first + k
-            load[j] += kernel.layers[seg_first + k, LOAD]
-            weights[j] += kernel.layers[seg_first + k, WEIGHTS]
+            load[j] += packed.layers[seg_first + k, LOAD]
+            weights[j] += packed.layers[seg_first + k, WEIGHTS]
         start[clusters] = seg_last + 1
-        if not kernel.stream and layers > 1:
+        if not packed.stream and layers > 1:
             for j in range(clusters):
-                needed = -(-weights[j] // kernel.weight_buffer_bytes)
-                least[j] = max(1, needed)
+                least[j] = max(1, chiplets_for(weights[j], packed.weight_buffer_bytes))
         if layers == 1:  # alone on the whole package, weights of any size pass through
             least[0] = package
         if least.sum() > package:
@@ -272,7 +282,7 @@ def search_segment(
         times, first_times = regions.copy(), regions.copy()
         first_partition = partition.copy()
         start_times(
-            kernel,
+            packed,
             seg_first,
             seg_last,
             start,
@@ -289,7 +299,7 @@ def search_segment(
                 if start[j + 1] < transition:
                     j += 1
                 _assign(
-                    kernel,
+                    packed,
                     seg_first,
                     seg_last,
                     start,
@@ -302,7 +312,7 @@ def search_segment(
                 for changed in (j - 1, j):
                     if changed >= 0:
                         first_times[changed] = _time(
-                            kernel,
+                            packed,
                             seg_first,
                             seg_last,
                             start,
@@ -313,7 +323,7 @@ def search_segment(
                         )
             regions[:], times[:], partition[:] = begin, first_times, first_partition
             beat = balance(
-                kernel,
+                packed,
                 seg_first,
                 seg_last,
                 start,
@@ -324,8 +334,13 @@ def search_segment(
                 partition,
                 times,
             )
-            beat = max(beat, kernel.segment_dram_ps[seg_first, seg_last])
-            latency = (kernel.samples + clusters - 1) * beat
+            latency = segment_latency(
+                packed.load_ps[seg_first, seg_last],
+                packed.segment_dram_ps[seg_first, seg_last],
+                packed.samples,
+                clusters,
+                beat,
+            )
             if latency < best:
                 best = latency
                 best_start, best_regions = start.copy(), regions.copy()

@@ -5,31 +5,28 @@ The same methods serve every scheme, so that schemes differ only in how they fil
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
+from scope_opt.search.cuts import (
+    CostedSegment,
+    Prefixes,
+    segment_ends,
+    shortest_cut,
+    total_cost,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SegmentChoice
 
-    Ints = NDArray[np.int64]
     Cuts = tuple[int, ...]
-
-
-def segment_ends(cuts: Cuts, layers: int) -> list[tuple[int, int]]:
-    """First and last layer of each segment, from the first layers."""
-    return [(first, following - 1) for first, following in pairwise((*cuts, layers))]
 
 
 class SegmentSearch:
@@ -39,8 +36,7 @@ class SegmentSearch:
     ----------
     tables : LatencyTables
     schedule : callable
-        ``schedule(first, last)`` gives the latency of that segment in ps, weight loading
-        included, and its schedule; None if the scheme cannot run it.
+        ``schedule(first, last)`` gives the scheme's schedule of that segment; None if it has none.
     monitor : Monitor
         Told of every better network schedule; asked whether to stop.
     """
@@ -48,13 +44,13 @@ class SegmentSearch:
     def __init__(
         self,
         tables: LatencyTables,
-        schedule: Callable[[int, int], tuple[int, Segment] | None],
+        schedule: Callable[[int, int], CostedSegment | None],
         monitor: Monitor,
     ) -> None:
         self._tables = tables
         self._schedule = schedule
         self._monitor = monitor
-        self._known: dict[tuple[int, int], tuple[int, Segment] | None] = {}
+        self._known: dict[tuple[int, int], CostedSegment | None] = {}
         self._bounds = segment_bounds(tables)
 
     def bound(self, choice: SegmentChoice) -> int:
@@ -85,7 +81,7 @@ class SegmentSearch:
             if choice == "dp":
                 self._cut_exactly()
 
-    def _segment(self, first: int, last: int) -> tuple[int, Segment] | None:
+    def _segment(self, first: int, last: int) -> CostedSegment | None:
         key = (first, last)
         if key not in self._known:
             self._known[key] = self._schedule(first, last)
@@ -97,7 +93,7 @@ class SegmentSearch:
         best = self._monitor.objective
         if best is not None and sum(int(self._bounds[pair]) for pair in pairs) >= best:
             return
-        found: list[tuple[int, Segment]] = []
+        found: list[CostedSegment] = []
         for first, last in pairs:
             if found and self._monitor.stopping:
                 return
@@ -105,7 +101,7 @@ class SegmentSearch:
             if segment is None:
                 return
             found.append(segment)
-        self._monitor.improve(sum(cost for cost, _ in found), [segment for _, segment in found])
+        self._monitor.improve(total_cost(found), [segment.segment for segment in found])
 
     def _try_balanced(self, count: int) -> None:
         for cuts in balanced_choices(self._tables, count):
@@ -119,29 +115,28 @@ class SegmentSearch:
         """
         layers, monitor = self._tables.layers, self._monitor
         after = best_rest(self._bounds)
-        prefix: list[tuple[int, tuple[Segment, ...]] | None] = [(0, ())]
-        for end in range(layers):
-            monitor.report(f"cuts up to layer {end}", end / layers)
-            best: tuple[int, tuple[Segment, ...]] | None = None
-            for first in range(end, -1, -1):
-                before = prefix[first]
-                if before is None:
+        prefixes = Prefixes(layers)
+        value = prefixes.value[0]
+        for last in range(layers):
+            monitor.report(f"cuts up to layer {last}", last / layers)
+            for first in range(last, -1, -1):
+                if value[first] >= LIMIT:
                     continue
                 if monitor.stopping:
                     return
-                least = before[0] + int(self._bounds[first, end])
+                least = int(value[first]) + int(self._bounds[first, last])
                 limit = monitor.objective
-                if best is not None and least >= best[0]:
+                if least >= value[last + 1]:
                     continue
-                if limit is not None and least + int(after[end + 1]) >= limit:
+                if limit is not None and least + int(after[last + 1]) >= limit:
                     continue
-                segment = self._segment(first, end)
-                if segment is not None and (best is None or before[0] + segment[0] < best[0]):
-                    best = (before[0] + segment[0], (*before[1], segment[1]))
-            prefix.append(best)
-        whole = prefix[layers]
+                segment = self._segment(first, last)
+                if segment is not None:
+                    prefixes.add(first, last, segment)
+        whole = prefixes.segments(0, layers)
         if whole is not None:
-            monitor.improve(*whole)
+            latency, segments = whole
+            monitor.improve(latency, segments)
 
 
 def balanced_choices(tables: LatencyTables, count: int) -> list[Cuts]:
@@ -176,16 +171,5 @@ def balanced_cuts(tables: LatencyTables, count: int, *, stored: bool = True) -> 
     if np.isinf(largest[-1]):
         return None
     squares = np.where(load <= largest[-1], load, np.inf) ** 2
-    value = np.full(layers + 1, np.inf)
-    value[0] = 0.0
-    choices = []
-    for _ in range(count):
-        options = value[:-1, None] + squares
-        choices.append(options.argmin(axis=0))
-        value = np.concatenate([[np.inf], options.min(axis=0)])
-    cuts: list[int] = []
-    end = layers
-    for choice in reversed(choices):
-        end = int(choice[end - 1])
-        cuts.append(end)
-    return tuple(reversed(cuts))
+    _, cuts = shortest_cut(squares, count, np.inf)
+    return tuple(cuts.tolist())

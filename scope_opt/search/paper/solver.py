@@ -14,14 +14,14 @@ import numpy as np
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.schedule import make_segment
-from scope_opt.search.kernels import NEVER, make_kernel
+from scope_opt.search.cuts import CostedSegment, segment_ends
+from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.paper.segment import search_segment
-from scope_opt.search.paper.segmentation import SegmentSearch, segment_ends
+from scope_opt.search.paper.segmentation import SegmentSearch
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SegmentChoice, SolveOptions
 
@@ -60,22 +60,21 @@ class ScopeSolver:
         monitor: Monitor,
     ) -> None:
         """Search; see `scope_opt.solving.solver.Solver`."""
-        kernel = make_kernel(tables)
+        packed = pack_tables(tables)
         limits = instance.constraints
 
-        def schedule(first: int, last: int) -> tuple[int, Segment] | None:
+        def schedule(first: int, last: int) -> CostedSegment | None:
             fewest, most = self.cluster_counts(last - first + 1)
             fewest = max(fewest, limits.min_clusters or 1)
             most = min(most, limits.max_clusters or most)
-            latency, start, regions, partition = search_segment(kernel, first, last, fewest, most)
+            latency, start, regions, partition = search_segment(packed, first, last, fewest, most)
             if latency == NEVER:
                 return None
             clusters = [
                 (int(end - begin), int(size), [int(p) for p in partition[begin:end]])
                 for begin, end, size in zip(start[:-1], start[1:], regions, strict=True)
             ]
-            latency = int(latency) + int(tables.load_ps[first, last])
-            return latency, make_segment(first, clusters)
+            return CostedSegment(int(latency), make_segment(first, clusters))
 
         asked: SegmentChoice = options.segments or "balanced"
         choice = self.segment_choice(asked)

@@ -1,0 +1,291 @@
+"""Inside a cluster: its least time up to the last layer, over the partitions.
+
+For a cluster of first layer ``i`` on ``r`` chiplets, ``D[u, p, q]`` is the least time of the layers
+``i..u`` with partition ``p`` on the first and ``q`` on the last one, what follows in layer ``u``
+left out: a shortest path over two states per layer, because whether a WSP copy fits depends only
+on the cluster's weights and region. All last layers ``j`` come from one path that is extended layer
+by layer. (Section 3 of docs/exact.md.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scope_opt.search.allowed import may_isp, may_wsp
+from scope_opt.search.compiled import compiled, inlined, loop
+from scope_opt.search.packed import FROM, IN_START, NEVER, WEIGHTS
+from scope_opt.search.times import (
+    ISP,
+    WSP,
+    copy_fits,
+    free_bytes,
+    gather_time,
+    inner_layer_time,
+    leaving_time,
+    stream_time,
+    total_weights,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scope_opt.search.allowed import Allowed
+    from scope_opt.search.packed import Bytes, Ints, PackedTables
+
+    Flags = NDArray[np.bool_]
+
+
+class InnerTimes(NamedTuple):
+    """Inner times of clusters, ragged: row ``(i, r)`` holds the last layers from ``first`` on."""
+
+    first: int
+    """Smallest last layer stored"""
+    stop: int
+    """The last layer of a cluster is below it"""
+    start: Ints
+    """(L, C+1) where row ``(i, r)`` starts in ``inner``"""
+    length: Ints
+    """(L, C+1) how many last layers it has, from ``max(i, first)`` on"""
+    inner: Ints
+    """(entries, 4) ps for first and last partition ``2 p + q``: everything but the last layer's
+    computation and communication; `NEVER` where not allowed"""
+
+
+def make_inner_times(
+    packed: PackedTables,
+    fastest: Ints,
+    allowed: Allowed,
+    seg_last: int,
+    from_layer: int,
+    limit: int,
+) -> InnerTimes:
+    """Inner times of clusters with last layer ``from_layer..seg_last`` that may meet ``limit``.
+
+    ``fastest`` are the `fastest_layers`.
+    """
+    start, length = last_layers(packed, fastest, allowed, seg_last, from_layer, limit)
+    inner = fill_inner_times(packed, allowed, seg_last, from_layer, start, length)
+    return InnerTimes(from_layer, seg_last + 1, start, length, inner)
+
+
+@compiled
+def last_layers(
+    packed: PackedTables,
+    fastest: Ints,
+    allowed: Allowed,
+    seg_last: int,
+    from_layer: int,
+    limit: int,
+) -> tuple[Ints, Ints]:
+    """Row starts and lengths of `InnerTimes` for clusters that can meet ``limit`` at all."""
+    layers, sizes = packed.times.shape[0], packed.times.shape[1]
+    start = np.zeros((layers, sizes), dtype=np.int64)
+    length = np.zeros((layers, sizes), dtype=np.int64)
+    total = 0
+    for i in range(seg_last + 1):
+        for r in range(1, sizes):
+            start[i, r] = total
+            if not allowed.regions[i, r]:
+                continue
+            weights = 0
+            j = i
+            while j <= seg_last:
+                weights += packed.layers[j, WEIGHTS]
+                if free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream) < 0:
+                    break
+                if fastest[j + 1, r] - fastest[i, r] > limit:
+                    break
+                j += 1
+            length[i, r] = max(0, j - max(i, from_layer))
+            total += length[i, r]
+    return start, length
+
+
+# --- The path ------------------------------------------------------------------------------------
+
+
+@inlined
+def _begin_path(path: Ints, i: int, gather: int, isp: bool, wsp: bool) -> None:
+    """``D[i]``: first and last partition are the same; ``gather`` is what WSP takes."""
+    path[i, 0] = 0 if isp else NEVER
+    path[i, 1] = path[i, 2] = NEVER
+    path[i, 3] = gather if wsp else NEVER
+
+
+@inlined
+def _extend_path(
+    path: Ints, times: Ints, u: int, r: int, leaving: int, isp: bool, wsp: bool
+) -> None:
+    """``D[u]`` from ``D[u - 1]``; ``leaving`` is the `leaving_time` of layer ``u - 1``."""
+    for q in range(2):
+        gather = gather_time(times, u, q, r, False)
+        for p in range(2):
+            best = NEVER
+            if wsp if q == WSP else isp:
+                for before in range(2):
+                    spent = path[u - 1, 2 * p + before]
+                    if spent < NEVER:
+                        spent += inner_layer_time(times, u - 1, before, q, r, leaving)
+                        best = min(best, spent + gather)
+            path[u, 2 * p + q] = best
+
+
+@inlined
+def _advance(
+    path: Ints,
+    times: Ints,
+    layers: Ints,
+    edges: Ints,
+    choice: Bytes,
+    fits: Flags,
+    i: int,
+    changed: int,
+    j: int,
+    r: int,
+    seg_last: int,
+) -> None:
+    """Recompute ``D[changed..j]`` of the cluster ``i..j``."""
+    for u in range(changed, j + 1):
+        isp, wsp = may_isp(choice[u], fits[u]), may_wsp(choice[u], fits[u])
+        if u == i:
+            _begin_path(path, i, gather_time(times, i, WSP, r, i == j), isp, wsp)
+        else:
+            leaving = leaving_time(layers, edges, u - 1, r, j, seg_last)
+            _extend_path(path, times, u, r, leaving, isp, wsp)
+
+
+# --- All last layers from one path ---------------------------------------------------------------
+
+
+@inlined
+def _behind_sources(layers: Ints, edges: Ints, in_edges: Ints, i: int, j: int) -> int:
+    """First layer behind the source of a skip edge that ends inside ``i..j`` since ``j`` joined."""
+    changed = j
+    for index in range(layers[j, IN_START], layers[j + 1, IN_START]):
+        source = edges[in_edges[index], FROM]
+        if source >= i:
+            changed = min(changed, source + 1)
+    return changed
+
+
+@inlined
+def _drop_copies(layers: Ints, fits: Flags, i: int, j: int, r: int, room: int) -> tuple[int, int]:
+    """Unmark the copies of ``i..j-1`` that no longer fit.
+
+    Returns the first of them, or ``j``; and the layer with the largest copy that still fits, or -1.
+    """
+    changed, largest = j, -1
+    for u in range(i, j):
+        if fits[u]:
+            if not copy_fits(layers, u, r, room):
+                fits[u] = False
+                changed = min(changed, u)
+            elif largest < 0 or layers[u, WEIGHTS] > layers[largest, WEIGHTS]:
+                largest = u
+    return changed, largest
+
+
+@compiled
+def fill_inner_times(
+    packed: PackedTables,
+    allowed: Allowed,
+    seg_last: int,
+    first: int,
+    start: Ints,
+    length: Ints,
+) -> Ints:
+    """Inner times of all clusters of `last_layers`, for a segment that ends at ``seg_last``."""
+    layers = len(packed.times)
+    inner = np.empty((length.sum(), 4), dtype=np.int64)
+    path = np.empty((layers, 4), dtype=np.int64)
+    fits = np.empty(layers, dtype=np.bool_)
+    for i in range(seg_last + 1):
+        for r in range(1, length.shape[1]):
+            if length[i, r] > 0:
+                stop = max(i, first) + length[i, r]
+                _fill_row(
+                    packed, allowed, seg_last, i, r, stop, first, inner, start[i, r], path, fits
+                )
+    return inner
+
+
+@loop
+def _fill_row(
+    packed: PackedTables,
+    allowed: Allowed,
+    seg_last: int,
+    i: int,
+    r: int,
+    stop: int,
+    first: int,
+    inner: Ints,
+    row: int,
+    path: Ints,
+    fits: Flags,
+) -> None:
+    """Inner times of the clusters from ``i`` on ``r`` chiplets, from row ``row`` on.
+
+    The path restarts at the earliest layer whose cost changes when layer ``j`` joins: behind the
+    source of a skip edge that now ends inside the cluster; at a WSP copy that no longer fits beside
+    the added weights; at ``i`` for the second layer, as a WSP layer that is no longer alone gathers
+    for every sample.
+    """
+    times, layers, edges = packed.times, packed.layers, packed.edges
+    weights, largest = 0, -1
+    for j in range(i, stop):
+        weights += layers[j, WEIGHTS]
+        room = free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream)
+        changed = _behind_sources(layers, edges, packed.in_edges, i, j)
+        if largest >= 0 and not copy_fits(layers, largest, r, room):
+            dropped, largest = _drop_copies(layers, fits, i, j, r, room)
+            changed = min(changed, dropped)
+        fits[j] = copy_fits(layers, j, r, room)
+        if fits[j] and (largest < 0 or layers[j, WEIGHTS] > layers[largest, WEIGHTS]):
+            largest = j
+        if j == i + 1:
+            changed = i
+        _advance(path, times, layers, edges, allowed.choice, fits, i, changed, j, r, seg_last)
+        if j >= first:
+            refetch = stream_time(packed, i, j, weights, r)
+            _store(inner, row, path, j, refetch, allowed.clusters[i, j])
+            row += 1
+
+
+@inlined
+def _store(inner: Ints, row: int, path: Ints, j: int, refetch: int, possible: bool) -> None:
+    """Inner times of the cluster that ends with layer ``j``."""
+    for pq in range(4):
+        spent = path[j, pq]
+        inner[row, pq] = spent + refetch if possible and spent < NEVER else NEVER
+
+
+# --- The partitions of one cluster ---------------------------------------------------------------
+
+
+@compiled
+def cluster_partitions(
+    packed: PackedTables, allowed: Allowed, seg_last: int, cluster: Ints, partition: Bytes
+) -> None:
+    """Write the best partitions of one cluster into ``partition``, shape ``(L,)``.
+
+    ``cluster`` holds first and last layer, region size, first and last partition.
+    """
+    i, j, r, p, q = cluster[0], cluster[1], cluster[2], cluster[3], cluster[4]
+    times, layers, edges = packed.times, packed.layers, packed.edges
+    weights = total_weights(layers, i, j)
+    room = free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream)
+    fits = np.empty(len(times), dtype=np.bool_)
+    for u in range(i, j + 1):
+        fits[u] = copy_fits(layers, u, r, room)
+    path = np.empty((len(times), 4), dtype=np.int64)
+    _advance(path, times, layers, edges, allowed.choice, fits, i, i, j, r, seg_last)
+    for u in range(j, i, -1):
+        partition[u] = q
+        leaving = leaving_time(layers, edges, u - 1, r, j, seg_last)
+        spent = path[u, 2 * p + q] - gather_time(times, u, q, r, False)
+        isp_before = path[u - 1, 2 * p + ISP]
+        isp_before += inner_layer_time(times, u - 1, ISP, q, r, leaving)
+        q = ISP if isp_before == spent else WSP
+    partition[i] = q
