@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 import strategies
+from helpers import Json, read
 from hypothesis import given, settings
 
 from scope_opt.model.cost import (
@@ -32,8 +32,6 @@ from scope_opt.model.zoo import build_network, paper_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-Json = dict[str, Any]
 
 
 def conv(name: str, channels: tuple[int, int], size: int, kernel: int, **changes: int) -> Layer:
@@ -74,10 +72,6 @@ def with_parts(package: Package, **parts: Json) -> Package:
 
 def instance(net: Network, package: Package, **changes: Any) -> Instance:
     return Instance(name="by hand", network=net, package=package, **changes)
-
-
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
 
 
 # --- Rounding ------------------------------------------------------------------------------------

@@ -6,15 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from scope_opt.model.instance import Instance
-from scope_opt.schedule.evaluate import Evaluation, evaluate
-from scope_opt.schedule.schedule import Schedule
+from helpers import Json, judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Json = dict[str, Any]
+    from scope_opt.schedule.evaluate import Evaluation
+
 Clusters = list[tuple[int, str]]  # (chiplets, one letter I or W per layer)
 
 NAMES = {"I": "ISP", "W": "WSP"}
@@ -165,13 +163,6 @@ def plan(*segments: Clusters) -> Json:
             )
             layer += len(letters)
     return {"segments": built}
-
-
-def judge(instance: Json, schedule: Json) -> Evaluation:
-    parsed = Instance.from_json(json.dumps(instance), "instance")
-    reference = {"name": parsed.name, "digest": parsed.digest}
-    text = json.dumps({**schedule, "instance": reference})
-    return evaluate(parsed, Schedule.from_json(text, "schedule"))
 
 
 def codes(instance: Json, schedule: Json) -> list[str]:

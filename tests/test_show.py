@@ -23,11 +23,12 @@ from scope_opt.terminal.picture import (
 from scope_opt.terminal.show import Run, comparison_view, instance_view, result_view, solver_view
 
 if TYPE_CHECKING:
+    from helpers import Json
     from rich.console import RenderableType
 
     from scope_opt.solving.result import Result
 
-TABLES = {
+TABLES: Json = {
     "format": "scope-instance/1",
     "name": "tables",
     "tables": {
@@ -312,7 +313,7 @@ def test_table_instance_has_no_mesh_and_no_energy() -> None:
 
 def test_times_of_zero() -> None:
     zero: dict[str, Any] = {"ISP": [0, 0], "WSP": [0, 0]}
-    content = {**TABLES, "tables": {**TABLES["tables"], "layers": []}}  # type: ignore[dict-item]
+    content = {**TABLES, "tables": {**TABLES["tables"], "layers": []}}
     content["tables"]["layers"] = [{"name": "a", "weight_bytes": 0, "compute_ps": zero}]
     instance = Instance.model_validate_json(json_text(content))
     result = solve(instance)

@@ -10,11 +10,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers import Json, read
 
 from scope_opt import __version__
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.model.tables import ISP
 from scope_opt.schedule.schedule import Schedule, make_segment
 from scope_opt.solving.result import Result, Status, StopReason, relative_gap
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.monitor import Monitor
 
-Json = dict[str, Any]
 
 PAPER = ("pipeline", "scope", "segmented", "sequential")
 
@@ -50,7 +50,7 @@ def tiny(**changes: Any) -> Instance:
         "tables": {"chiplets": 2, "weight_buffer_bytes": 10, "layers": layers},
         **changes,
     }
-    return Instance.from_json(json.dumps(document), "test")
+    return read(document)
 
 
 ONE_CLUSTER = (make_segment(0, [(2, 1, [ISP, ISP])]),)

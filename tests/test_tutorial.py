@@ -7,14 +7,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typer.testing import CliRunner
-
-from scope_opt.cli import app
+from helpers import ROOT, invoke
 
 if TYPE_CHECKING:
     import pytest
 
-TUTORIAL = (Path(__file__).parent.parent / "docs" / "tutorial.md").read_text()
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +29,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             command, _, target = line.partition(" > ")
             program, *arguments = shlex.split(command)
             assert program == "scope-opt"
-            outcome = CliRunner().invoke(app, arguments)
+            outcome = invoke(*arguments)
             assert outcome.exit_code == 0, (line, outcome.output)
             if target:
                 Path(target).write_text(outcome.stdout)
