@@ -1,13 +1,8 @@
-"""What tests of many parts share: documents read and changed, answers checked, commands run.
-
-Documents are plain dicts of the JSON formats, as `strategies` draws them and `oracle` judges them.
-"""
+"""What tests of many parts do: read documents, solve and judge them, run commands."""
 
 from __future__ import annotations
 
-import itertools
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import oracle
@@ -21,21 +16,14 @@ from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SegmentChoice, SolveOptions, Solver, solve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
+    from documents import Json
     from typer.testing import Result as Outcome
 
     from scope_opt.model.files import Document
 
-Json = dict[str, Any]
-
-ROOT = Path(__file__).parents[1]
-INSTANCES = ROOT / "instances"
-TINY = INSTANCES / "tiny"
-TINY_FILES = sorted(TINY.glob("*.json"))
-
-
-# --- Documents -----------------------------------------------------------------------------------
+# --- Reading -------------------------------------------------------------------------------------
 
 
 def read(document: Json) -> Instance:
@@ -52,37 +40,6 @@ def plain(document: Document) -> Json:
     """What the file of a document holds."""
     found: Json = json.loads(document.to_json())
     return found
-
-
-def shipped(name: str) -> Json:
-    """One of the instances in `TINY`."""
-    found: Json = json.loads((TINY / f"{name}.json").read_text())
-    return found
-
-
-def keep_constraints(document: Json, names: Container[str]) -> Json:
-    """The instance with only those of its side constraints."""
-    present = document.get("constraints", {})
-    return {**document, "constraints": {k: v for k, v in present.items() if k in names}}
-
-
-def only(document: Json, schedule: Json) -> Json:
-    """The instance whose only schedules are that one and those with other region sizes."""
-    clusters = [c for segment in schedule["segments"] for c in segment["clusters"]]
-    merged = {layer for c in clusters for layer in range(c["first_layer"], c["last_layer"])}
-    layers = clusters[-1]["last_layer"] + 1
-    partitions = itertools.chain.from_iterable(c["partitions"] for c in clusters)
-    return {
-        **document,
-        "constraints": {
-            "fixed_segments": [s["clusters"][0]["first_layer"] for s in schedule["segments"]],
-            "required_merges": sorted(merged),
-            "forbidden_merges": [x for x in range(layers - 1) if x not in merged],
-            "fixed_partitions": [
-                {"layer": layer, "partition": p} for layer, p in enumerate(partitions)
-            ],
-        },
-    }
 
 
 # --- Answers -------------------------------------------------------------------------------------

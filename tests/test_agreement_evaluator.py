@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import helpers
 import oracle
 import strategies
-from helpers import Json, read, read_schedule
+from helpers import read, read_schedule
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,8 @@ from scope_opt.schedule.evaluate import Evaluation, evaluate_segment
 
 if TYPE_CHECKING:
     from fractions import Fraction
+
+    from documents import Json
 
 
 EXPLICIT = strategies.table_instances(constraints=True)

@@ -13,7 +13,8 @@ import numpy as np
 import oracle
 import pytest
 import strategies
-from helpers import Json, keep_constraints, plain, read, read_schedule
+from documents import Json, keep_constraints
+from helpers import plain, read, read_schedule
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -181,8 +182,10 @@ def test_repairs_starts_that_do_not_fit() -> None:
     tables = {"chiplets": 10, "weight_buffer_bytes": 10, "layers": layers}
     document = {"format": "scope-instance/1", "name": "tight", "samples": 4, "tables": tables}
     constraints = {"min_clusters": 4, "max_region": 3}
-    result = run({**document, "constraints": constraints}, segments="single", iterations=50_000)
+    instance = read({**document, "constraints": constraints})
+    result = run(instance, segments="single", iterations=50_000)
     assert result.schedule is not None
+    assert oracle.violations(plain(instance), plain(result.schedule)) == []
 
 
 # --- Repeatability -------------------------------------------------------------------------------

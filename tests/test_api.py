@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import INSTANCES
+from documents import INSTANCES
 
 import scope_opt
 from scope_opt import InputError, Instance, SolveOptions, evaluate, load, solve

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import oracle
 import strategies
-from helpers import Json, read
+from helpers import read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,9 @@ from scope_opt.model.network import Edge, Layer, Network
 from scope_opt.model.tables import LIMIT, LatencyTables
 from scope_opt.model.zoo import paper_package
 from scope_opt.schedule.bounds import best_cut, latency_bound, layer_floors, segment_bounds
+
+if TYPE_CHECKING:
+    from documents import Json
 
 TINY = strategies.table_instances(max_layers=3, max_chiplets=4) | strategies.physical_instances(
     max_layers=3, max_chiplets=4

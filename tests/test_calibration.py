@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from documents import ROOT
 
 
 def load_report() -> Any:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from helpers import TINY, invoke
+from documents import TINY
+from helpers import invoke
 from rogues import TRACES, eventually, registered, waiting
 
 from scope_opt.studies.file import load_study

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import strategies
-from helpers import Json, read
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,8 @@ from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segmen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from documents import Json
 
     from formulations.columns.column import Column
     from formulations.space import Space

@@ -11,7 +11,8 @@ import helpers
 import oracle
 import pytest
 import strategies
-from helpers import TINY_FILES, Json, read, read_schedule, shipped, solve_with
+from documents import TINY_FILES, Json, shipped
+from helpers import read, read_schedule, solve_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -287,7 +288,7 @@ def test_log_and_sizes(tmp_path: Path) -> None:
 
 def test_unknown_encodings_are_refused() -> None:
     with pytest.raises(InputError, match="incremental"):
-        run(shipped("tiny-constraints"), encoding="sos2")
+        run(shipped("tiny-attention"), encoding="sos2")
 
 
 def test_limits_of_free_segments_are_refused() -> None:
@@ -300,7 +301,7 @@ def test_limits_of_free_segments_are_refused() -> None:
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highspy", None)
     with pytest.raises(SolverUnavailable, match="pip install"):
-        run(shipped("tiny-constraints"))
+        run(shipped("tiny-attention"))
 
 
 def test_budgets_below_weight_loading_are_explained() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import oracle
 import pytest
 import strategies
-from helpers import Json, read, shipped
+from documents import Json, shipped
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

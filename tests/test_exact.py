@@ -12,15 +12,8 @@ import numpy as np
 import oracle
 import pytest
 import strategies
-from helpers import (
-    TINY_FILES,
-    Json,
-    keep_constraints,
-    read,
-    read_schedule,
-    shipped,
-    solve_with,
-)
+from documents import TINY_FILES, Json, keep_constraints, shipped
+from helpers import read, read_schedule, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

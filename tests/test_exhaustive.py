@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import oracle
 import pytest
 import strategies
-from helpers import Json, read
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +30,8 @@ from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
+    from documents import Json
+
     from scope_opt.model.instance import Instance
 
 ANY = strategies.table_instances(5, 6) | strategies.physical_instances(5, 6)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import oracle
 import pytest
 import strategies
-from helpers import TINY, Json, invoke, read, shipped
+from documents import TINY, Json, shipped
+from helpers import invoke, read
 from hypothesis import assume, given, settings
 
 from scope_opt.model.files import InputError

@@ -10,7 +10,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ROOT
+from documents import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -377,6 +377,7 @@ def test_starts_are_used() -> None:
     again = highs.solve(monitor, start=start, on_solution=seen.append)
     assert again.start_accepted
     assert again.objective == pytest.approx(best.objective)
+    assert seen
     assert all(np.allclose(values, best.values) for values in seen)
 
 

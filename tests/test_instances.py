@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import oracle
 import pytest
-from helpers import INSTANCES, read, shipped
+from documents import INSTANCES, shipped
+from helpers import read
 
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS

@@ -9,7 +9,8 @@ from functools import partial
 import oracle
 import pytest
 import strategies
-from helpers import TINY_FILES, Json, agree, exactly, only, read, read_schedule, shipped, solve_with
+from documents import TINY_FILES, Json, only, shipped
+from helpers import agree, exactly, read, read_schedule, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -298,7 +299,7 @@ def test_interruption_keeps_the_best_schedule() -> None:
 
 
 def test_program_sizes_and_times_are_recorded() -> None:
-    result = run(shipped("tiny-constraints"))
+    result = run(shipped("tiny-attention"))
     assert result.model is not None
     assert result.model.variables > 0
     assert result.times_s.build is not None
@@ -306,7 +307,7 @@ def test_program_sizes_and_times_are_recorded() -> None:
 
 
 def test_same_seed_same_run(tmp_path: Path) -> None:
-    document = shipped("tiny-constraints")
+    document = shipped("tiny-attention")
     results = [run(document, seed=7, log=tmp_path / "log", threads=2) for _ in range(2)]
     assert results[0].schedule == results[1].schedule
     assert (tmp_path / "log").read_text().count("HiGHS") >= 2
@@ -318,7 +319,7 @@ def test_log_without_programs(
 ) -> None:
     """Shortest paths alone prove this one if they come first, as they do in large instances."""
     monkeypatch.setattr(formulations.request, "SMALL", 0)
-    instance, log = read(shipped("tiny-constraints")), tmp_path / "log"
+    instance, log = read(shipped("tiny-attention")), tmp_path / "log"
     result = solve(instance, solver, SolveOptions(log=log))
     assert result.status is Status.OPTIMAL
     assert result.model is None
@@ -326,7 +327,7 @@ def test_log_without_programs(
 
 
 def test_unknown_encodings_and_formats_are_refused() -> None:
-    document = shipped("tiny-constraints")
+    document = shipped("tiny-attention")
     with pytest.raises(InputError, match="allowed are thresholds, beats"):
         run(document, encoding="sideways")
     with pytest.raises(InputError, match=r"\.mps or \.lp"):
@@ -337,4 +338,4 @@ def test_unknown_encodings_and_formats_are_refused() -> None:
 def test_missing_library(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SolverUnavailable, match="pip install"):
-        run(shipped("tiny-constraints"))
+        run(shipped("tiny-attention"))

@@ -39,11 +39,13 @@ def test_same_result_as_in_this_process() -> None:
 
 
 def test_program_size_and_times_come_along() -> None:
-    result = solve(
-        instance(), Isolated(load_solver("cp-sat")), SolveOptions(segments=1, encoding="columns")
-    )
-    assert result.model is not None
-    assert result.times_s.build is not None
+    options = SolveOptions(segments=1, encoding="columns")
+    here = solve(instance(), "cp-sat", options)
+    there = solve(instance(), Isolated(load_solver("cp-sat")), options)
+    assert there.model is not None
+    assert there.model == here.model
+    assert there.times_s.build is not None
+    assert 0 < there.times_s.build < there.times_s.total
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from scope_opt.model.zoo import build_network, paper_package
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from helpers import Json
+    from documents import Json
 
 Keys = tuple[str | int, ...]
 

@@ -14,7 +14,8 @@ import jsonschema
 import oracle
 import pytest
 import strategies
-from helpers import TINY, Json, invoke, read, shipped
+from documents import TINY, Json, shipped
+from helpers import invoke, read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

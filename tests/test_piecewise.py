@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import strategies
-from helpers import INSTANCES
+from documents import INSTANCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

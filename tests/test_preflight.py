@@ -7,7 +7,8 @@ from typing import Any
 import oracle
 import pytest
 import strategies
-from helpers import Json, read, shipped
+from documents import Json, shipped
+from helpers import read
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,7 +11,8 @@ import jsonschema
 import oracle
 import pytest
 import strategies
-from helpers import ROOT, Json, invoke, read
+from documents import ROOT, Json
+from helpers import invoke, read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -279,6 +280,7 @@ def check_trace(text: str) -> list[Json]:
         tracks.setdefault((event["pid"], event["tid"]), []).append(event)
     tids = [tid for _, tid in tracks]
     assert len(tids) == len(set(tids))
+    assert tracks
     assert all(("thread_name", pid, tid) in named for pid, tid in tracks)
     for events in tracks.values():
         for unit in ("ns", "ps"):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import INSTANCES, invoke
+from documents import INSTANCES
+from helpers import invoke
 from report_cases import CLOSING, MARKUP, hostile, record, save_records, small_study
 
 import scope_opt.report

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import oracle
 import pytest
 import strategies
-from helpers import Json, keep_constraints, read, read_schedule, solve_with
+from documents import Json, keep_constraints
+from helpers import read, read_schedule, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
-from helpers import ROOT
+from documents import ROOT
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Instance
@@ -72,6 +72,7 @@ def test_studies(folder: Path) -> None:
         assert asked[place].instance.digest == record.instance.digest
         assert asked[place].options == record.options
         by_instance.setdefault(place[:2], []).append(record)
+    assert by_instance
     for records in by_instance.values():
         first = records[0]
         instance = asked[first.instance.name, first.variant, first.label, first.seed].instance

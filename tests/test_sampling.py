@@ -9,7 +9,8 @@ import numpy as np
 import oracle
 import pytest
 import strategies
-from helpers import Json, keep_constraints, read
+from documents import Json, keep_constraints
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare

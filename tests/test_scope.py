@@ -13,7 +13,7 @@ import numpy as np
 import oracle
 import pytest
 import strategies
-from helpers import Json, read, solve_with
+from helpers import read, solve_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +34,8 @@ from scope_opt.solving.solver import solve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from documents import Json
 
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.solver import SegmentChoice

@@ -23,7 +23,7 @@ from scope_opt.terminal.picture import (
 from scope_opt.terminal.show import Run, comparison_view, instance_view, result_view, solver_view
 
 if TYPE_CHECKING:
-    from helpers import Json
+    from documents import Json
     from rich.console import RenderableType
 
     from scope_opt.solving.result import Result
@@ -279,6 +279,7 @@ def test_broken_schedule_is_still_drawn(stream: Instance) -> None:
     on = console(80)
     picture = text(schedule_view(on, schedule, stream, evaluation), on)
     assert "99" in picture
+    assert evaluation.violations
     broken = text(violation_view(evaluation), on)
     assert f"{len(evaluation.violations)} violations" in broken
     assert all(violation.code in broken for violation in evaluation.violations)
@@ -320,10 +321,13 @@ def test_times_of_zero() -> None:
     assert result.schedule is not None
     evaluation = evaluate(instance, result.schedule)
     on = console(80)
-    text(instance_view(instance))
-    text(result_view(result, instance, evaluation), on)
-    text(evaluation_view(on, instance, result.schedule, evaluation), on)
-    text(comparison_view(on, [Run(instance, "scope", result)]), on)
+    for view in (
+        instance_view(instance),
+        result_view(result, instance, evaluation),
+        evaluation_view(on, instance, result.schedule, evaluation),
+    ):
+        assert re.search(r"latency +0 s", text(view, on))
+    assert re.search(r"scope +0 s", text(comparison_view(on, [Run(instance, "scope", result)]), on))
 
 
 def test_side_constraints_are_listed(stream: Instance) -> None:

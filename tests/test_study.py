@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import jsonschema
 import psutil
 import pytest
-from helpers import ROOT, TINY, invoke
+from documents import ROOT, TINY
+from helpers import invoke
 from rogues import TRACES, eventually, registered, waiting
 
 from scope_opt.model.files import InputError

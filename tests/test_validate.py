@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from documents import two_layers
 from helpers import invoke, read
 
 import scope_opt.solving.solver
@@ -56,20 +57,7 @@ class Fixed:
 
 
 def tiny(**constraints: Any) -> Instance:
-    """Two layers of 10 ps, wherever they are, on two chiplets, for 4 samples."""
-    layer = {"weight_bytes": 1, "compute_ps": {"ISP": [10, 10], "WSP": [10, 10]}}
-    document = {
-        "format": "scope-instance/1",
-        "name": "tiny",
-        "samples": 4,
-        "tables": {
-            "chiplets": 2,
-            "weight_buffer_bytes": 10,
-            "layers": [{"name": "first", **layer}, {"name": "second", **layer}],
-        },
-        "constraints": constraints,
-    }
-    return read(document)
+    return read(two_layers(constraints=constraints))
 
 
 ONE_CLUSTER = make_segment(0, [(2, 2, [ISP, ISP])])
