@@ -25,8 +25,9 @@ test: $(STAMP)
 # measurements and records that are there; nothing is measured again.
 figures: $(STAMP)
 	$(BIN)/python docs/figures/report.py
+	$(BIN)/python docs/figures/house.py
 	$(BIN)/python docs/figures/exact_growth.py --draw
-	$(BIN)/python results/run.py --page
+	$(BIN)/python -m scope_opt.report.results
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/bench --benchmark-only

@@ -12,7 +12,7 @@ import jsonschema
 import oracle
 import pytest
 from documents import INSTANCES, shipped
-from helpers import read
+from helpers import read, read_schedule
 
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS
@@ -241,9 +241,7 @@ def test_limits_on_power_and_traffic_cost_energy(optima: Optima) -> None:
 def test_evaluator_agrees_on_optimum(name: str, optima: Optima) -> None:
     content, schedule, optimum = optima[name]
     instance = read(content)
-    reference = {"name": name, "digest": instance.digest}
-    complete = {**schedule, "instance": reference}
-    evaluation = evaluate(instance, Schedule.from_json(json.dumps(complete), name))
+    evaluation = evaluate(instance, read_schedule(instance, schedule))
     assert evaluation.feasible
     found = evaluation.energy_fj if instance.minimizes == "energy" else evaluation.objective_ps
     assert found == optimum

@@ -12,7 +12,7 @@ import oracle
 import pytest
 import strategies
 from documents import ROOT, Json
-from helpers import invoke, read
+from helpers import invoke, read, read_schedule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -46,8 +46,7 @@ def optimum(name: str) -> tuple[Instance, Schedule, int]:
 
 def parsed(instance: Json, schedule: Json) -> tuple[Instance, Schedule]:
     problem = read(instance)
-    reference = {"name": problem.name, "digest": problem.digest}
-    return problem, Schedule.from_json(json.dumps({**schedule, "instance": reference}), "schedule")
+    return problem, read_schedule(problem, schedule)
 
 
 @st.composite

@@ -11,6 +11,10 @@ from documents import ROOT
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Instance
+from scope_opt.report.markdown import Picture, render
+from scope_opt.report.results.pages import PAGES, folder
+from scope_opt.report.results.proof import program_solved
+from scope_opt.report.results.records import records_of
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
@@ -139,3 +143,29 @@ def test_registry(entry: dict[str, object]) -> None:
     assert evaluation.violations == ()
     assert evaluation.objective_ps == entry["objective_ps"] == optima()[instance.name]
     assert entry["bound_ps"] == entry["objective_ps"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_those_of_the_records(name: str) -> None:
+    article = PAGES[name]()
+    assert (folder(name) / "README.md").read_text() == render(article)
+    for block in article.blocks:
+        if isinstance(block, Picture):
+            assert (folder(name) / block.file).is_file()
+
+
+def test_floats_are_blamed_only_where_a_library_was_called() -> None:
+    outcomes = (ROOT / "results" / "reach" / "README.md").read_text().split("## ")[1]
+    table = [line.strip("| ").split(" | ") for line in outcomes.splitlines() if line[:1] == "|"]
+    starred = [
+        (row[0], label + suffix)
+        for row in table[2:]
+        for label, cell in zip(table[0][1:], row[1:], strict=True)
+        for suffix, part in zip(("", " 600 s"), cell.split(" / "), strict=False)
+        if part.endswith("*")
+    ]
+    assert starred
+    for name, label in starred:
+        result = records_of("reach").result(name, label)
+        assert result is not None
+        assert program_solved(result)
