@@ -89,11 +89,11 @@ def test_interrupted_study_leaves_nothing_on_the_workers(
         assert all(map(psutil.pid_exists, waiting(traces)))
         assert len(set(waiting(traces).values())) == WORKERS
         ran.send_signal(how)
-        _, errors = ran.communicate(timeout=30)
+        _, errors = ran.communicate(timeout=120)
     if how == signal.SIGINT:
         assert ran.returncode == 130, errors
         assert "interrupted: 0 of 2 jobs done" in errors
-    assert eventually(lambda: not any(map(psutil.pid_exists, waiting(traces))), within_s=10)
+    assert eventually(lambda: not any(map(psutil.pid_exists, waiting(traces))))
     assert load_records(tmp_path) == []
 
 
@@ -106,7 +106,7 @@ def test_killed_worker_loses_nothing(scheduler: str, traces: Path, tmp_path: Pat
         assert eventually(lambda: len(waiting(traces)) == WORKERS)
         solver, worker = next(iter(waiting(traces).items()))
         os.kill(worker, signal.SIGKILL)
-        assert eventually(lambda: not psutil.pid_exists(solver), within_s=5)
+        assert eventually(lambda: not psutil.pid_exists(solver))
         (traces / "go").touch()
         _, errors = ran.communicate(timeout=120)
     assert ran.returncode == 0, errors

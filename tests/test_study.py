@@ -565,13 +565,13 @@ def test_interrupted_study_goes_on(
         (solver,) = waiting(traces)
         assert psutil.pid_exists(solver)
         ran.send_signal(how)
-        _, errors = ran.communicate(timeout=20)
+        _, errors = ran.communicate(timeout=120)
     if how == signal.SIGINT:
         assert ran.returncode == 130
         assert "interrupted: 1 of 2 jobs done; the same command goes on" in errors
     else:
         assert ran.returncode == -how
-    assert eventually(lambda: not psutil.pid_exists(solver), within_s=5)
+    assert eventually(lambda: not psutil.pid_exists(solver))
     first = lines.read_text()
     assert [json.loads(line)["label"] for line in first.splitlines()] == ["scope"]
 
