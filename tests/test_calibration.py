@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from documents import ROOT
 
 
 def load_report() -> Any:

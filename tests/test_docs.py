@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import runpy
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from documents import ROOT
 
-ROOT = Path(__file__).parent.parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
     for folder in (".", "docs", "instances", "scope_opt", "formulations", "results")

@@ -6,18 +6,18 @@ import bisect
 import itertools
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import oracle
 import pytest
 import strategies
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.schedule.schedule import Schedule
 from scope_opt.search.census.distribution import Distribution, distribution
@@ -28,7 +28,10 @@ from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from documents import Json
+
+    from scope_opt.model.instance import Instance
 
 ANY = strategies.table_instances(5, 6) | strategies.physical_instances(5, 6)
 SMALL = strategies.table_instances(4, 5) | strategies.physical_instances(4, 5)
@@ -44,10 +47,6 @@ def constrained(draw: st.DrawFn) -> Json:
     for name in ("energy_budget_j", "fixed_segments"):
         document["constraints"].pop(name, None)
     return document
-
-
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
 
 
 def run(instance: Instance, **options: Any) -> Result:

@@ -280,7 +280,7 @@ def test_old_results_say_what_they_record_and_no_more() -> None:
     assert all(map(used_floats, floats))
     others = [old("interval-milp"), old("compact-milp"), old("cp-sat", size), old("exact")]
     assert not any(map(used_floats, others))
-    nothing = {"bound_ps": None, "gap": None, "status": Status.FEASIBLE}
+    nothing: Json = {"bound_ps": None, "gap": None, "status": Status.FEASIBLE}
     assert provers(old("scope", **nothing)) is None
     assert proof_text(old("scope", **nothing)) is None
 
@@ -292,7 +292,7 @@ def test_words_for_programs() -> None:
     assert proof_text(result) == (
         "paths, highs: 1,200 programs, largest 4,321 x 1,234, 3.1 s in HiGHS"
     )
-    nothing = {"bound_ps": None, "gap": None, "status": Status.FEASIBLE}
+    nothing: Json = {"bound_ps": None, "gap": None, "status": Status.FEASIBLE}
     unproved = said.model_copy(update={"by": (), "programs": 1})
     assert proof_text(old("interval-milp", proof=unproved, **nothing)) == (
         "no bound: 1 program, 3.1 s in HiGHS"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from documents import ROOT
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Instance
@@ -26,9 +26,10 @@ from scope_opt.studies.records import Outcome, Record, load_records
 from scope_opt.validation.document import Validation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scope_opt.model.tables import LatencyTables
 
-ROOT = Path(__file__).parent.parent
 STUDIES = sorted(path.parent for path in (ROOT / "results").glob("*/records.jsonl"))
 NAMES = sorted(path.stem for path in (ROOT / "instances" / "paper").glob("*.json"))
 REGISTRY = json.loads((ROOT / "instances" / "best_known.json").read_text())
@@ -75,6 +76,7 @@ def test_studies(folder: Path) -> None:
         assert asked[place].instance.digest == record.instance.digest
         assert asked[place].options == record.options
         by_instance.setdefault(place[:2], []).append(record)
+    assert by_instance
     for records in by_instance.values():
         first = records[0]
         instance = asked[first.instance.name, first.variant, first.label, first.seed].instance

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 import numpy as np
 import oracle
 import pytest
 import strategies
+from documents import Json, keep_constraints
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -28,18 +29,14 @@ from scope_opt.search.packed import NEVER
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 
-Json = dict[str, Any]
-
 ANY = strategies.table_instances(6, 8, constraints=True) | strategies.physical_instances(
     6, 8, constraints=True
 )
 
 
-def read(document: Json) -> Instance:
+def shaped(document: Json) -> Instance:
     """The instance, without the constraints that concern more than the shape of one segment."""
-    limits = document.get("constraints", {})
-    kept = {key: limits[key] for key in limits if key in SHAPE - {"fixed_segments"}}
-    return Instance.from_json(json.dumps({**document, "constraints": kept}), "test")
+    return read(keep_constraints(document, SHAPE - {"fixed_segments"}))
 
 
 def segments(schedule: Json) -> str:
@@ -105,7 +102,7 @@ def test_other_numbers_are_refused(number: int) -> None:
 
 @given(ANY, st.data())
 def test_latencies_are_those_of_the_evaluator(document: Json, data: st.DataObject) -> None:
-    instance = read(document)
+    instance = shaped(document)
     tables = build_tables(instance)
     sampler = Sampler(instance, tables)
     numbers = data.draw(st.lists(st.integers(0, sampler.size - 1), min_size=1, max_size=20))
@@ -135,7 +132,7 @@ def test_valid_schedules_of_a_large_instance_agree() -> None:
 @settings(max_examples=strategies.share(4))
 @given(strategies.table_instances(4, 5) | strategies.physical_instances(4, 5))
 def test_all_numbers_give_the_distribution(document: Json) -> None:
-    instance = read(document)
+    instance = shaped(document)
     tables = build_tables(instance)
     sampler = Sampler(instance, tables)
     latencies = sorted(sampler.latencies(range(sampler.size)).tolist())
@@ -208,7 +205,7 @@ def small(name: str, overflow: str) -> Instance:
         "dram_latency_ps": 77,
     }
     document = {"format": "scope-instance/1", "name": name, "samples": 9, "overflow": overflow}
-    return read({**document, "tables": tables})
+    return shaped({**document, "tables": tables})
 
 
 def test_equal_seeds_give_equal_samples() -> None:
@@ -259,7 +256,7 @@ def test_other_constraints_are_refused(constraints: Json) -> None:
 
 @given(ANY)
 def test_valid_schedules_are_counted_and_drawn(document: Json) -> None:
-    instance = read(document)
+    instance = shaped(document)
     tables = build_tables(instance)
     sampler, every = ValidSampler(instance, tables), distribution(instance, tables)
     assert sampler.number == every.valid
@@ -285,7 +282,7 @@ def test_valid_schedules_are_drawn_uniformly(overflow: str, constraints: Json) -
     """Chi-squared test of how often each latency occurs, against how many schedules have it."""
     document = json.loads(small("skips", overflow).to_json())
     document["tables"]["weight_buffer_bytes"] = 150
-    instance = read({**document, "constraints": constraints})
+    instance = shaped({**document, "constraints": constraints})
     tables = build_tables(instance)
     every = Sampler(instance, tables)
     latencies = every.latencies(range(every.size))
