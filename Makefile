@@ -19,14 +19,15 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 # Every figure again: the README's picture (needs an installed Chromium), the rest from the
 # measurements and records that are there; nothing is measured again.
 figures: $(STAMP)
 	$(BIN)/python docs/figures/report.py
+	$(BIN)/python docs/figures/house.py
 	$(BIN)/python docs/figures/exact_growth.py --draw
-	$(BIN)/python results/run.py --page
+	$(BIN)/python -m scope_opt.report.results
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/bench --benchmark-only

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.result import Prover
 
     Floats = NDArray[np.float64]
 
@@ -143,6 +144,11 @@ class Highs:
         lp.integrality_ = [kinds[whole] for whole in self._integer.tolist()]
         return lp
 
+    @property
+    def prover(self) -> Prover:
+        """Who proves what `solve` says: HiGHS is not called where one row alone decides."""
+        return "simple bound" if self._refuted or not self.columns else "highs"
+
     def value(self, values: Floats, variable: Any) -> float:
         """Value of one of the model's variables; 0 if no row and no objective has it."""
         column = self._index.get(id(variable))
@@ -243,22 +249,23 @@ class Highs:
         first = None if start is None else self._start(start)
         status = outcome = None
         # What cannot be decided, or fails, is run again the other way.
-        for simplify in ("on", "off") if presolve else ("off", "on"):
-            left_s = monitor.left_s
-            if left_s is not None:
-                options["time_limit"] = left_s + LATE_S
-            run = _Run(self._engine(log), self._highspy, limit, not self._integer.any())
-            for name, value in {**options, "presolve": simplify}.items():
-                _ok(run.highs.setOptionValue(name, value), self._highspy, f"option {name}")
-            if first is not None:
-                solution = self._highspy.HighsSolution()
-                solution.col_value = first
-                solution.value_valid = True
-                run.highs.setSolution(solution)
-            run.until_done(monitor, on_solution, on_bound)
-            status, outcome = run.outcome(None if start is None else first is not None)
-            if outcome is not None:
-                return outcome
+        with monitor.library("highs"):
+            for simplify in ("on", "off") if presolve else ("off", "on"):
+                left_s = monitor.left_s
+                if left_s is not None:
+                    options["time_limit"] = left_s + LATE_S
+                run = _Run(self._engine(log), self._highspy, limit, not self._integer.any())
+                for name, value in {**options, "presolve": simplify}.items():
+                    _ok(run.highs.setOptionValue(name, value), self._highspy, f"option {name}")
+                if first is not None:
+                    solution = self._highspy.HighsSolution()
+                    solution.col_value = first
+                    solution.value_valid = True
+                    run.highs.setSolution(solution)
+                run.until_done(monitor, on_solution, on_bound)
+                status, outcome = run.outcome(None if start is None else first is not None)
+                if outcome is not None:
+                    return outcome
         raise RuntimeError(f"HiGHS ends with {status}")
 
     def _engine(self, log: Path | None) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formulations.space import Space, make_space
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import NEEDS_ENERGY, SHAPE
 from scope_opt.model.tables import LIMIT
@@ -23,13 +24,11 @@ if TYPE_CHECKING:
     from scope_opt.schedule.evaluate import Evaluation
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.result import Prover
     from scope_opt.solving.solver import SegmentChoice, SolveOptions
 
 CONSTRAINTS = SHAPE | NEEDS_ENERGY
 """Side constraints that every formulation honours: all there are."""
-
-SMALL = 1000
-"""Possible clusters of an instance that programs alone solve in no time."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Request:
     space: Space
     options: SolveOptions
     monitor: Monitor
+    tuning: Tuning = DEFAULT
 
     @property
     def clusters(self) -> int:
@@ -51,7 +51,7 @@ class Request:
     @property
     def small(self) -> bool:
         """Whether programs can do without what shortest paths tell before."""
-        return self.clusters <= SMALL
+        return self.clusters <= self.tuning.small
 
     @property
     def threads(self) -> int:
@@ -77,10 +77,10 @@ class Request:
         """What is minimized; None for a schedule that breaks a rule."""
         return evaluation.energy_fj if self.energy_minimized else evaluation.objective_ps
 
-    def raise_bound(self, bound: int) -> None:
-        """Report a lower bound, unless it is as good as none."""
+    def raise_bound(self, bound: int, *by: Prover) -> None:
+        """Report a lower bound, unless it is as good as none, and who proved it."""
         if bound < LIMIT or self.energy_minimized:
-            self.monitor.raise_bound(bound)
+            self.monitor.raise_bound(bound, *by)
 
     def close_log(self, library: str) -> None:
         """Say so in the log, if one was asked for, where there was no program to solve."""
@@ -89,15 +89,15 @@ class Request:
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"{library} was not called: no program was needed\n")
 
-    def prove_infeasible(self) -> None:
-        """Report that there is no schedule, which no simple reason explains."""
+    def prove_infeasible(self, *by: Prover) -> None:
+        """Report that there is no schedule, which no simple reason explains, and who proved it."""
         active = ", ".join(sorted(self.instance.constraints.active()))
         rules = f"weight capacity and side constraints ({active})" if active else "weight capacity"
         reason = (
             f"{rules} leave no schedule for the segments asked for; allow other segments "
             "('dp'), relax constraints, or use overflow 'stream'"
         )
-        self.monitor.prove_infeasible([reason])
+        self.monitor.prove_infeasible([reason], *by)
 
 
 def make_request(
@@ -106,6 +106,7 @@ def make_request(
     tables: LatencyTables,
     options: SolveOptions,
     monitor: Monitor,
+    tuning: Tuning = DEFAULT,
 ) -> Request:
     """What solver ``name`` is asked; a usable warm start is reported as the first schedule.
 
@@ -116,7 +117,7 @@ def make_request(
     """
     count, starts = _wanted(name, instance, options.segments)
     space = make_space(instance, tables, starts, count)
-    request = Request(instance, tables, space, options, monitor)
+    request = Request(instance, tables, space, options, monitor, tuning)
     if options.warm_start is not None:
         firsts = tuple(segment.first_layer for segment in options.warm_start.segments)
         if starts not in (None, firsts) or count not in (None, len(firsts)):

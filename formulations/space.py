@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formulations.formulas import longest_beat
 from scope_opt.model.tables import ISP, LIMIT, WSP
 from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds, segment_traffic_bytes
 
@@ -65,6 +67,15 @@ class Space:
     def couples_segments(self) -> bool:
         """Whether segments share more than the sum of their latencies."""
         return self.budget_fj is not None or self.latency_ps is not None
+
+    def power_beat_ps(self, energy_fj: int) -> int:
+        """Shortest beat in which so much energy can be spent."""
+        return 0 if self.power_fj_per_ps is None else ceil(energy_fj / self.power_fj_per_ps)
+
+    def refetch_limit_bytes(self, ends: tuple[int, int]) -> int | None:
+        """Most weights that a segment may fetch for every sample; negative: it is not allowed."""
+        limit = self.traffic_limit_bytes
+        return None if limit is None else limit - int(self.traffic_bytes[ends])
 
 
 def make_space(
@@ -150,7 +161,7 @@ class Caps:
     ) -> None:
         self._samples, self._beat_floors = tables.samples, beats
         lower = segment_bounds(tables)
-        floors = (lower - tables.load_ps) // tables.samples
+        floors = longest_beat(lower, tables.load_ps, tables.samples, 1)
         if proved is not None:
             lower = np.maximum(lower, proved)
         if beats is not None:
@@ -195,7 +206,9 @@ class Caps:
         if self._any is not None:
             beats: Ints = self._any.copy()
         else:
-            beats = np.where(self._room < 0, -1, self._room // (self._samples + clusters - 1))
+            beats = np.where(
+                self._room < 0, -1, longest_beat(self._room, 0, self._samples, clusters)
+            )
             beats[beats < self.floors] = -1
         known = self._beat_floors
         if known is not None and clusters < known.shape[2]:

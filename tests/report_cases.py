@@ -72,7 +72,7 @@ def small_study() -> list[Record]:
         for seed in (0, 1):
             options = SolveOptions(seed=seed, iterations=300)
             records.append(record(solve(instance, "anneal", options), "anneal", seed))
-    refused = {
+    refused: dict[str, Any] = {
         "instance": records[0].instance,
         "solver": "cp-sat",
         "outcome": Outcome.REFUSED,

@@ -6,11 +6,14 @@ satisfy the consistency rules of docs/model.md; nothing here promises that a val
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import oracle
 from hypothesis import assume, settings
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
 Draw = st.DrawFn
@@ -450,12 +453,12 @@ def valid_or_not(draw: Draw, instance: Json) -> Json:
 
 
 @st.composite
-def segment_choices(draw: Draw, layers: int) -> str | int | tuple[int, ...]:
+def segment_choices(draw: Draw, layers: int) -> SegmentChoice:
     """A method, a number of segments, or their first layers."""
-    choice: str = draw(st.sampled_from(["single", "dp", "number", "starts"]))
-    if choice == "number":
+    kind = draw(st.sampled_from(["single", "dp", "number", "starts"]))
+    if kind == "number":
         return draw(st.integers(1, layers))
-    if choice == "starts":
+    if kind == "starts":
         inner = draw(st.sets(st.integers(1, layers - 1))) if layers > 1 else set()
         return (0, *sorted(inner))
-    return choice
+    return "single" if kind == "single" else "dp"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import TYPE_CHECKING
 
+import helpers
 import oracle
 import oracle_placed
 import placed_strategies
 import strategies
+from helpers import read, read_schedule
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
-from scope_opt.model.instance import Instance
-from scope_opt.schedule.evaluate import Evaluation, evaluate, evaluate_segment
-from scope_opt.schedule.schedule import Schedule
+from scope_opt.schedule.evaluate import Evaluation, evaluate_segment
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from documents import Json
+
 
 EXPLICIT = strategies.table_instances(constraints=True)
 PHYSICAL = strategies.physical_instances(
@@ -38,14 +39,10 @@ def problems(draw: st.DrawFn, instances: st.SearchStrategy[Json]) -> tuple[Json,
 
 
 def judge(instance: Json, schedule: Json) -> Evaluation:
-    parsed = Instance.from_json(json.dumps(instance), "instance")
-    reference = {"name": parsed.name, "digest": parsed.digest}
-    text = json.dumps({**schedule, "instance": reference})
     try:
-        read = Schedule.from_json(text, "schedule")
+        return helpers.judge(instance, schedule)
     except InputError:
         reject()  # some broken schedules (no segments, a negative layer) are not even a document
-    return evaluate(parsed, read)
 
 
 @settings(max_examples=300, deadline=None)
@@ -110,10 +107,8 @@ def test_segments_alone(problem: tuple[Json, Json]) -> None:
     document, schedule = problem
     found = judge(document, schedule)
     assume(found.segments)
-    instance = Instance.from_json(json.dumps(document), "instance")
-    segments = Schedule.from_json(
-        json.dumps({**schedule, "instance": {"name": "any", "digest": instance.digest}}), "schedule"
-    ).segments
+    instance = read(document)
+    segments = read_schedule(instance, schedule).segments
     tables = build_tables(instance)
     for s, (segment, report) in enumerate(zip(segments, found.segments, strict=True)):
         places = {violation.where.split(",")[0] for violation in found.violations}

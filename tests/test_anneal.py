@@ -13,6 +13,8 @@ import numpy as np
 import oracle
 import pytest
 import strategies
+from documents import Json, keep_constraints
+from helpers import plain, read, read_schedule
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +23,6 @@ from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.schedule import Schedule
 from scope_opt.search.anneal.solver import (
     ANY,
     Annealing,
@@ -45,36 +46,15 @@ from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
 
-Json = dict[str, Any]
-
 LARGE = strategies.table_instances() | strategies.physical_instances()
 SMALL = strategies.table_instances(
     max_layers=5, max_chiplets=5, constraints=True
 ) | strategies.physical_instances(max_layers=5, max_chiplets=5, constraints=True)
 
 
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
-
-
 def run(document: Json | Instance, **options: Any) -> Result:
     instance = document if isinstance(document, Instance) else read(document)
     return solve(instance, AnnealSolver(), SolveOptions(**options))
-
-
-def plain(result: Result) -> Json:
-    assert result.schedule is not None
-    return json.loads(result.schedule.to_json())
-
-
-def declared(document: Json) -> Json:
-    """The instance without the side constraints that annealing does not honour."""
-    kept = {
-        key: value
-        for key, value in document["constraints"].items()
-        if key in AnnealSolver.constraints
-    }
-    return {**document, "constraints": kept}
 
 
 def firsts(result: Result) -> tuple[int, ...]:
@@ -90,7 +70,7 @@ def firsts(result: Result) -> tuple[int, ...]:
 def test_schedules_are_valid_and_no_better_than_the_best(
     document: Json, seed: int, iterations: int
 ) -> None:
-    document = declared(document)
+    document = keep_constraints(document, AnnealSolver.constraints)
     result = run(document, seed=seed, iterations=iterations)
     best = oracle.best(document)
     if result.schedule is None:
@@ -98,8 +78,8 @@ def test_schedules_are_valid_and_no_better_than_the_best(
         assert result.status == Status.UNKNOWN or (best is None and result.explanation)
         return
     assert best is not None
-    assert oracle.violations(document, plain(result)) == []
-    assert result.objective_ps == oracle.objective_ps(document, plain(result)) >= best[1]
+    assert oracle.violations(document, plain(result.schedule)) == []
+    assert result.objective_ps == oracle.objective_ps(document, plain(result.schedule)) >= best[1]
 
 
 @settings(max_examples=40)
@@ -112,8 +92,8 @@ def test_segments_are_as_asked_for(document: Json, seed: int, data: st.DataObjec
     result = run(document, seed=seed, iterations=500, segments=choice)
     if result.schedule is None:
         return
-    assert oracle.violations(document, plain(result)) == []
-    assert result.objective_ps == oracle.objective_ps(document, plain(result))
+    assert oracle.violations(document, plain(result.schedule)) == []
+    assert result.objective_ps == oracle.objective_ps(document, plain(result.schedule))
     if choice == "single":
         assert firsts(result) == (0,)
     elif isinstance(choice, tuple):
@@ -131,7 +111,7 @@ def drawn(count: int) -> list[Json]:
     @settings(max_examples=count, derandomize=True, database=None)
     @given(SMALL)
     def collect(document: Json) -> None:
-        document = declared(document)
+        document = keep_constraints(document, AnnealSolver.constraints)
         found[json.dumps(document)] = document
 
     collect()
@@ -200,8 +180,10 @@ def test_repairs_starts_that_do_not_fit() -> None:
     tables = {"chiplets": 10, "weight_buffer_bytes": 10, "layers": layers}
     document = {"format": "scope-instance/1", "name": "tight", "samples": 4, "tables": tables}
     constraints = {"min_clusters": 4, "max_region": 3}
-    result = run({**document, "constraints": constraints}, segments="single", iterations=50_000)
+    instance = read({**document, "constraints": constraints})
+    result = run(instance, segments="single", iterations=50_000)
     assert result.schedule is not None
+    assert oracle.violations(plain(instance), plain(result.schedule)) == []
 
 
 # --- Repeatability -------------------------------------------------------------------------------
@@ -277,15 +259,14 @@ def test_interrupt() -> None:
 @settings(max_examples=40)
 @given(SMALL, st.data())
 def test_a_warm_start_is_kept_or_improved(document: Json, data: st.DataObject) -> None:
-    document = declared(document)
+    document = keep_constraints(document, AnnealSolver.constraints)
     found = oracle.best(document)
     if found is None:
         return
     schedule, best = found
     given_schedule = data.draw(strategies.schedules(document) | st.just(schedule))
     instance = read(document)
-    reference = {"name": instance.name, "digest": instance.digest}
-    warm = Schedule.from_json(json.dumps({**given_schedule, "instance": reference}), "test")
+    warm = read_schedule(instance, given_schedule)
     iterations = data.draw(st.sampled_from([0, 1, 300]))
     if oracle.violations(document, given_schedule):
         with pytest.raises(InputError, match="warm start"):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from documents import INSTANCES
 
 import scope_opt
 from scope_opt import InputError, Instance, SolveOptions, evaluate, load, solve
 
-INSTANCES = Path(__file__).parents[1] / "instances"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SKIP = INSTANCES / "tiny" / "tiny-skip.json"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import oracle
 import strategies
+from helpers import read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,8 @@ from scope_opt.model.tables import LIMIT, LatencyTables
 from scope_opt.model.zoo import paper_package
 from scope_opt.schedule.bounds import best_cut, latency_bound, layer_floors, segment_bounds
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from documents import Json
 
 TINY = strategies.table_instances(max_layers=3, max_chiplets=4) | strategies.physical_instances(
     max_layers=3, max_chiplets=4
@@ -28,7 +29,7 @@ ANY = strategies.table_instances() | strategies.physical_instances()
 
 
 def tables_of(document: Json) -> LatencyTables:
-    return build_tables(Instance.from_json(json.dumps(document), "test"))
+    return build_tables(read(document))
 
 
 def spans(schedule: Json) -> list[tuple[int, int]]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from documents import ROOT
 
 from scope_opt.schedule.links import Mesh, Region
 from scope_opt.schedule.transfers import link_times
-
-ROOT = Path(__file__).parents[1]
 
 
 def load_report() -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import strategies
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from formulations.columns.maker import ColumnMaker
 from formulations.space import Caps, Stopped, make_space
 from scope_opt.model.cost import build_tables
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
@@ -24,22 +24,23 @@ from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segmen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from documents import Json
+
     from formulations.columns.column import Column
     from formulations.space import Space
+    from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
 
-Json = dict[str, Any]
 
-
-def read(document: Json) -> Instance:
+def without_energy(document: Json) -> Instance:
     """Without limits that make energy matter; that on DRAM traffic stays."""
     for name in ("energy_budget_j", "latency_bound_s", "power_budget_w"):
         document["constraints"].pop(name, None)
-    return Instance.from_json(json.dumps(document), "test")
+    return read(document)
 
 
 INSTANCES = st.builds(
-    read,
+    without_energy,
     strategies.table_instances(max_layers=6, max_chiplets=5, constraints=True)
     | strategies.table_instances(max_layers=8, max_chiplets=4)
     | strategies.physical_instances(max_layers=5, max_chiplets=6, constraints=True, couplings=True)
@@ -48,7 +49,7 @@ INSTANCES = st.builds(
 
 
 def by_labels(maker: ColumnMaker, space: Space, caps: Caps) -> Iterator[Column]:
-    for layers in itertools.product(range(len(space.clusters)), repeat=2):
+    for layers in itertools.product(range(len(space.clusters)), range(len(space.clusters))):
         if space.clusters[layers]:
             yield from maker.run(*layers, caps)
 
@@ -84,7 +85,7 @@ def test_segments_of_one_cluster_equal_those_by_labels(instance: Instance) -> No
     space = make_space(instance, tables, instance.constraints.fixed_segments, None)
     maker, caps = ColumnMaker(tables, space), Caps(tables, space, None)
     found = maker.segments_of_one()
-    for layers in itertools.product(range(tables.layers), repeat=2):
+    for layers in itertools.product(range(tables.layers), range(tables.layers)):
         allowed = space.clusters[layers] and space.segments[layers]
         columns = list(maker.alone(*layers, caps)) if allowed else []
         if not columns:
@@ -186,7 +187,7 @@ def test_paper_instance_equal_to_columns_by_labels(network: str) -> None:
 def test_stops_when_told(budget: float | None) -> None:
     document = json.loads(paper_instance("alexnet", 16).to_json())
     document["constraints"] = {"energy_budget_j": budget}
-    instance = Instance.from_json(json.dumps(document), "test")
+    instance = read(document)
     tables = build_tables(instance)
     space = make_space(instance, tables, None, None)
     maker = ColumnMaker(tables, space, lambda: True)

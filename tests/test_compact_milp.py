@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import helpers
 import oracle
 import pytest
 import strategies
+from documents import TINY_FILES, Json, shipped
+from helpers import read, read_schedule, solve_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
-from scope_opt.schedule.schedule import Schedule
+from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve
@@ -27,22 +29,22 @@ from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve
 pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed")
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed")
 
-from formulations.compact_milp import rounds as compact_rounds  # noqa: E402
 from formulations.compact_milp.encodings import ENCODINGS  # noqa: E402
 from formulations.compact_milp.rounds import Rounds  # noqa: E402
 from formulations.compact_milp.solver import CompactMilpSolver  # noqa: E402
 from formulations.compact_milp.tables import NoSchedule  # noqa: E402
 from formulations.highs import Highs  # noqa: E402
 from formulations.request import make_request  # noqa: E402
+from formulations.tuning import DEFAULT, Tuning  # noqa: E402
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from formulations.compact_milp.rounds import Program
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.solver import SegmentChoice
 
-Json = dict[str, Any]
 
-TINY = sorted((Path(__file__).parents[1] / "instances" / "tiny").glob("*.json"))
 GAP = 2e-5
 """What bounds leave open."""
 FLOATS = 1e-6
@@ -56,20 +58,13 @@ PHYSICAL = strategies.physical_instances(
 )
 
 
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
-
-
-def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
-    chosen = SolveOptions(segments=segments, **options)
-    return solve(read(document), CompactMilpSolver(), chosen)
-
-
-def values(result: Result) -> tuple[int | None, int | None]:
-    """Objective and bound, of whatever is minimized."""
-    if result.objective_fj is not None or result.bound_fj is not None:
-        return result.objective_fj, result.bound_fj
-    return result.objective_ps, result.bound_ps
+def run(
+    document: Json,
+    segments: SegmentChoice | None = None,
+    tuning: Tuning = DEFAULT,
+    **options: Any,
+) -> Result:
+    return solve_with(CompactMilpSolver(tuning), document, segments, **options)
 
 
 def open_gap(document: Json, objective: int) -> float:
@@ -79,18 +74,7 @@ def open_gap(document: Json, objective: int) -> float:
 
 
 def agree(document: Json, result: Result, best: tuple[Json, int] | None) -> None:
-    """The result is that of exhaustive search, and claims no more than it may."""
-    assert result.stop_reason is StopReason.COMPLETED
-    if best is None:
-        assert result.status is Status.INFEASIBLE
-        assert result.explanation
-        return
-    objective, bound = values(result)
-    assert objective is not None
-    assert bound is not None
-    assert bound <= best[1] <= objective
-    assert objective - bound <= open_gap(document, objective)
-    assert (result.status is Status.OPTIMAL) == (objective == bound)
+    helpers.agree(document, result, best, partial(open_gap, document))
 
 
 @st.composite
@@ -117,10 +101,8 @@ def with_given_segments(draw: st.DrawFn, documents: st.SearchStrategy[Json]) -> 
 )
 def test_equals_exhaustive_search(document: Json, choice: str, tolerance: float) -> None:
     """With exact tables, and with coarse ones that have to be refined."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compact_rounds, "EXACT", 0)
-        patch.setattr(compact_rounds, "TOLERANCE", tolerance)
-        result = run(document, "single" if choice == "single" else None)
+    tuning = Tuning(exact_sizes=0, first_error=tolerance)
+    result = run(document, "single" if choice == "single" else None, tuning)
     agree(document, result, oracle.best(document, choice))
 
 
@@ -145,7 +127,7 @@ def test_encodings(encoding: str, document: Json) -> None:
     agree(document, result, oracle.best(document, "single"))
 
 
-@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TINY_FILES, ids=lambda path: path.stem)
 def test_shipped_tiny_instances(path: Path) -> None:
     document = json.loads(path.read_text())
     coupled = {"energy_budget_j", "latency_bound_s"} & set(document["constraints"])
@@ -169,8 +151,7 @@ def program_of(
 ) -> tuple[Program, Segments]:
     """Program for the segments of a schedule, and these."""
     instance = read(document)
-    reference = {"name": instance.name, "digest": instance.digest}
-    drawn = Schedule.from_json(json.dumps({**schedule, "instance": reference}), "test")
+    drawn = read_schedule(instance, schedule)
     ends = [(s.first_layer, s.last_layer) for s in drawn.segments]
     tables, monitor = build_tables(instance), Monitor()
     options = SolveOptions(segments=tuple(first for first, _ in ends), encoding=encoding)
@@ -186,8 +167,8 @@ Segments = tuple["Segment", ...]
 
 def objective(document: Json, segments: Segments) -> int | None:
     instance = read(document)
-    reference = {"name": instance.name, "digest": instance.digest}
-    evaluation = evaluate(instance, Schedule(instance=reference, segments=segments))
+    schedule = Schedule(instance=InstanceReference.to(instance), segments=segments)
+    evaluation = evaluate(instance, schedule)
     return evaluation.energy_fj if instance.minimizes == "energy" else evaluation.objective_ps
 
 
@@ -303,7 +284,7 @@ def test_interruption_keeps_the_best_schedule() -> None:
 
 
 def test_log_and_sizes(tmp_path: Path) -> None:
-    document = json.loads(next(p for p in TINY if p.stem == "tiny-skip").read_text())
+    document = shipped("tiny-skip")
     result = run(document, "single", log=tmp_path / "highs.log", seed=3, threads=1)
     assert "HiGHS" in (tmp_path / "highs.log").read_text()
     assert result.model is not None
@@ -312,11 +293,11 @@ def test_log_and_sizes(tmp_path: Path) -> None:
 
 def test_unknown_encodings_are_refused() -> None:
     with pytest.raises(InputError, match="incremental"):
-        run(json.loads(TINY[0].read_text()), encoding="sos2")
+        run(shipped("tiny-attention"), encoding="sos2")
 
 
 def test_limits_of_free_segments_are_refused() -> None:
-    document = json.loads(next(p for p in TINY if p.stem == "tiny-skip").read_text())
+    document = shipped("tiny-skip")
     document["constraints"] = {"energy_budget_j": 1.5e-4}
     with pytest.raises(InputError, match="cp-sat"):
         run(document)
@@ -325,11 +306,11 @@ def test_limits_of_free_segments_are_refused() -> None:
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highspy", None)
     with pytest.raises(SolverUnavailable, match="pip install"):
-        run(json.loads(TINY[0].read_text()))
+        run(shipped("tiny-attention"))
 
 
 def test_budgets_below_weight_loading_are_explained() -> None:
-    document = json.loads(next(p for p in TINY if p.stem == "tiny-skip").read_text())
+    document = shipped("tiny-skip")
     document["constraints"] = {"energy_budget_j": 1e-15}
     result = run(document, "single")
     assert result.status is Status.INFEASIBLE

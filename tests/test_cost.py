@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+import documents
 import numpy as np
 import oracle
 import pytest
 import strategies
+from helpers import read
 from hypothesis import given, settings
 
 from scope_opt.model.cost import (
@@ -33,31 +34,13 @@ from scope_opt.model.zoo import build_network, paper_package
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-Json = dict[str, Any]
+    from documents import Json
 
 DRAM = paper_package(1).dram
 
 
 def conv(name: str, channels: tuple[int, int], size: int, kernel: int, **changes: int) -> Layer:
-    """A square layer with "same" padding and stride 1 unless changed."""
-    groups = changes.get("groups", 1)
-    values: Json = {
-        "name": name,
-        "in_channels": channels[0],
-        "out_channels": channels[1],
-        "input_height": size,
-        "input_width": size,
-        "output_height": size,
-        "output_width": size,
-        "kernel_height": kernel,
-        "kernel_width": kernel,
-        "stride": 1,
-        "groups": groups,
-        "weight_bytes": channels[1] * (channels[0] // groups) * kernel**2,
-        "input_bytes": channels[0] * size**2,
-        "output_bytes": channels[1] * size**2,
-    }
-    return Layer.model_validate({**values, **changes})
+    return Layer.model_validate(documents.conv(*channels, size, kernel, name=name, **changes))
 
 
 def network(layers: list[Layer], *edges: tuple[int, int, int]) -> Network:
@@ -76,10 +59,6 @@ def with_parts(package: Package, **parts: Json) -> Package:
 
 def instance(net: Network, package: Package, **changes: Any) -> Instance:
     return Instance(name="by hand", network=net, package=package, **changes)
-
-
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
 
 
 # --- Rounding ------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import oracle
 import pytest
 import strategies
+from documents import Json, shipped
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,6 @@ from formulations.paths.cuts import Cuts, shortest_cut
 from formulations.request import Request, make_request
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
-from scope_opt.model.instance import Instance
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.solving.monitor import Monitor
@@ -29,14 +28,13 @@ if TYPE_CHECKING:
 
     from scope_opt.schedule.schedule import Segment
 
-Json = dict[str, Any]
 
 TINY = strategies.table_instances(max_layers=3, max_chiplets=3)
 TINY |= strategies.physical_instances(max_layers=3, max_chiplets=2)
 
 
 def ask(document: Json) -> Request:
-    instance = Instance.from_json(json.dumps(document), "test")
+    instance = read(document)
     monitor = Monitor(minimizes=instance.minimizes)
     return make_request("cuts", instance, build_tables(instance), SolveOptions(), monitor)
 
@@ -137,6 +135,5 @@ def test_stops_when_told() -> None:
 
 
 def test_coupled_segments_are_refused() -> None:
-    path = Path(__file__).parents[1] / "instances" / "tiny" / "tiny-energy.json"
     with pytest.raises(InputError, match="shared by all of them"):
-        Cuts("cuts", ask(json.loads(path.read_text())))
+        Cuts("cuts", ask(shipped("tiny-energy")))

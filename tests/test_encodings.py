@@ -50,7 +50,7 @@ def model_of(name: str, points: list[int]) -> tuple[Any, Argument]:
 class Compiled:
     """The constraints as arrays, for many small solves with SciPy."""
 
-    def __init__(self, model: Any, argument: Argument, functions: Sequence[list[float]]) -> None:
+    def __init__(self, model: Any, argument: Argument, functions: Sequence[list[int]]) -> None:
         model.ys = pyo.Var(range(len(functions)))
         model.defined = pyo.Constraint(
             range(len(functions)), rule=lambda m, k: m.ys[k] == argument.of(functions[k])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import documents
 import pytest
-
-from scope_opt.model.instance import Instance
-from scope_opt.schedule.evaluate import Evaluation, evaluate
-from scope_opt.schedule.schedule import Schedule
+from documents import conv
+from helpers import judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Json = dict[str, Any]
+    from documents import Json
+
+    from scope_opt.schedule.evaluate import Evaluation
+
 Clusters = list[tuple[int, str]]  # (chiplets, one letter I or W per layer)
 
 NAMES = {"I": "ISP", "W": "WSP"}
@@ -82,21 +84,6 @@ def coded(**changes: Any) -> Json:
     return {**instance, "tables": {**tables, **changes}}
 
 
-def layer(index: int, inputs: int, outputs: int, size: int = 1, kernel: int = 1) -> Json:
-    """A convolution with padding, or on a 1 x 1 map a fully connected layer."""
-    return {
-        "name": f"l{index}",
-        "in_channels": inputs,
-        "out_channels": outputs,
-        **dict.fromkeys(["input_height", "input_width", "output_height", "output_width"], size),
-        **dict.fromkeys(["kernel_height", "kernel_width"], kernel),
-        **dict.fromkeys(["stride", "groups"], 1),
-        "weight_bytes": inputs * outputs * kernel**2,
-        "input_bytes": inputs * size**2,
-        "output_bytes": outputs * size**2,
-    }
-
-
 def physical(
     mesh: tuple[int, int],
     channels: Sequence[tuple[int, ...]],
@@ -109,43 +96,11 @@ def physical(
 
     With ``fast_dram`` every DRAM transfer takes 1 ps after rounding.
     """
-    return {
-        "name": "physical",
-        "samples": 2,
-        "network": {
-            "name": "net",
-            "layers": [layer(i, *sizes) for i, sizes in enumerate(channels)],
-            "edges": [{"from": u, "to": v, "bytes": volume} for u, v, volume in edges],
-        },
-        "package": {
-            "mesh_rows": mesh[0],
-            "mesh_cols": mesh[1],
-            "chiplet": {
-                "pes": 16,
-                "lanes_per_pe": 8,
-                "macs_per_lane": 8,
-                "frequency_hz": 8e8,
-                "weight_buffer_bytes": 2**20,
-                "global_buffer_bytes": 65536,
-            },
-            "nop": {
-                "bandwidth_bytes_per_s": 1e11,
-                "ports": 4,
-                "energy_pj_per_bit": 1.3,
-                "eta_within": 1.12,
-                "eta_between": 1.06,
-            },
-            "dram": {
-                "bandwidth_bytes_per_s": 1e18 if fast_dram else 1e11,
-                "latency_s": 0.0 if fast_dram else 5.2e-8,
-                "efficiency": 0.93,
-                "energy_pj_per_bit": 4.0,
-            },
-            "mac_energy_pj": 0.2,
-            "sram_energy_pj_per_byte": 1.25,
-        },
-        **changes,
-    }
+    layers = [conv(*sizes, name=f"l{i}") for i, sizes in enumerate(channels)]
+    instance = documents.physical(layers, edges, *mesh, **{"samples": 2, **changes})
+    if fast_dram:
+        instance["package"]["dram"] |= {"bandwidth_bytes_per_s": 1e18, "latency_s": 0.0}
+    return instance
 
 
 def plan(*segments: Clusters) -> Json:
@@ -165,13 +120,6 @@ def plan(*segments: Clusters) -> Json:
             )
             layer += len(letters)
     return {"segments": built}
-
-
-def judge(instance: Json, schedule: Json) -> Evaluation:
-    parsed = Instance.from_json(json.dumps(instance), "instance")
-    reference = {"name": parsed.name, "digest": parsed.digest}
-    text = json.dumps({**schedule, "instance": reference})
-    return evaluate(parsed, Schedule.from_json(text, "schedule"))
 
 
 def codes(instance: Json, schedule: Json) -> list[str]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import oracle
 import pytest
 import strategies
+from documents import TINY_FILES, Json, keep_constraints, shipped
+from helpers import read, read_schedule, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.preflight import reasons
@@ -51,15 +52,13 @@ from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.solver import SegmentChoice
 
-Json = dict[str, Any]
 Costs = dict[tuple[int, int], int]
 
-INSTANCES = Path(__file__).parents[1] / "instances"
-TINY = sorted((INSTANCES / "tiny").glob("*.json"))
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=5)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
@@ -70,19 +69,7 @@ MEDIUM |= strategies.physical_instances(max_layers=8, max_chiplets=10)
 CHOICES = ("single", "free", "number", "starts")
 
 
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
-
-
-def run(document: Json, segments: SegmentChoice = "dp", solver: str = "exact") -> Result:
-    return solve(read(document), solver, SolveOptions(segments=segments))
-
-
-def within_reach(document: Json) -> Json:
-    """The instance without the side constraints that the exact solver refuses."""
-    present = document.get("constraints", {})
-    honoured = {k: v for k, v in present.items() if k in ExactSolver.constraints}
-    return {**document, "constraints": honoured}
+run = partial(solve_with, "exact")
 
 
 # --- Exhaustive search ---------------------------------------------------------------------------
@@ -188,7 +175,7 @@ def test_equals_exhaustive_search(document: Json, data: st.DataObject) -> None:
 
 @given(SIDE)
 def test_equals_exhaustive_search_under_side_constraints(document: Json) -> None:
-    document = within_reach(document)
+    document = keep_constraints(document, ExactSolver.constraints)
     costs = segment_optima(document)
     settled(run(document), least(document, costs))
     if "fixed_segments" not in document["constraints"]:
@@ -203,14 +190,14 @@ def test_equals_exhaustive_search_under_side_constraints(document: Json) -> None
     | strategies.physical_instances(max_layers=6, max_chiplets=5, constraints=True)
 )
 def test_equals_the_oracles_own_optimum(document: Json) -> None:
-    document = within_reach(document)
+    document = keep_constraints(document, ExactSolver.constraints)
     best = oracle.best(document)
     settled(run(document), None if best is None else best[1])
 
 
-@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TINY_FILES, ids=lambda path: path.stem)
 def test_shipped_tiny_instances(path: Path) -> None:
-    document = within_reach(json.loads(path.read_text()))
+    document = keep_constraints(json.loads(path.read_text()), ExactSolver.constraints)
     best = oracle.best(document)
     assert best is not None
     settled(run(document), best[1])
@@ -366,7 +353,7 @@ BINDING: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
 def test_each_side_constraint_costs_something(name: str) -> None:
-    document = json.loads((INSTANCES / "tiny" / "tiny-tables.json").read_text())
+    document = shipped("tiny-tables")
     free = run(document).objective_ps
     bound = {**document, "constraints": {name: BINDING[name]}}
     result = run(bound)
@@ -377,14 +364,14 @@ def test_each_side_constraint_costs_something(name: str) -> None:
 
 
 def test_energy_budgets_are_refused() -> None:
-    document = json.loads((INSTANCES / "tiny" / "tiny-constraints.json").read_text())
+    document = shipped("tiny-constraints")
     assert document["constraints"]["energy_budget_j"] is not None
     with pytest.raises(InputError, match="does not honour energy_budget_j"):
         run(document)
 
 
 def test_segments_that_contradict_fixed_segments_are_refused() -> None:
-    document = json.loads((INSTANCES / "tiny" / "tiny-tables.json").read_text())
+    document = shipped("tiny-tables")
     document["constraints"] = {"fixed_segments": [0, 2]}
     for choice in ("single", 3, (0, 1)):
         with pytest.raises(InputError, match="contradicts fixed_segments"):
@@ -407,7 +394,7 @@ def test_never_above_a_heuristic(document: Json) -> None:
     for own, theirs in choices:
         best = run(document, own)
         for solver, segments in itertools.product(HEURISTICS, theirs):
-            other = run(document, segments, solver)
+            other = solve_with(solver, document, segments)
             if other.objective_ps is not None:
                 assert best.objective_ps is not None
                 assert best.objective_ps <= other.objective_ps
@@ -487,16 +474,11 @@ def test_latency_zero() -> None:
 # --- Warm starts ---------------------------------------------------------------------------------
 
 
-def as_schedule(document: Json, segments: Json) -> Schedule:
-    reference = InstanceReference.to(read(document)).model_dump()
-    return Schedule.from_json(json.dumps({**segments, "instance": reference}), "test")
-
-
 @given(SIDE, st.data())
 def test_warm_starts(document: Json, data: st.DataObject) -> None:
-    document = within_reach(document)
+    document = keep_constraints(document, ExactSolver.constraints)
     start = data.draw(strategies.schedules(document))
-    schedule = as_schedule(document, start)
+    schedule = read_schedule(read(document), start)
     options = SolveOptions(warm_start=schedule)
     if oracle.violations(document, start):
         if reasons(read(document), build_tables(read(document))):
@@ -523,7 +505,7 @@ def test_warm_starts(document: Json, data: st.DataObject) -> None:
 def test_warm_starts_of_other_segments(document: Json, data: st.DataObject) -> None:
     start = data.draw(strategies.schedules(document))
     assume(not oracle.violations(document, start))
-    schedule = as_schedule(document, start)
+    schedule = read_schedule(read(document), start)
     layers = oracle.oracle(document).n_layers
     starts = data.draw(st.sampled_from(list(all_starts(layers))))
     choice = chosen(data.draw(st.sampled_from(CHOICES)), starts)
@@ -587,7 +569,7 @@ def check_anytime(document: Json, choice: SegmentChoice, best: int | None) -> in
 @settings(max_examples=strategies.share(4))
 @given(SIDE, st.data())
 def test_bounds_hold_at_any_time(document: Json, data: st.DataObject) -> None:
-    document = within_reach(document)
+    document = keep_constraints(document, ExactSolver.constraints)
     costs = segment_optima(document)
     choices: list[SegmentChoice] = ["dp"]
     if "fixed_segments" not in document["constraints"]:

@@ -6,30 +6,32 @@ import bisect
 import itertools
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import oracle
 import pytest
 import strategies
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.schedule.schedule import Schedule
-from scope_opt.search.census import distribution as distribution_module
-from scope_opt.search.census import enumeration
 from scope_opt.search.census.distribution import Distribution, distribution
 from scope_opt.search.census.exhaustive import ExhaustiveSolver
+from scope_opt.search.census.tuning import BINS
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from documents import Json
+
+    from scope_opt.model.instance import Instance
 
 ANY = strategies.table_instances(5, 6) | strategies.physical_instances(5, 6)
 SMALL = strategies.table_instances(4, 5) | strategies.physical_instances(4, 5)
@@ -47,12 +49,17 @@ def constrained(draw: st.DrawFn) -> Json:
     return document
 
 
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
-
-
 def run(instance: Instance, **options: Any) -> Result:
     return solve(instance, ExhaustiveSolver(), SolveOptions(**options))
+
+
+def pausing(schedules: int) -> ExhaustiveSolver:
+    """The solver with a look at the clock after so many schedules."""
+
+    class Pausing(ExhaustiveSolver):
+        pause = schedules
+
+    return Pausing()
 
 
 def count(instance: Instance, **arguments: Any) -> Distribution:
@@ -127,9 +134,7 @@ def test_finds_the_optimum_under_side_constraints(document: Json) -> None:
 @settings(max_examples=20)
 def test_pausing_changes_nothing(document: Json, chunk: int) -> None:
     whole = run(read(document))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enumeration, "CHUNK", chunk)
-        parts = run(read(document))
+    parts = solve(read(document), pausing(chunk))
     assert (parts.status, parts.objective_ps) == (whole.status, whole.objective_ps)
     assert parts.schedule == whole.schedule
 
@@ -194,8 +199,7 @@ def test_out_of_time_at_once() -> None:
     assert result.bound_ps is not None
 
 
-def test_an_interrupted_run_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enumeration, "CHUNK", 10_000)
+def test_an_interrupted_run_keeps_the_best_so_far() -> None:
     instance = paper_instance("alexnet", 16, overflow="stream")
     stages = []
 
@@ -203,7 +207,7 @@ def test_an_interrupted_run_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatc
         stages.append(monitor.stage)
         monitor.interrupted = 0 < monitor.done < 1
 
-    result = solve(instance, ExhaustiveSolver(), on_progress=stop)
+    result = solve(instance, pausing(10_000), on_progress=stop)
     assert (result.status, result.stop_reason) == (Status.FEASIBLE, StopReason.INTERRUPTED)
     assert result.bound_ps is not None
     assert result.objective_ps is not None
@@ -228,18 +232,18 @@ def every_latency(document: Json, idle: bool) -> tuple[int, list[int]]:
     return len(segments), sorted(judge.segment_ps(segment) for segment in valid)
 
 
-def matches(document: Json, idle: bool, data: st.DataObject) -> None:
+def matches(document: Json, idle: bool, data: st.DataObject, **cut: int) -> None:
     """The distribution has exactly the counts of the enumeration."""
     schedules, latencies = every_latency(document, idle)
     near = st.integers(0, 2 * max(latencies, default=1))
     asked = data.draw(st.lists(st.sampled_from(latencies) | near if latencies else near))
-    found = count(read(document), idle=idle, rank_of=asked)
+    found = count(read(document), idle=idle, rank_of=asked, **cut)
     assert (found.schedules, found.valid) == (schedules, len(latencies))
     assert [rank.latency_ps for rank in found.ranks] == asked
     for rank in found.ranks:
         assert rank.better == bisect.bisect_left(latencies, rank.latency_ps)
         assert rank.better + rank.equal == bisect.bisect_right(latencies, rank.latency_ps)
-    assert len(found.counts) <= distribution_module.BINS
+    assert len(found.counts) <= cut.get("bins", BINS)
     if not latencies:
         assert found.counts == found.edges_ps == ()
         assert found.minimum_ps is found.maximum_ps is found.quantile_ps(0.5) is None
@@ -277,10 +281,8 @@ def test_distribution_keeps_side_constraints(
 @given(SMALL, st.booleans(), st.data())
 @settings(max_examples=20)
 def test_distribution_in_many_parts(document: Json, idle: bool, data: st.DataObject) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(enumeration, "CHUNK", 3)
-        patch.setattr(distribution_module, "BINS", data.draw(st.sampled_from([1, 2, 10])))
-        matches(document, idle, data)
+    bins = data.draw(st.sampled_from([1, 2, 10]))
+    matches(document, idle, data, bins=bins, pause=3)
 
 
 def test_distribution_of_alexnet() -> None:
@@ -298,7 +300,7 @@ def test_distribution_of_alexnet() -> None:
     assert found.ranks[0].equal == found.at_minimum
     assert 0 < found.ranks[1].better < found.valid
     assert found.ranks[1].better_share == found.ranks[1].better / found.valid
-    assert len(found.counts) > distribution_module.BINS / 4
+    assert len(found.counts) > BINS / 4
     data = json.loads(json.dumps(found.to_json_dict()))
     assert data["valid"] == found.valid
     assert data["ranks"][1]["better"] == found.ranks[1].better

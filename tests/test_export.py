@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import oracle
 import pytest
 import strategies
+from documents import TINY, Json, shipped
+from helpers import invoke, read
 from hypothesis import assume, given, settings
-from typer.testing import CliRunner
 
-from scope_opt.cli import app
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.solving.solver import SolveOptions, load_solver, solve, write_program
@@ -25,11 +23,11 @@ model_builder = pytest.importorskip(
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scope_opt.solving.solver import SegmentChoice
 
-Json = dict[str, Any]
 
-FOLDER = Path(__file__).parents[1] / "instances"
 MILPS = ("interval-milp", "compact-milp")
 
 SIDE = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
@@ -88,8 +86,8 @@ def written(
     [("interval-milp", ".mps"), ("compact-milp", ".mps"), ("cp-sat", ".pb")],
 )
 def test_shipped_instances(name: str, formulation: str, suffix: str, tmp_path: Path) -> None:
-    document = json.loads((FOLDER / "tiny" / f"{name}.json").read_text())
-    instance = Instance.from_json(json.dumps(document), name)
+    document = shipped(name)
+    instance = read(document)
     best = oracle.best(document, "single")
     if best is None:  # its weights do not fit one segment
         pytest.fail(f"{name} should have a schedule of one segment")
@@ -105,7 +103,7 @@ def test_free_segments(document: Json, tmp_path_factory: pytest.TempPathFactory)
     assume(best is not None)
     assert best is not None
     folder = tmp_path_factory.mktemp("programs")
-    instance = Instance.from_json(json.dumps(document), "test")
+    instance = read(document)
     path = written(instance, "interval-milp", None, folder / "program.mps")
     # Beats that power sets are whole picoseconds, but not in this program.
     layers = len(instance.layer_names)
@@ -117,7 +115,7 @@ def test_free_segments(document: Json, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize("formulation", MILPS)
 def test_both_formats_hold_the_same_program(formulation: str, tmp_path: Path) -> None:
-    instance = Instance.load(FOLDER / "tiny" / "tiny-skip.json")
+    instance = Instance.load(TINY / "tiny-skip.json")
     values = [
         read(written(instance, formulation, "single", tmp_path / f"program{suffix}"))
         for suffix, read in ((".mps", scip), (".lp", highs))
@@ -127,7 +125,7 @@ def test_both_formats_hold_the_same_program(formulation: str, tmp_path: Path) ->
 
 
 def test_refusals(tmp_path: Path) -> None:
-    instance = Instance.load(FOLDER / "tiny" / "tiny-skip.json")
+    instance = Instance.load(TINY / "tiny-skip.json")
     for formulation, suffix in (("cp-sat", ".mps"), ("interval-milp", ".pb")):
         with pytest.raises(InputError, match=r"\.pb"):
             written(instance, formulation, "single", tmp_path / f"program{suffix}")
@@ -138,19 +136,16 @@ def test_refusals(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path) -> None:
-    def run(*arguments: object) -> Any:
-        return CliRunner().invoke(app, ["export", *map(str, arguments)])
-
-    source, target = FOLDER / "tiny" / "tiny-skip.json", tmp_path / "skip.lp"
+    source, target = TINY / "tiny-skip.json", tmp_path / "skip.lp"
     arguments = (source, "--formulation", "interval-milp", "-o", target)
-    outcome = run(*arguments)
+    outcome = invoke("export", *arguments)
     assert outcome.exit_code == 0
     assert outcome.stdout == ""
     before = target.read_bytes()
-    outcome = run(*arguments, "--segments", "single")
+    outcome = invoke("export", *arguments, "--segments", "single")
     assert outcome.exit_code == 2
     assert "exists already" in outcome.stderr
     assert target.read_bytes() == before
-    outcome = run(source, "--formulation", "cp-sat", "-o", tmp_path / "skip.lp2")
+    outcome = invoke("export", source, "--formulation", "cp-sat", "-o", tmp_path / "skip.lp2")
     assert outcome.exit_code == 2
     assert not (tmp_path / "skip.lp2").exists()

@@ -325,7 +325,9 @@ def test_highs_keeps_time_limits_itself(monkeypatch: pytest.MonkeyPatch) -> None
 def test_solutions_and_bounds_arrive_in_the_calling_thread() -> None:
     monitor = Monitor()
     highs = Highs(knapsacks(30), monitor)
-    threads, solutions, bounds = set(), [], []
+    threads: set[threading.Thread] = set()
+    solutions: list[Any] = []
+    bounds: list[float] = []
 
     def on_solution(values: Any) -> None:
         threads.add(threading.current_thread())
@@ -375,6 +377,7 @@ def test_starts_are_used() -> None:
     again = highs.solve(monitor, start=start, on_solution=seen.append)
     assert again.start_accepted
     assert again.objective == pytest.approx(best.objective)
+    assert seen
     assert all(np.allclose(values, best.values) for values in seen)
 
 

@@ -6,12 +6,13 @@ import importlib.util
 import json
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import oracle
 import pytest
+from documents import INSTANCES, shipped
+from helpers import read, read_schedule
 
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS
@@ -20,10 +21,11 @@ from scope_opt.schedule.schedule import Schedule
 from scope_opt.solving.result import Result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scope_opt.model.files import Document
 
-FOLDER = Path(__file__).parents[1] / "instances"
-FILES = sorted([*FOLDER.glob("paper/*"), *FOLDER.glob("tiny/*")])
+FILES = sorted([*INSTANCES.glob("paper/*"), *INSTANCES.glob("tiny/*")])
 TINY = [path.stem for path in FILES if path.parent.name == "tiny"]
 SCHEMAS: dict[str, type[Document]] = {"instance": Instance, "schedule": Schedule, "result": Result}
 """Those that the README describes key by key."""
@@ -31,7 +33,7 @@ SCHEMAS: dict[str, type[Document]] = {"instance": Instance, "schedule": Schedule
 
 def load_regenerate() -> Any:
     """Import the script, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("regenerate", FOLDER / "regenerate.py")
+    spec = importlib.util.spec_from_file_location("regenerate", INSTANCES / "regenerate.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -53,13 +55,13 @@ def built() -> dict[str, str]:
 
 
 def schema(kind: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((FOLDER / f"schema/{kind}.schema.json").read_text())
+    content: dict[str, Any] = json.loads((INSTANCES / f"schema/{kind}.schema.json").read_text())
     return content
 
 
 def blocks() -> list[dict[str, Any]]:
     """JSON examples of the README."""
-    text = (FOLDER / "README.md").read_text()
+    text = (INSTANCES / "README.md").read_text()
     return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
 
 
@@ -124,7 +126,7 @@ def test_files_match_the_schema() -> None:
 
 def test_schema_refuses_what_is_wrong() -> None:
     validator = jsonschema.Draft202012Validator(schema("instance"))
-    content = json.loads((FOLDER / "tiny/tiny-skip.json").read_text())
+    content = shipped("tiny-skip")
     assert validator.is_valid(content)
     assert not validator.is_valid({**content, "sample": 3})
     assert not validator.is_valid({**content, "samples": 0})
@@ -139,7 +141,7 @@ def optima() -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
     """Instance, a best schedule and what it minimizes, by name."""
     found = {}
     for name in TINY:
-        content = json.loads((FOLDER / f"tiny/{name}.json").read_text())
+        content = shipped(name)
         best = oracle.best(content)
         assert best is not None
         found[name] = (content, *best)
@@ -159,10 +161,10 @@ def test_optima_agree_with_the_readme(optima: Optima) -> None:
         partitions = " ".join(c["partitions"])
         return f"{c['first_layer']}–{c['last_layer']} on {c['chiplets']}: {partitions}"
 
-    readme = (FOLDER / "README.md").read_text()
+    readme = (INSTANCES / "README.md").read_text()
     for name, (content, schedule, optimum) in optima.items():
         segments = [" + ".join(map(cluster, s["clusters"])) for s in schedule["segments"]]
-        chiplets = Instance.from_json(json.dumps(content), name).chiplets
+        chiplets = read(content).chiplets
         row = f"| `{name}` | {len(weights(content))} | {chiplets} | {optimum} | "
         assert row + f"{'; '.join(segments)} |" in readme
 
@@ -238,10 +240,8 @@ def test_limits_on_power_and_traffic_cost_energy(optima: Optima) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_evaluator_agrees_on_optimum(name: str, optima: Optima) -> None:
     content, schedule, optimum = optima[name]
-    instance = Instance.from_json(json.dumps(content), name)
-    reference = {"name": name, "digest": instance.digest}
-    complete = {**schedule, "instance": reference}
-    evaluation = evaluate(instance, Schedule.from_json(json.dumps(complete), name))
+    instance = read(content)
+    evaluation = evaluate(instance, read_schedule(instance, schedule))
     assert evaluation.feasible
     found = evaluation.energy_fj if instance.minimizes == "energy" else evaluation.objective_ps
     assert found == optimum
@@ -257,20 +257,20 @@ def test_readme_examples_are_valid() -> None:
             SCHEMAS[kind].from_json(json.dumps(block), "README.md")
             jsonschema.validate(block, schema(kind))
         elif "package" not in block:
-            content = json.loads((FOLDER / "tiny/tiny-constraints.json").read_text())
+            content = shipped("tiny-constraints")
             assert block == content["constraints"]
 
 
 def test_readme_keys_make_a_placed_package() -> None:
     """They turn a shipped package of the regressed model into that of the placed one."""
     (keys,) = (block["package"] for block in blocks() if set(block) == {"package"})
-    content = json.loads((FOLDER / "paper/resnet50-64.json").read_text())
+    content = json.loads((INSTANCES / "paper/resnet50-64.json").read_text())
     for key, value in keys.items():
         own = content["package"].get(key)
         content["package"][key] = own | value if isinstance(own, dict) else value
     made = Instance.from_json(json.dumps(content), "README.md")
-    shipped = json.loads((FOLDER / "placed/resnet50-64-placed.json").read_text())
-    assert made.package == Instance.from_json(json.dumps(shipped), "placed").package
+    placed = Instance.load(INSTANCES / "placed/resnet50-64-placed.json")
+    assert made.package == placed.package
 
 
 def test_readme_schedule_and_result_belong_to_its_instance() -> None:
@@ -291,7 +291,7 @@ def test_readme_schedule_and_result_belong_to_its_instance() -> None:
 
 
 def test_readme_names_every_key() -> None:
-    text = re.sub(r"```.*?```", "", (FOLDER / "README.md").read_text(), flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", (INSTANCES / "README.md").read_text(), flags=re.DOTALL)
     named = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", text))))
 
     def keys(node: Any) -> set[str]:

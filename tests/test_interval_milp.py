@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import oracle
 import pytest
 import strategies
+from documents import TINY_FILES, Json, only, shipped
+from helpers import agree, exactly, read, read_schedule, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
-from scope_opt.schedule.schedule import Schedule
 from scope_opt.solving.monitor import Monitor
-from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.result import Status, StopReason
 from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve, write_program
 
 pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
-import formulations.paths.segment
-import formulations.request
+from typing import TYPE_CHECKING, Any
+
 from formulations.columns.maker import ColumnMaker
-from formulations.columns.table import ColumnTable, SegmentColumns
+from formulations.columns.table import ColumnTable
+from formulations.cp_sat.solver import CpSatSolver
 from formulations.highs import Highs
 from formulations.interval_milp.beats import BeatsProgram
 from formulations.interval_milp.solver import IntervalMilpSolver
 from formulations.interval_milp.thresholds import ThresholdProgram
 from formulations.paths.cuts import Cuts
-from formulations.paths.network import Network
+from formulations.paths.network import BeatNetwork
 from formulations.paths.staircase import Staircases
 from formulations.paths.survey import Survey
 from formulations.request import Request, make_request
 from formulations.space import Caps
+from formulations.tuning import DEFAULT, Tuning
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scope_opt.solving.result import Result
     from scope_opt.solving.solver import SegmentChoice
-
-Json = dict[str, Any]
-
-TINY = sorted((Path(__file__).parents[1] / "instances" / "tiny").glob("*.json"))
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=4)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
@@ -65,35 +63,17 @@ CLOSE = 1e-4
 """Relative gap that floats may leave in programs whose variables are times or energies."""
 
 
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
+def run(
+    document: Json,
+    segments: SegmentChoice | None = None,
+    tuning: Tuning = DEFAULT,
+    **options: Any,
+) -> Result:
+    return solve_with(IntervalMilpSolver(tuning), document, segments, **options)
 
 
-def run(document: Json, segments: SegmentChoice | None = None, **options: Any) -> Result:
-    chosen = SolveOptions(segments=segments, **options)
-    return solve(read(document), IntervalMilpSolver(), chosen)
-
-
-def agree(document: Json, result: Result, best: tuple[Json, int] | None, exactly: bool) -> None:
-    """The result is that of exhaustive search, up to what floats cannot tell if not exactly."""
-    assert result.stop_reason is StopReason.COMPLETED
-    if best is None:
-        assert result.status is Status.INFEASIBLE
-        assert result.explanation
-        return
-    energy = "latency_bound_s" in document.get("constraints", {})
-    objective = result.objective_fj if energy else result.objective_ps
-    bound = result.bound_fj if energy else result.bound_ps
-    assert objective is not None
-    assert bound is not None
-    assert bound <= best[1] <= objective
-    assert result.schedule is not None
-    assert not oracle.violations(document, json.loads(result.schedule.to_json()))
-    if exactly:
-        assert result.status is Status.OPTIMAL
-        assert objective == bound
-    else:
-        assert objective - bound <= max(1, CLOSE * objective)
+def close(objective: int) -> float:
+    return max(1, CLOSE * objective)
 
 
 # --- Agreement -----------------------------------------------------------------------------------
@@ -103,14 +83,14 @@ def agree(document: Json, result: Result, best: tuple[Json, int] | None, exactly
 @given(document=SMALL, choice=st.sampled_from(["free", "single"]))
 def test_thresholds_equal_exhaustive_search(document: Json, choice: str) -> None:
     result = run(document, "single" if choice == "single" else None)
-    agree(document, result, oracle.best(document, choice), exactly=True)
+    agree(document, result, oracle.best(document, choice))
 
 
 @settings(max_examples=strategies.share(2))
 @given(document=SMALL, choice=st.sampled_from(["free", "single"]))
 def test_beats_equal_exhaustive_search(document: Json, choice: str) -> None:
     result = run(document, "single" if choice == "single" else None, encoding="beats")
-    agree(document, result, oracle.best(document, choice), exactly=False)
+    agree(document, result, oracle.best(document, choice), close)
 
 
 @settings(max_examples=strategies.share(2))
@@ -120,8 +100,8 @@ def test_equals_exhaustive_search_under_side_constraints(document: Json, choice:
     assume(choice == "free" or "fixed_segments" not in constraints)
     coupled = {"energy_budget_j", "latency_bound_s"} & set(constraints)
     result = run(document, "single" if choice == "single" else None)
-    exactly = choice == "single" or not coupled
-    agree(document, result, oracle.best(document, choice), exactly)
+    open_gap = exactly if choice == "single" or not coupled else close
+    agree(document, result, oracle.best(document, choice), open_gap)
 
 
 @settings(max_examples=strategies.share(2))
@@ -132,13 +112,11 @@ def test_quick_bounds_and_schedules_first(document: Json, data: st.DataObject) -
     assume(not {"energy_budget_j", "latency_bound_s"} & set(constraints))
     free = "fixed_segments" in constraints or len(read(document).layer_names) > 4
     choice = "free" if free else data.draw(st.sampled_from(["free", "single"]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formulations.request, "SMALL", 0)
-        patch.setattr(formulations.paths.segment, "HALVINGS", data.draw(st.integers(0, 3)))
-        patch.setattr(formulations.paths.segment, "PRECISION", data.draw(st.integers(1, 9)))
-        result = run(document, "single" if choice == "single" else None)
+    halvings, precision = data.draw(st.integers(0, 3)), data.draw(st.integers(1, 9))
+    tuning = Tuning(small=0, halvings=halvings, precision=precision)
+    result = run(document, "single" if choice == "single" else None, tuning)
     if set(constraints) & COUPLINGS or not free:
-        agree(document, result, oracle.best(document, choice), exactly=True)
+        agree(document, result, oracle.best(document, choice))
     else:
         exact = solve(read(document), "exact")
         assert result.status is exact.status
@@ -148,7 +126,7 @@ def test_quick_bounds_and_schedules_first(document: Json, data: st.DataObject) -
 @settings(max_examples=strategies.share(4))
 @given(document=SIDE)
 def test_beats_under_side_constraints(document: Json) -> None:
-    agree(document, run(document, encoding="beats"), oracle.best(document), exactly=False)
+    agree(document, run(document, encoding="beats"), oracle.best(document), close)
 
 
 @settings(max_examples=strategies.share(4))
@@ -161,12 +139,12 @@ def test_equals_the_exact_solver(document: Json, data: st.DataObject) -> None:
     assert result.objective_ps == exact.objective_ps
 
 
-@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TINY_FILES, ids=lambda path: path.stem)
 def test_shipped_tiny_instances(path: Path) -> None:
     document = json.loads(path.read_text())
     result = run(document)
     if set(document.get("constraints", {})) & COUPLINGS:
-        agree(document, result, oracle.best(document), exactly=False)
+        agree(document, result, oracle.best(document), close)
     else:
         exact = solve(read(document), "exact")
         assert result.status is exact.status is Status.OPTIMAL
@@ -202,37 +180,13 @@ def ask(document: Json) -> Request:
     return make_request("interval-milp", instance, tables, SolveOptions(), monitor)
 
 
-def only(document: Json, schedule: Json) -> Json:
-    """The instance whose only schedules are that one and those with other region sizes."""
-    clusters = [c for segment in schedule["segments"] for c in segment["clusters"]]
-    merged = {layer for c in clusters for layer in range(c["first_layer"], c["last_layer"])}
-    layers = clusters[-1]["last_layer"] + 1
-    partitions = itertools.chain.from_iterable(c["partitions"] for c in clusters)
-    return {
-        **document,
-        "constraints": {
-            "fixed_segments": [s["clusters"][0]["first_layer"] for s in schedule["segments"]],
-            "required_merges": sorted(merged),
-            "forbidden_merges": [x for x in range(layers - 1) if x not in merged],
-            "fixed_partitions": [
-                {"layer": layer, "partition": p} for layer, p in enumerate(partitions)
-            ],
-        },
-    }
-
-
-def schedule_of(request: Request, drawn: Json) -> Schedule:
-    reference = {"name": request.instance.name, "digest": request.instance.digest}
-    return Schedule.from_json(json.dumps({**drawn, "instance": reference}), "test")
-
-
 @settings(max_examples=strategies.share(2))
 @given(document=MEDIUM, data=st.data())
 def test_beats_program_has_the_evaluators_objective(document: Json, data: st.DataObject) -> None:
     """Fixed to a schedule it has its latency and accepts it as a start, or has no solution."""
     drawn = data.draw(strategies.schedules(document))
     request = ask(only(document, drawn))
-    schedule = schedule_of(request, drawn)
+    schedule = read_schedule(request.instance, drawn)
     evaluation = evaluate(request.instance, schedule)
     caps = Caps(request.tables, request.space, None)
     maker = ColumnMaker(request.tables, request.space)
@@ -264,7 +218,7 @@ def test_schedules_pass_their_own_threshold_and_no_lower_one(
 ) -> None:
     drawn = data.draw(strategies.schedules(document))
     request = ask(only(document, drawn))
-    schedule = schedule_of(request, drawn)
+    schedule = read_schedule(request.instance, drawn)
     evaluation = evaluate(request.instance, schedule)
     assume(evaluation.feasible)
     table = ColumnTable(request, None)
@@ -275,13 +229,13 @@ def test_schedules_pass_their_own_threshold_and_no_lower_one(
     table.numbers = table.numbers[:, mine]
     for segment, report in zip(schedule.segments, evaluation.segments, strict=True):
         ends, count = (report.first_layer, report.last_layer), len(segment.clusters)
-        columns = SegmentColumns(table, *ends)
+        columns = table.of_segment(*ends)
         chiplets = request.tables.chiplets
         for below in (0, 1):
             beat = report.beat_ps - below
             if beat < report.dram_beat_ps:
                 continue
-            network = Network(columns, ends, beat, chiplets, count, [])
+            network = BeatNetwork(columns, ends, beat, chiplets, count, [])
             program = ThresholdProgram(columns, network, chiplets, (count, count), [])
             outcome = Highs(program.model, request.monitor).solve(request.monitor)
             assert (outcome.status == "optimal") == (not below)
@@ -327,7 +281,8 @@ def test_warm_start(encoding: str) -> None:
 )
 def test_time_limit_leaves_a_valid_bound(encoding: str, network: str, chiplets: int) -> None:
     instance = paper_instance(network, chiplets)
-    options = SolveOptions(time_limit_s=3.0, encoding=encoding)
+    solve(paper_instance("alexnet", 16), IntervalMilpSolver())  # compiles
+    options = SolveOptions(time_limit_s=10.0, encoding=encoding)
     result = solve(instance, IntervalMilpSolver(), options)
     assert result.stop_reason is StopReason.TIME_LIMIT
     assert result.objective_ps is not None
@@ -351,7 +306,7 @@ def test_interruption_keeps_the_best_schedule() -> None:
 
 
 def test_program_sizes_and_times_are_recorded() -> None:
-    result = run(json.loads(TINY[0].read_text()))
+    result = run(shipped("tiny-attention"))
     assert result.model is not None
     assert result.model.variables > 0
     assert result.times_s.build is not None
@@ -359,27 +314,26 @@ def test_program_sizes_and_times_are_recorded() -> None:
 
 
 def test_same_seed_same_run(tmp_path: Path) -> None:
-    document = json.loads(TINY[0].read_text())
+    document = shipped("tiny-attention")
     results = [run(document, seed=7, log=tmp_path / "log", threads=2) for _ in range(2)]
     assert results[0].schedule == results[1].schedule
     assert (tmp_path / "log").read_text().count("HiGHS") >= 2
 
 
-@pytest.mark.parametrize(("solver", "library"), [("interval-milp", "HiGHS"), ("cp-sat", "CP-SAT")])
-def test_log_without_programs(
-    solver: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("solver", "library"), [(IntervalMilpSolver, "HiGHS"), (CpSatSolver, "CP-SAT")]
+)
+def test_log_without_programs(solver: Any, library: str, tmp_path: Path) -> None:
     """Shortest paths alone prove this one if they come first, as they do in large instances."""
-    monkeypatch.setattr(formulations.request, "SMALL", 0)
-    instance, log = read(json.loads(TINY[0].read_text())), tmp_path / "log"
-    result = solve(instance, solver, SolveOptions(log=log))
+    instance, log = read(shipped("tiny-attention")), tmp_path / "log"
+    result = solve(instance, solver(Tuning(small=0)), SolveOptions(log=log))
     assert result.status is Status.OPTIMAL
     assert result.model is None
     assert log.read_text() == f"{library} was not called: no program was needed\n"
 
 
 def test_unknown_encodings_and_formats_are_refused() -> None:
-    document = json.loads(TINY[0].read_text())
+    document = shipped("tiny-attention")
     with pytest.raises(InputError, match="allowed are thresholds, beats"):
         run(document, encoding="sideways")
     with pytest.raises(InputError, match=r"\.mps or \.lp"):
@@ -390,4 +344,4 @@ def test_unknown_encodings_and_formats_are_refused() -> None:
 def test_missing_library(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SolverUnavailable, match="pip install"):
-        run(json.loads(TINY[0].read_text()))
+        run(shipped("tiny-attention"))

@@ -39,11 +39,13 @@ def test_same_result_as_in_this_process() -> None:
 
 
 def test_program_size_and_times_come_along() -> None:
-    result = solve(
-        instance(), Isolated(load_solver("cp-sat")), SolveOptions(segments=1, encoding="columns")
-    )
-    assert result.model is not None
-    assert result.times_s.build is not None
+    options = SolveOptions(segments=1, encoding="columns")
+    here = solve(instance(), "cp-sat", options)
+    there = solve(instance(), Isolated(load_solver("cp-sat")), options)
+    assert there.model is not None
+    assert there.model == here.model
+    assert there.times_s.build is not None
+    assert 0 < there.times_s.build < there.times_s.total
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,8 @@ def test_refusals_are_raised_here() -> None:
 
 
 def test_what_does_not_stop_in_time_is_ended() -> None:
-    result = solve(instance(), Isolated(Hangs(), grace_s=0.2), SolveOptions(time_limit_s=4.0))
+    solve(instance(), "scope")  # compiles, also for the process that is started
+    result = solve(instance(), Isolated(Hangs(), grace_s=0.2), SolveOptions(time_limit_s=8.0))
     assert result.stop_reason is StopReason.TIME_LIMIT
     assert result.status is Status.FEASIBLE
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from helpers import read
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_opt.model.instance import Instance
 from scope_opt.solving import metrics
 from scope_opt.solving.metrics import Reference, reference
 from scope_opt.solving.result import Result, Status, TrajectoryPoint
 from scope_opt.solving.solver import SolveOptions, solve
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from scope_opt.model.instance import Instance
+    from scope_opt.solving.solver import SegmentChoice
 
 COSTS = st.integers(1, 10**15)
 MAYBE = st.none() | st.floats(0, 1e6)
@@ -33,18 +34,26 @@ def small(name: str = "small") -> Instance:
     layers = [{"name": f"l{i}", **layer} for i in range(3)]
     tables = {"chiplets": 3, "weight_buffer_bytes": 10, "layers": layers}
     document = {"format": "scope-instance/1", "name": name, "samples": 5, "tables": tables}
-    return Instance.from_json(json.dumps(document), "test")
+    return read(document)
 
 
+ASKED: list[tuple[str, SegmentChoice | None]] = [
+    *(("exact", None), ("exact", "single"), ("exact", (0, 1)), ("exact-segmented", None)),
+    *(("exhaustive", None), ("scope", None), ("sequential", None)),
+]
 SOLVED = {
     (solver, segments): solve(small(), solver, SolveOptions(segments=segments))
-    for solver, segments in (
-        *(("exact", None), ("exact", "single"), ("exact", (0, 1)), ("exact-segmented", None)),
-        *(("exhaustive", None), ("scope", None), ("sequential", None)),
-    )
+    for solver, segments in ASKED
 }
-OPTIMUM = SOLVED["exact", None].objective_ps
-assert OPTIMUM is not None
+
+
+def optimum() -> int:
+    found = SOLVED["exact", None].objective_ps
+    assert found is not None
+    return found
+
+
+OPTIMUM = optimum()
 
 
 def renamed(result: Result, solver: str, **changes: Any) -> Result:
@@ -199,9 +208,11 @@ def test_profiles_by_hand() -> None:
 
 
 def test_profiles_refuse_what_has_no_ratio() -> None:
-    for costs in ({}, {"a": []}, {"a": [0, 1]}, {"a": [1], "b": [1, 2]}):
+    refused: list[dict[str, list[int | None]]]
+    refused = [{}, {"a": []}, {"a": [0, 1]}, {"a": [1], "b": [1, 2]}]
+    for costs in refused:
         with pytest.raises(ValueError, match=r"no instances|above 0|shorter|longer"):
-            metrics.performance_profiles(costs)  # type: ignore[arg-type]
+            metrics.performance_profiles(costs)
     with pytest.raises(ValueError, match="no instances"):
         metrics.gap_profile([])
 

@@ -21,7 +21,8 @@ from scope_opt.model.zoo import build_network, paper_package
 if TYPE_CHECKING:
     from pathlib import Path
 
-Json = dict[str, Any]
+    from documents import Json
+
 Keys = tuple[str | int, ...]
 
 ABSENT = object()

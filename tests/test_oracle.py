@@ -9,89 +9,16 @@ from typing import Any
 import oracle
 import pytest
 import strategies
+from documents import Json, conv, physical
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import ISP, WSP, Cluster, to_json
-
-Json = dict[str, Any]
 
 RELAXED = settings(
     deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-
-
-def conv(in_channels: int, out_channels: int, size: int, kernel: int = 1, **changes: int) -> Json:
-    """A square layer with stride 1, one group and "same" padding."""
-    layer: Json = {
-        "name": "layer",
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "input_height": size,
-        "input_width": size,
-        "output_height": size,
-        "output_width": size,
-        "kernel_height": kernel,
-        "kernel_width": kernel,
-        "stride": 1,
-        "groups": 1,
-        **changes,
-    }
-    inputs = layer["in_channels"] * layer["input_height"] * layer["input_width"]
-    outputs = layer["out_channels"] * layer["output_height"] * layer["output_width"]
-    weights = out_channels * (in_channels // layer["groups"]) * kernel**2
-    return {"weight_bytes": weights, "input_bytes": inputs, "output_bytes": outputs, **layer}
-
-
-def physical(
-    layers: list[Json],
-    edges: list[tuple[int, int, int]],
-    rows: int = 1,
-    cols: int = 2,
-    buffer: int = 2**20,
-    pe_split: str = "any",
-    **changes: Any,
-) -> Json:
-    """The paper's chiplet on a small mesh: one port carries b = 25 GB/s."""
-    return {
-        "format": "scope-instance/1",
-        "name": "by-hand",
-        "network": {
-            "name": "by-hand",
-            "layers": layers,
-            "edges": [{"from": u, "to": v, "bytes": volume} for u, v, volume in edges],
-        },
-        "package": {
-            "mesh_rows": rows,
-            "mesh_cols": cols,
-            "chiplet": {
-                "pes": 16,
-                "lanes_per_pe": 8,
-                "macs_per_lane": 8,
-                "frequency_hz": 8e8,
-                "weight_buffer_bytes": buffer,
-                "global_buffer_bytes": 65536,
-            },
-            "nop": {
-                "bandwidth_bytes_per_s": 1e11,
-                "ports": 4,
-                "energy_pj_per_bit": 1.3,
-                "eta_within": 1.12,
-                "eta_between": 1.06,
-            },
-            "dram": {
-                "bandwidth_bytes_per_s": 1e11,
-                "latency_s": 5.2e-8,
-                "efficiency": 0.93,
-                "energy_pj_per_bit": 4.0,
-            },
-            "pe_split": pe_split,
-            "mac_energy_pj": 0.2,
-            "sram_energy_pj_per_byte": 1.25,
-        },
-        **changes,
-    }
 
 
 def model(instance: Json) -> oracle.PhysicalTimes:
@@ -1032,7 +959,7 @@ def check_network(network: Json) -> None:
 @given(data=st.data())
 @RELAXED
 def test_physical_instances(data: st.DataObject) -> None:
-    extras = {key: data.draw(st.booleans()) for key in ("constraints", "couplings")}
+    extras: Json = {key: data.draw(st.booleans()) for key in ("constraints", "couplings")}
     instance = data.draw(strategies.physical_instances(**extras))
     check_network(instance["network"])
     judge = oracle.oracle(instance)

@@ -8,18 +8,17 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import oracle
 import pytest
 import strategies
+from documents import TINY, Json, shipped
+from helpers import invoke, read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from scope_opt.cli import app
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.pareto.front import Front, Point, check_front, strengthened, undominated
@@ -32,12 +31,9 @@ from scope_opt.solving.solver import SolveOptions, SolverDisagreement
 from scope_opt.terminal import console as terminal
 
 if TYPE_CHECKING:
-    from click.testing import Result as Outcome
+    from pathlib import Path
 
-Json = dict[str, Any]
 Pairs = list[tuple[int, int]]
-
-TINY = Path(__file__).parent.parent / "instances" / "tiny"
 
 
 def tiny(name: str) -> Instance:
@@ -51,7 +47,7 @@ def small() -> Instance:
     network["layers"] = network["layers"][:3]
     network["edges"] = [edge for edge in network["edges"] if edge["to"] < 3]
     content["package"] |= {"mesh_rows": 2, "mesh_cols": 2}
-    return Instance.from_json(json.dumps(content), "small")
+    return read(content)
 
 
 class BruteForce:
@@ -86,6 +82,7 @@ def brute_front(instance: Json) -> Pairs:
     for schedule in oracle.enumerate_all(judge.n_layers, judge.chiplets):
         if not judge.violations(schedule):
             energy = oracle.energy_fj_total(instance, schedule)
+            assert energy is not None
             pairs.add((judge.objective_ps(schedule), energy))
     front: Pairs = []
     for latency, energy in sorted(pairs):
@@ -111,7 +108,7 @@ def check(front: Front, instance: Instance) -> None:
     for one, other in pairwise(front.points):
         assert one.latency_ps < other.latency_ps
         assert one.energy_fj > other.energy_fj
-        if None not in (one.bound_fj, other.bound_fj):
+        if one.bound_fj is not None and other.bound_fj is not None:
             assert one.bound_fj >= other.bound_fj
     assert Front.from_json(front.to_json(), "front") == front
 
@@ -159,7 +156,7 @@ def test_bound_of_one_picosecond_less() -> None:
 @given(instances())
 def test_random_fronts(instance: Json) -> None:
     expected = brute_front(instance)
-    parsed = Instance.from_json(json.dumps(instance), "instance")
+    parsed = read(instance)
     solver = BruteForce()
     front = trace_front(parsed, solver)
     check(front, parsed)
@@ -180,7 +177,7 @@ def test_sampled_fronts(instance: Json, points: int) -> None:
     """A subset of the front that holds both ends and what is best at every bound."""
     expected = brute_front(instance)
     assume(expected)
-    parsed = Instance.from_json(json.dumps(instance), "instance")
+    parsed = read(instance)
     front = trace_front(parsed, BruteForce(), points=points)
     check(front, parsed)
     found = pairs_of(front)
@@ -366,14 +363,10 @@ def test_no_bound_excludes_anything() -> None:
 # --- Command -------------------------------------------------------------------------------------
 
 
-def run(*arguments: object) -> Outcome:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 def test_command(tmp_path: Path) -> None:
     source, output, figure = (tmp_path / name for name in ("i.json", "f.json", "f.html"))
     small().save(source)
-    outcome = run("pareto", source, "--points", 3, "-o", output, "--figure", figure)
+    outcome = invoke("pareto", source, "--points", 3, "-o", output, "--figure", figure)
     assert outcome.exit_code == 0, outcome.output
     front = Front.load(output)
     assert f"{len(front.points)} points  a sample of the front" in outcome.stdout
@@ -382,7 +375,7 @@ def test_command(tmp_path: Path) -> None:
     assert "least energy within a latency" in page
     assert "<script src" not in page
 
-    outcome = run("pareto", source, "-o", output, "--json")
+    outcome = invoke("pareto", source, "-o", output, "--json")
     assert outcome.exit_code == 0, outcome.output
     assert "continued from" in outcome.stderr
     whole = Front.from_json(outcome.stdout, "stdout")
@@ -390,11 +383,11 @@ def test_command(tmp_path: Path) -> None:
     assert whole == Front.load(output)
     assert set(pairs_of(front)) <= set(pairs_of(whole))
     assert pairs_of(whole) == brute_front(json.loads(source.read_text()))
-    schema = json.loads(run("schema", "pareto").stdout)
+    schema = json.loads(invoke("schema", "pareto").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(outcome.stdout), schema)
 
-    outcome = run("pareto", TINY / "tiny-skip.json", "-o", output)
+    outcome = invoke("pareto", TINY / "tiny-skip.json", "-o", output)
     assert outcome.exit_code == 2
     assert "is a front of tiny-stream" in outcome.stderr
     assert Front.load(output) == whole
@@ -404,23 +397,23 @@ def test_command_refuses(tmp_path: Path) -> None:
     source = TINY / "tiny-energy.json"
     other = tmp_path / "other.json"
     other.write_text("{}")
-    outcome = run("pareto", source, "-o", other)
+    outcome = invoke("pareto", source, "-o", other)
     assert (outcome.exit_code, other.read_text()) == (2, "{}")
     assert "exists already" in outcome.stderr
-    assert run("pareto", source, "--figure", tmp_path / "f.svg").exit_code == 2
-    assert run("pareto", source, "--solver", "exact").exit_code == 2
-    assert run("pareto", source, "--solver", "nobody").exit_code == 3
-    assert run("pareto", source, "--points", 1).exit_code == 2
-    assert run("pareto", source, "--slowest", 0.9).exit_code == 2
+    assert invoke("pareto", source, "--figure", tmp_path / "f.svg").exit_code == 2
+    assert invoke("pareto", source, "--solver", "exact").exit_code == 2
+    assert invoke("pareto", source, "--solver", "nobody").exit_code == 3
+    assert invoke("pareto", source, "--points", 1).exit_code == 2
+    assert invoke("pareto", source, "--slowest", 0.9).exit_code == 2
     assert sorted(tmp_path.iterdir()) == [other]
 
 
 def test_command_finds_nothing(tmp_path: Path) -> None:
-    content = json.loads((TINY / "tiny-energy.json").read_text())
+    content = shipped("tiny-energy")
     content["constraints"]["latency_bound_s"] = 1e-9
     source, output = tmp_path / "hasty.json", tmp_path / "front.json"
     source.write_text(json.dumps(content))
-    outcome = run("pareto", source, "-o", output)
+    outcome = invoke("pareto", source, "-o", output)
     assert outcome.exit_code == 1
     assert "every schedule takes at least" in outcome.stdout
     assert not output.exists()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import combinations, pairwise, product
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import strategies
+from documents import INSTANCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ from scope_opt.model.instance import Instance
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PAPER = Path(__file__).parents[1] / "instances" / "paper"
+PAPER = INSTANCES / "paper"
 
 KINDS = st.sampled_from(Kind)
 TOLERANCES = st.sampled_from([0, 0.001, 0.01, 0.05, 0.3, 0.8, 1, 3, Fraction(1, 7)])

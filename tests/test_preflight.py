@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import oracle
 import pytest
 import strategies
+from documents import Json, shipped
+from helpers import read
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
-from scope_opt.model.instance import Instance
 from scope_opt.schedule.preflight import reasons
 from scope_opt.solving.explain import conflict
 from scope_opt.solving.result import Status
 from scope_opt.solving.solver import SolveOptions, solve
 
-Json = dict[str, Any]
-
-TINY = Path(__file__).parents[1] / "instances" / "tiny"
 ANY = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
 ANY |= strategies.physical_instances(max_layers=4, max_chiplets=4, constraints=True, couplings=True)
 
 
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
-
-
 def skip(**constraints: Any) -> Json:
     """The instance `tiny-skip`, five layers on eight chiplets, under side constraints."""
-    document: Json = json.loads((TINY / "tiny-skip.json").read_text())
+    document: Json = shipped("tiny-skip")
     return {**document, "constraints": constraints}
 
 

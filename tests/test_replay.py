@@ -5,18 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import oracle
 import pytest
 import strategies
+from documents import ROOT, Json
+from helpers import invoke, read, read_schedule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from scope_opt.cli import app
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.replay import report as replay_report
@@ -29,12 +28,9 @@ from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segmen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from click.testing import Result as Outcome
 
-Json = dict[str, Any]
-
-ROOT = Path(__file__).parent.parent
 OPTIMA = ("alexnet-32", "resnet50-64", "darknet19-256", "resnet152-256")
 WAITS = ("input_ps", "room_ps", "dram_ps", "power_ps", "beat_ps")
 
@@ -49,9 +45,8 @@ def optimum(name: str) -> tuple[Instance, Schedule, int]:
 
 
 def parsed(instance: Json, schedule: Json) -> tuple[Instance, Schedule]:
-    problem = Instance.from_json(json.dumps(instance), "instance")
-    reference = {"name": problem.name, "digest": problem.digest}
-    return problem, Schedule.from_json(json.dumps({**schedule, "instance": reference}), "schedule")
+    problem = read(instance)
+    return problem, read_schedule(problem, schedule)
 
 
 @st.composite
@@ -105,12 +100,12 @@ def asynchronous_end(
 def links_between(instance: Json, segment: Any) -> list[tuple[int, int]]:
     """Stages that data passes between, from the instance's own edges."""
     of = {layer.index: c for c, cluster in enumerate(segment.clusters) for layer in cluster.layers}
-    source = instance.get("tables", instance.get("network"))
+    source = instance["tables" if "tables" in instance else "network"]
     pairs = {(c, c + 1) for c in range(len(segment.clusters) - 1)}
     for edge in source["edges"]:
-        ends = of.get(edge["from"]), of.get(edge["to"])
-        if None not in ends and ends[0] != ends[1]:
-            pairs.add(ends)
+        begin, end = of.get(edge["from"]), of.get(edge["to"])
+        if begin is not None and end is not None and begin != end:
+            pairs.add((begin, end))
     return sorted(pairs)
 
 
@@ -284,6 +279,7 @@ def check_trace(text: str) -> list[Json]:
         tracks.setdefault((event["pid"], event["tid"]), []).append(event)
     tids = [tid for _, tid in tracks]
     assert len(tids) == len(set(tids))
+    assert tracks
     assert all(("thread_name", pid, tid) in named for pid, tid in tracks)
     for events in tracks.values():
         for unit in ("ns", "ps"):
@@ -369,10 +365,6 @@ def test_large_traces_are_cut() -> None:
 # --- Command -------------------------------------------------------------------------------------
 
 
-def run(*arguments: object) -> Outcome:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     instance, schedule, _ = optimum("alexnet-32")
@@ -384,7 +376,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_command(files: tuple[Path, Path], tmp_path: Path) -> None:
     trace = tmp_path / "trace.json.gz"
-    outcome = run("simulate", *files, "--trace", trace, "--trace-samples", 3)
+    outcome = invoke("simulate", *files, "--trace", trace, "--trace-samples", 3)
     assert outcome.exit_code == 0, outcome.output
     assert "agrees with the evaluator" in outcome.stdout
     assert "58 samples between the first and last 3 of each segment left out" in outcome.stderr
@@ -394,9 +386,9 @@ def test_command(files: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_command_json(files: tuple[Path, Path]) -> None:
-    outcome = run("simulate", *files, "--mode", "lockstep", "--json")
+    outcome = invoke("simulate", *files, "--mode", "lockstep", "--json")
     assert outcome.exit_code == 0, outcome.output
-    schema = json.loads(run("schema", "replay").stdout)
+    schema = json.loads(invoke("schema", "replay").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(outcome.stdout), schema)
     found = Replay.from_json(outcome.stdout, "stdout")
@@ -411,22 +403,22 @@ def test_command_refuses(files: tuple[Path, Path], tmp_path: Path) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps(broken))
     trace = tmp_path / "trace.json"
-    outcome = run("simulate", instance, bad, "--trace", trace)
+    outcome = invoke("simulate", instance, bad, "--trace", trace)
     assert outcome.exit_code == 1
     assert "layer-coverage" in outcome.stdout
     assert not trace.exists()
-    outcome = run("simulate", instance, bad, "--json")
+    outcome = invoke("simulate", instance, bad, "--json")
     assert outcome.exit_code == 1
     assert json.loads(outcome.stdout)["violations"][0]["code"] == "layer-coverage"
 
-    outcome = run("simulate", *files, "--trace-samples", 3)
+    outcome = invoke("simulate", *files, "--trace-samples", 3)
     assert (outcome.exit_code, "--trace-samples" in outcome.stderr) == (2, True)
     trace.write_text("kept")
-    outcome = run("simulate", *files, "--trace", trace)
+    outcome = invoke("simulate", *files, "--trace", trace)
     assert (outcome.exit_code, trace.read_text()) == (2, "kept")
-    assert run("simulate", *files, "--mode", "backwards").exit_code == 2
-    assert run("simulate", *files, "--buffers", 0).exit_code == 2
-    assert run("simulate", *files, "--trace", trace, "--force").exit_code == 0
+    assert invoke("simulate", *files, "--mode", "backwards").exit_code == 2
+    assert invoke("simulate", *files, "--buffers", 0).exit_code == 2
+    assert invoke("simulate", *files, "--trace", trace, "--force").exit_code == 0
     check_trace(trace.read_text())
 
 
@@ -435,7 +427,7 @@ def test_disagreement_fails(files: tuple[Path, Path], monkeypatch: pytest.Monkey
         return [each._replace(load_ps=each.load_ps + 1) for each in pipelines(*arguments)]
 
     monkeypatch.setattr(replay_report, "pipelines", slower)
-    outcome = run("simulate", *files)
+    outcome = invoke("simulate", *files)
     assert outcome.exit_code == 1
     assert "DISAGREES with the evaluator" in outcome.stdout
     assert "disagree" in outcome.stderr

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from documents import INSTANCES
+from helpers import invoke
 from report_cases import CLOSING, MARKUP, hostile, record, save_records, small_study
-from typer.testing import CliRunner
 
 import scope_opt.report
-from scope_opt.cli import app
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
@@ -33,15 +33,7 @@ if TYPE_CHECKING:
 
     from scope_opt.studies.records import Record
 
-INSTANCES = Path(__file__).parents[1] / "instances"
 TEMPLATES = Path(scope_opt.report.__file__).parent / "templates"
-
-
-def run(*arguments: object) -> Any:
-    outcome = CliRunner().invoke(app, ["report", *map(str, arguments)])
-    if outcome.exception is not None and not isinstance(outcome.exception, SystemExit):
-        raise outcome.exception
-    return outcome
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +281,7 @@ def test_contradictions_are_shown(records: Sequence[Record]) -> None:
     assert worse.result is not None
     bound = optimal.result.objective_ps + 1
     content = {**worse.result.__dict__, "solver": "cp-sat", "options": {}, "bound_ps": bound}
+    content["proof"] = None
     wrong = Result(**{**content, "gap": relative_gap(worse.result.objective_ps, bound)})
     both = [optimal, record(wrong, "liar")]
     pages = list(study_pages(arrange("both", both, lambda record: None), []))
@@ -306,8 +299,8 @@ def test_names_are_never_markup(tmp_path: Path) -> None:
     instance.save(tmp_path / "instance.json")
     schedule.save(tmp_path / "schedule.json")
     folder = tmp_path / "report"
-    outcome = run(
-        tmp_path / "schedule.json", "--instance", tmp_path / "instance.json", "-o", folder
+    outcome = invoke(
+        "report", tmp_path / "schedule.json", "--instance", tmp_path / "instance.json", "-o", folder
     )
     assert outcome.exit_code == 0
     page = (folder / "index.html").read_text()
@@ -319,7 +312,7 @@ def test_names_are_never_markup(tmp_path: Path) -> None:
 
 def test_pages_name_no_other_place(tmp_path: Path, result: Result) -> None:
     result.save(tmp_path / "result.json")
-    assert run(tmp_path / "result.json", "-o", tmp_path / "report").exit_code == 0
+    assert invoke("report", tmp_path / "result.json", "-o", tmp_path / "report").exit_code == 0
     page = (tmp_path / "report" / "index.html").read_text()
     assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,", "#main", "plotly.min.js"]
     assert "//" not in re.sub(r"(?m)^\s*//.*$", "", page.replace("://", ":"))
@@ -337,12 +330,14 @@ def test_infeasible_and_malformed_schedules_are_explained(tmp_path: Path) -> Non
     ):
         schedule = Schedule(instance=InstanceReference.to(instance), segments=(segment,))
         schedule.save(tmp_path / f"{name}.json")
-        outcome = run(tmp_path / f"{name}.json", "-o", tmp_path / name)
+        outcome = invoke("report", tmp_path / f"{name}.json", "-o", tmp_path / name)
         assert outcome.exit_code == 0
         page = (tmp_path / name / "index.html").read_text()
         assert "Not feasible" in page
         assert words in page
-    both = run(tmp_path / "full.json", tmp_path / "short.json", "-o", tmp_path / "both")
+    both = invoke(
+        "report", tmp_path / "full.json", tmp_path / "short.json", "-o", tmp_path / "both"
+    )
     assert both.exit_code == 0
     assert {path.name for path in (tmp_path / "both").glob("*.html")} == {
         *("index.html", "full.html", "short.html"),
@@ -356,7 +351,9 @@ def test_tables_have_neither_energy_nor_mesh(tmp_path: Path) -> None:
     Schedule(instance=InstanceReference.to(instance), segments=(segment,)).save(
         tmp_path / "schedule.json"
     )
-    outcome = run(tmp_path / "schedule.json", "--instance", path, "-o", tmp_path / "report")
+    outcome = invoke(
+        "report", tmp_path / "schedule.json", "--instance", path, "-o", tmp_path / "report"
+    )
     assert outcome.exit_code == 0
     page = (tmp_path / "report" / "index.html").read_text()
     keys = re.findall(r'data-figure="([^"]*)"', page)
@@ -368,17 +365,17 @@ def test_only_reports_are_overwritten(tmp_path: Path, result: Result) -> None:
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
-    refused = run(tmp_path / "result.json", "-o", folder)
+    refused = invoke("report", tmp_path / "result.json", "-o", folder)
     assert refused.exit_code == 2
     assert "--force" in refused.output
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
-    assert run(tmp_path / "result.json", "-o", folder, "--force").exit_code == 0
+    assert invoke("report", tmp_path / "result.json", "-o", folder, "--force").exit_code == 0
     two = (tmp_path / "result.json", tmp_path / "other.json")
     result.save(two[1])
-    assert run(*two, "-o", folder).exit_code == 0  # it is a report by now
+    assert invoke("report", *two, "-o", folder).exit_code == 0  # it is a report by now
     names = {path.name for path in folder.glob("*.html")}
     assert names == {"index.html", "segmented-result.html", "segmented-other.html"}
-    assert run(two[0], "-o", folder).exit_code == 0
+    assert invoke("report", two[0], "-o", folder).exit_code == 0
     assert {path.name for path in folder.iterdir()} == {
         *("index.html", "plotly.min.js", "mine.txt", MARKER),
     }
@@ -399,7 +396,7 @@ def test_a_marker_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
     instance.save(tmp_path / "instance.json")
     schedule.save(tmp_path / "schedule.json")
     arguments = (tmp_path / "schedule.json", "--instance", tmp_path / "instance.json")
-    assert run(*arguments, "-o", folder).exit_code == 0
+    assert invoke("report", *arguments, "-o", folder).exit_code == 0
     assert (tmp_path / "mine.txt").exists()
     assert not (folder / "old.html").exists()
 
@@ -429,7 +426,7 @@ def test_errors_say_what_is_wrong(tmp_path: Path, result: Result) -> None:
         ((tmp_path / "result.json", "-o", tmp_path / "no" / "folder"), "does not exist"),
         ((tmp_path / "result.json", "-o", tmp_path / "file"), "is no folder"),
     ):
-        outcome = run(*arguments)
+        outcome = invoke("report", *arguments)
         assert outcome.exit_code == 2, arguments
         assert words in outcome.output, outcome.output
         assert not out.exists()
@@ -439,7 +436,7 @@ def test_broken_manifest_is_an_input_error(tmp_path: Path, records: Sequence[Rec
     save_records(tmp_path / "study", records[:1])
     for text in ("{", '{"runs": 3}'):
         (tmp_path / "study" / "manifest.json").write_text(text)
-        outcome = run(tmp_path / "study")
+        outcome = invoke("report", tmp_path / "study")
         assert outcome.exit_code == 2
         assert "manifest.json" in outcome.output
         assert not (tmp_path / "study" / "report").exists()

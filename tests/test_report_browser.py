@@ -11,10 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers import invoke
 from report_cases import MARKUP, hostile, save_records, small_study
-from typer.testing import CliRunner
 
-from scope_opt.cli import app
 from scope_opt.model.generate import paper_instance
 from scope_opt.report.figure import duration
 from scope_opt.schedule.evaluate import evaluate
@@ -99,7 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (*hostile_files, "-o", path / "hostile"),
         (path / "study",),
     ):
-        outcome = CliRunner().invoke(app, ["report", *map(str, arguments)])
+        outcome = invoke("report", *arguments)
         assert outcome.exit_code == 0, outcome.output
     return path
 

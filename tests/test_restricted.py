@@ -4,50 +4,34 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import oracle
 import pytest
 import strategies
+from documents import Json, keep_constraints
+from helpers import read, read_schedule, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
-from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.search.exact.restricted import Attribution, attribute
+from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from scope_opt.solving.solver import SegmentChoice
 
-Json = dict[str, Any]
 Segments = list[oracle.Segment]
 
 SIDE = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
 SIDE |= strategies.physical_instances(max_layers=4, max_chiplets=3, constraints=True)
 MEDIUM = strategies.table_instances(max_layers=7, max_chiplets=9)
 MEDIUM |= strategies.physical_instances(max_layers=7, max_chiplets=9)
-
-
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
-
-
-def run(document: Json, solver: str, segments: SegmentChoice = "dp") -> Result:
-    return solve(read(document), solver, SolveOptions(segments=segments))
-
-
-def within_reach(document: Json) -> Json:
-    """The instance without the one side constraint that the exact solvers refuse."""
-    constraints = dict(document.get("constraints", {}))
-    constraints.pop("energy_budget_j", None)
-    return {**document, "constraints": constraints}
 
 
 def enumerated(document: Json) -> list[tuple[int, Segments]]:
@@ -62,7 +46,7 @@ def enumerated(document: Json) -> list[tuple[int, Segments]]:
     return found
 
 
-def least(schedules: list[tuple[int, Segments]], admits: Callable[[Segments], bool]) -> int | None:
+def least(schedules: list[tuple[int, Segments]], admits: Rule) -> int | None:
     return min((value for value, segments in schedules if admits(segments)), default=None)
 
 
@@ -81,7 +65,9 @@ def one_segment(segments: Segments) -> bool:
     return len(segments) == 1
 
 
-RESTRICTIONS: dict[str, tuple[Callable[[Segments], bool], ...]] = {
+Rule = Callable[[Segments], bool]
+
+RESTRICTIONS: dict[str, tuple[Rule, ...]] = {
     "exact-segmented": (single_layers,),
     "exact-pipeline": (single_layers, one_segment),
     "exact-sequential": (one_cluster,),
@@ -91,6 +77,11 @@ BASELINES = {
     "exact-pipeline": "pipeline",
     "exact-sequential": "sequential",
 }
+
+
+def obeying(rules: Iterable[Rule]) -> Rule:
+    """All of these rules as one."""
+    return lambda segments: all(rule(segments) for rule in rules)
 
 
 def settled(result: Result, best: int | None) -> None:
@@ -105,31 +96,31 @@ def settled(result: Result, best: int | None) -> None:
 @settings(max_examples=strategies.share(3))
 @given(SIDE)
 def test_equal_to_exhaustive_search(document: Json) -> None:
-    document = within_reach(document)
+    document = keep_constraints(document, ExactSolver.constraints)
     schedules = enumerated(document)
     fixed = "fixed_segments" in document["constraints"]
     for solver, rules in RESTRICTIONS.items():
         if solver == "exact-pipeline" and fixed:
             continue
-        result = run(document, solver)
-        settled(result, least(schedules, lambda s, rules=rules: all(rule(s) for rule in rules)))
+        result = solve_with(solver, document)
+        settled(result, least(schedules, obeying(rules)))
         if result.schedule is not None:
             found = oracle.parse(json.loads(result.schedule.to_json()))
-            assert all(rule(found) for rule in rules)
+            assert obeying(rules)(found)
         if not fixed:
             rules = (*rules, one_segment)
-            best = least(schedules, lambda s, rules=rules: all(rule(s) for rule in rules))
-            settled(run(document, solver, "single"), best)
+            best = least(schedules, obeying(rules))
+            settled(solve_with(solver, document, "single"), best)
 
 
 @settings(max_examples=strategies.share(6))
 @given(MEDIUM)
 def test_never_above_the_baseline_of_the_scheme(document: Json) -> None:
-    free = run(document, "exact").objective_ps
+    free = solve_with("exact", document).objective_ps
     for solver, baseline in BASELINES.items():
         for choice in ("dp", "balanced", "single"):
-            best = run(document, solver, choice)
-            other = run(document, baseline, choice).objective_ps
+            best = solve_with(solver, document, choice)
+            other = solve_with(baseline, document, choice).objective_ps
             if other is not None:
                 assert best.objective_ps is not None
                 assert best.objective_ps <= other
@@ -177,22 +168,20 @@ def switches_once(judge: oracle.Oracle, segment: oracle.Segment) -> bool:
     return False
 
 
-def reference(document: Json, schedule: Json) -> Schedule:
-    name = InstanceReference.to(read(document)).model_dump()
-    return Schedule.from_json(json.dumps({**schedule, "instance": name}), "test")
-
-
 @settings(max_examples=strategies.share(2))
 @given(SIDE, st.data())
 def test_attribution(document: Json, data: st.DataObject) -> None:
-    document = within_reach(document)
+    document = keep_constraints(document, ExactSolver.constraints)
     schedules = enumerated(document)
     assume(schedules)
     value, segments = data.draw(st.sampled_from(schedules))
     optimum = min(total for total, _ in schedules)
     instance = read(document)
     found = attribute(
-        instance, build_tables(instance), reference(document, oracle.to_json(segments)), optimum
+        instance,
+        build_tables(instance),
+        read_schedule(instance, oracle.to_json(segments)),
+        optimum,
     )
 
     def freed(depth: str) -> int | None:
@@ -248,10 +237,10 @@ def test_attribution_of_latency_zero() -> None:
 @settings(max_examples=strategies.share(3))
 @given(SIDE, st.data())
 def test_schedules_that_cannot_be_attributed(document: Json, data: st.DataObject) -> None:
-    document = within_reach(document)
+    document = keep_constraints(document, ExactSolver.constraints)
     schedule = data.draw(strategies.schedules(document))
     instance = read(document)
-    given_schedule = reference(document, schedule)
+    given_schedule = read_schedule(read(document), schedule)
     codes = oracle.violations(document, schedule)
     optimum = 0 if codes else oracle.objective_ps(document, schedule) + 1
     message = codes[0] if codes else "is better than the optimum"

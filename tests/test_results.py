@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from documents import ROOT
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Instance
+from scope_opt.report.markdown import Picture, render
+from scope_opt.report.results.pages import PAGES, folder
+from scope_opt.report.results.records import records_of
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving import metrics
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import load_solver
 from scope_opt.studies.file import load_study
@@ -22,9 +26,10 @@ from scope_opt.studies.records import Outcome, Record, load_records
 from scope_opt.validation.document import Validation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scope_opt.model.tables import LatencyTables
 
-ROOT = Path(__file__).parent.parent
 STUDIES = sorted(path.parent for path in (ROOT / "results").glob("*/records.jsonl"))
 NAMES = sorted(path.stem for path in (ROOT / "instances" / "paper").glob("*.json"))
 REGISTRY = json.loads((ROOT / "instances" / "best_known.json").read_text())
@@ -71,6 +76,7 @@ def test_studies(folder: Path) -> None:
         assert asked[place].instance.digest == record.instance.digest
         assert asked[place].options == record.options
         by_instance.setdefault(place[:2], []).append(record)
+    assert by_instance
     for records in by_instance.values():
         first = records[0]
         instance = asked[first.instance.name, first.variant, first.label, first.seed].instance
@@ -137,3 +143,29 @@ def test_registry(entry: dict[str, object]) -> None:
     assert evaluation.violations == ()
     assert evaluation.objective_ps == entry["objective_ps"] == optima()[instance.name]
     assert entry["bound_ps"] == entry["objective_ps"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_those_of_the_records(name: str) -> None:
+    article = PAGES[name]()
+    assert (folder(name) / "README.md").read_text() == render(article)
+    for block in article.blocks:
+        if isinstance(block, Picture):
+            assert (folder(name) / block.file).is_file()
+
+
+def test_floats_are_blamed_only_where_a_library_was_called() -> None:
+    outcomes = (ROOT / "results" / "reach" / "README.md").read_text().split("## ")[1]
+    table = [line.strip("| ").split(" | ") for line in outcomes.splitlines() if line[:1] == "|"]
+    starred = [
+        (row[0], label + suffix)
+        for row in table[2:]
+        for label, cell in zip(table[0][1:], row[1:], strict=True)
+        for suffix, part in zip(("", " 600 s"), cell.split(" / "), strict=False)
+        if part.endswith("*")
+    ]
+    assert starred
+    for name, label in starred:
+        result = records_of("reach").result(name, label)
+        assert result is not None
+        assert metrics.used_floats(result)

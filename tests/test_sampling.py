@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 import numpy as np
 import oracle
 import pytest
 import strategies
+from documents import Json, keep_constraints
+from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -21,7 +22,6 @@ from scope_opt.model.instance import SHAPE, Constraints, Instance
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.search.census import sampling
 from scope_opt.search.census.distribution import distribution
 from scope_opt.search.census.sampling import Sample, Sampler, sample, schedule_at, share_at_most
 from scope_opt.search.census.valid_sampling import ValidSampler, countable
@@ -29,18 +29,14 @@ from scope_opt.search.packed import NEVER
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 
-Json = dict[str, Any]
-
 ANY = strategies.table_instances(6, 8, constraints=True) | strategies.physical_instances(
     6, 8, constraints=True
 )
 
 
-def read(document: Json) -> Instance:
+def shaped(document: Json) -> Instance:
     """The instance, without the constraints that concern more than the shape of one segment."""
-    limits = document.get("constraints", {})
-    kept = {key: limits[key] for key in limits if key in SHAPE - {"fixed_segments"}}
-    return Instance.from_json(json.dumps({**document, "constraints": kept}), "test")
+    return read(keep_constraints(document, SHAPE - {"fixed_segments"}))
 
 
 def segments(schedule: Json) -> str:
@@ -106,7 +102,7 @@ def test_other_numbers_are_refused(number: int) -> None:
 
 @given(ANY, st.data())
 def test_latencies_are_those_of_the_evaluator(document: Json, data: st.DataObject) -> None:
-    instance = read(document)
+    instance = shaped(document)
     tables = build_tables(instance)
     sampler = Sampler(instance, tables)
     numbers = data.draw(st.lists(st.integers(0, sampler.size - 1), min_size=1, max_size=20))
@@ -136,7 +132,7 @@ def test_valid_schedules_of_a_large_instance_agree() -> None:
 @settings(max_examples=strategies.share(4))
 @given(strategies.table_instances(4, 5) | strategies.physical_instances(4, 5))
 def test_all_numbers_give_the_distribution(document: Json) -> None:
-    instance = read(document)
+    instance = shaped(document)
     tables = build_tables(instance)
     sampler = Sampler(instance, tables)
     latencies = sorted(sampler.latencies(range(sampler.size)).tolist())
@@ -209,10 +205,10 @@ def small(name: str, overflow: str) -> Instance:
         "dram_latency_ps": 77,
     }
     document = {"format": "scope-instance/1", "name": name, "samples": 9, "overflow": overflow}
-    return read({**document, "tables": tables})
+    return shaped({**document, "tables": tables})
 
 
-def test_equal_seeds_give_equal_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_seeds_give_equal_samples() -> None:
     instance = small("skips", "stream")
     tables = build_tables(instance)
     latency = distribution(instance, tables).quantile_ps(0.2) or 0
@@ -221,19 +217,18 @@ def test_equal_seeds_give_equal_samples(monkeypatch: pytest.MonkeyPatch) -> None
     assert valid.sample(latency, 3000, seed=5) != valid.sample(latency, 3000, seed=6)
     first = sample(instance, tables, latency, 3000, seed=5)
     assert first != sample(instance, tables, latency, 3000, seed=6)
-    monkeypatch.setattr(sampling, "CHUNK", 1000)
-    assert first == sample(instance, tables, latency, 3000, seed=5)
+    assert first == sample(instance, tables, latency, 3000, seed=5, at_once=1000)
 
 
-def test_a_stopped_sample_counts_what_it_drew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "CHUNK", 100)
+def test_a_stopped_sample_counts_what_it_drew() -> None:
     instance = small("skips", "stream")
     tables = build_tables(instance)
 
     def stop(monitor: Monitor) -> None:
         monitor.interrupted = monitor.done >= 0.3
 
-    found = sample(instance, tables, 10**9, 1000, monitor=Monitor(on_progress=stop))
+    monitor = Monitor(on_progress=stop)
+    found = sample(instance, tables, 10**9, 1000, monitor=monitor, at_once=100)
     assert found == sample(instance, tables, 10**9, 300)
     with pytest.raises(SearchStopped):
         sample(instance, tables, 10**9, 1000, monitor=Monitor(time_limit_s=0))
@@ -261,7 +256,7 @@ def test_other_constraints_are_refused(constraints: Json) -> None:
 
 @given(ANY)
 def test_valid_schedules_are_counted_and_drawn(document: Json) -> None:
-    instance = read(document)
+    instance = shaped(document)
     tables = build_tables(instance)
     sampler, every = ValidSampler(instance, tables), distribution(instance, tables)
     assert sampler.number == every.valid
@@ -287,7 +282,7 @@ def test_valid_schedules_are_drawn_uniformly(overflow: str, constraints: Json) -
     """Chi-squared test of how often each latency occurs, against how many schedules have it."""
     document = json.loads(small("skips", overflow).to_json())
     document["tables"]["weight_buffer_bytes"] = 150
-    instance = read({**document, "constraints": constraints})
+    instance = shaped({**document, "constraints": constraints})
     tables = build_tables(instance)
     every = Sampler(instance, tables)
     latencies = every.latencies(range(every.size))

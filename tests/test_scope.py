@@ -13,13 +13,13 @@ import numpy as np
 import oracle
 import pytest
 import strategies
+from helpers import read, solve_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.search.packed import NEVER, PackedTables, pack_tables
 from scope_opt.search.paper.segment import (
     balance,
@@ -29,27 +29,22 @@ from scope_opt.search.paper.segment import (
     start_times,
 )
 from scope_opt.search.paper.segmentation import balanced_cuts
-from scope_opt.solving.result import Result, Status
-from scope_opt.solving.solver import SolveOptions, solve
+from scope_opt.search.placed import segment_facts
+from scope_opt.solving.result import Status
+from scope_opt.solving.solver import solve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scope_opt.model.tables import LatencyTables
+    from documents import Json
 
-Json = dict[str, Any]
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.solving.solver import SegmentChoice
+
 
 SOLVERS = ("scope", "sequential", "pipeline", "segmented")
 ANY = strategies.table_instances() | strategies.physical_instances()
 CHOICES = st.sampled_from(["balanced", "dp", "single"])
-
-
-def read(document: Json) -> Instance:
-    return Instance.from_json(json.dumps(document), "test")
-
-
-def run(document: Json, solver: str, segments: Any = "balanced") -> Result:
-    return solve(read(document), solver, SolveOptions(segments=segments))
 
 
 def plain(
@@ -199,8 +194,11 @@ def test_balancing_never_ends_behind_its_start(drawn: tuple[LatencyTables, Any])
     def settle(floor: Any, sizes: Any) -> tuple[int, list[int]]:
         own, partition = sizes.copy(), np.zeros(tables.layers, dtype=np.int8)
         times = np.zeros_like(own)
-        start_times(packed, 0, last, start, weights, transition, own, partition, times)
-        beat = balance(packed, 0, last, start, weights, floor, transition, own, partition, times)
+        facts = segment_facts(packed.places, 0, last)
+        start_times(packed, 0, last, start, weights, transition, own, facts, partition, times)
+        beat = balance(
+            packed, 0, last, start, weights, floor, transition, own, facts, partition, times
+        )
         return beat, own.tolist()
 
     # No cluster can spare a chiplet: nothing moves.
@@ -222,8 +220,9 @@ def test_balancing_moves_to_the_slowest_from_the_fastest() -> None:
     regions, partition = np.array([2, 2, 4]), np.zeros(3, dtype=np.int8)
     ones = np.ones(3, dtype=np.int64)
     start, none, times = np.arange(4), ones * 0, ones * 0
-    start_times(packed, 0, 2, start, none, 0, regions, partition, times)
-    beat = balance(packed, 0, 2, start, none, ones, 0, regions, partition, times)
+    facts = segment_facts(packed.places, 0, 2)
+    start_times(packed, 0, 2, start, none, 0, regions, facts, partition, times)
+    beat = balance(packed, 0, 2, start, none, ones, 0, regions, facts, partition, times)
     assert (beat, regions.tolist()) == (10, [6, 1, 1])
 
 
@@ -366,7 +365,7 @@ class Reference:
 
 @given(ANY)
 def test_search_follows_the_algorithm(document: Json) -> None:
-    result = run(document, "scope", "single")
+    result = solve_with("scope", document, "single")
     assert result.objective_ps == Reference(document, build_tables(read(document))).best()
 
 
@@ -376,9 +375,9 @@ def test_search_follows_the_algorithm(document: Json) -> None:
 @given(ANY, st.sampled_from(SOLVERS), CHOICES)
 @settings(max_examples=150)
 def test_schedules_are_valid_and_cost_what_they_claim(
-    document: Json, solver: str, segments: str
+    document: Json, solver: str, segments: SegmentChoice
 ) -> None:
-    result = run(document, solver, segments)
+    result = solve_with(solver, document, segments)
     if result.schedule is None:
         assert result.status is Status.INFEASIBLE
         assert result.explanation
@@ -392,11 +391,11 @@ def test_schedules_are_valid_and_cost_what_they_claim(
     # Asking for exactly these segments gives the same schedule again.
     starts = tuple(segment.first_layer for segment in result.schedule.segments)
     if solver != "pipeline":
-        assert run(document, solver, starts).objective_ps == result.objective_ps
+        assert solve_with(solver, document, starts).objective_ps == result.objective_ps
 
 
 def objective(document: Json, solver: str, segments: Any = "balanced") -> float:
-    found = run(document, solver, segments).objective_ps
+    found = solve_with(solver, document, segments).objective_ps
     return math.inf if found is None else found
 
 
@@ -440,9 +439,9 @@ TINY = strategies.table_instances(max_layers=3, max_chiplets=4) | strategies.phy
 
 @given(TINY, st.sampled_from(["scope", "sequential", "segmented"]), CHOICES)
 def test_the_optimum_lies_between_bound_and_objective(
-    document: Json, solver: str, segments: str
+    document: Json, solver: str, segments: SegmentChoice
 ) -> None:
-    result = run(document, solver, segments)
+    result = solve_with(solver, document, segments)
     # Asked for a single segment, a solver speaks of the schedules with a single segment.
     best = oracle.best(document, "single" if segments == "single" else "free")
     if best is None:
@@ -459,16 +458,18 @@ def test_the_pipeline_s_own_restriction_does_not_raise_the_bound() -> None:
     # One segment takes 100 ps for its DRAM traffic, two segments 1 ps each.
     document = plain([1, 1], 2, samples=1)
     document["tables"]["segment_dram_ps"] = [[0, 100], [0, 0]]
-    assert run(document, "scope").objective_ps == 2
-    bound = run(document, "pipeline").bound_ps
+    assert solve_with("scope", document).objective_ps == 2
+    bound = solve_with("pipeline", document).bound_ps
     assert bound is not None
     assert bound <= 2
 
 
 @given(ANY, st.sampled_from(SOLVERS), CHOICES)
 @settings(max_examples=30)
-def test_equal_input_gives_equal_output(document: Json, solver: str, segments: str) -> None:
-    first, second = (run(document, solver, segments) for _ in range(2))
+def test_equal_input_gives_equal_output(
+    document: Json, solver: str, segments: SegmentChoice
+) -> None:
+    first, second = (solve_with(solver, document, segments) for _ in range(2))
     assert first.schedule == second.schedule
     assert (first.objective_ps, first.bound_ps) == (second.objective_ps, second.bound_ps)
     numbers = [[(p.objective_ps, p.bound_ps) for p in one.trajectory] for one in (first, second)]
@@ -515,7 +516,7 @@ def test_balanced_cuts_are_the_best_of_all(
 def test_a_fixed_number_of_segments() -> None:
     document = plain([4, 1, 1, 4, 1, 1], 3)
     for count in range(1, 7):
-        result = run(document, "scope", count)
+        result = solve_with("scope", document, count)
         assert result.schedule is not None
         assert len(result.schedule.segments) == count
         if count == 2:
@@ -523,7 +524,7 @@ def test_a_fixed_number_of_segments() -> None:
 
 
 def test_segments_given_by_their_first_layers() -> None:
-    result = run(plain([4, 1, 1, 4, 1, 1], 6), "scope", (0, 1, 5))
+    result = solve_with("scope", plain([4, 1, 1, 4, 1, 1], 6), (0, 1, 5))
     assert result.schedule is not None
     assert [segment.first_layer for segment in result.schedule.segments] == [0, 1, 5]
     assert result.options["segments"] == [0, 1, 5]
@@ -542,14 +543,14 @@ def test_segments_given_by_their_first_layers() -> None:
 )
 def test_impossible_segments(segments: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run(plain([1, 1, 1], 2), "scope", segments)
+        solve_with("scope", plain([1, 1, 1], 2), segments)
 
 
 # --- Nothing found -------------------------------------------------------------------------------
 
 
 def test_more_layers_than_chiplets_is_explained() -> None:
-    result = run(plain([1, 2, 3], 2), "pipeline")
+    result = solve_with("pipeline", plain([1, 2, 3], 2))
     assert (result.status, result.schedule, result.objective_ps) == (Status.INFEASIBLE, None, None)
     assert len(result.explanation) == 1
     assert "needs 3 chiplets, there are 2" in result.explanation[0]
@@ -559,26 +560,26 @@ def test_more_layers_than_chiplets_is_explained() -> None:
 def test_too_many_weights_for_one_segment_are_explained() -> None:
     document = plain([1, 2], 2, weights=[7, 30], buffer=10)
     for solver in ("scope", "pipeline"):
-        result = run(document, solver, "single")
+        result = solve_with(solver, document, "single")
         assert result.status is Status.INFEASIBLE
         (reason,) = result.explanation
         for part in ("37 bytes", "20 bytes", "by 17", "layer 1 (l1, 30 bytes)", "stream"):
             assert part in reason
     # Two segments of one layer each pass their weights through; refetching keeps one segment.
-    assert run(document, "scope").status is not Status.INFEASIBLE
+    assert solve_with("scope", document).status is not Status.INFEASIBLE
     streamed = {**document, "overflow": "stream"}
-    assert run(streamed, "scope", "single").status is not Status.INFEASIBLE
+    assert solve_with("scope", streamed, "single").status is not Status.INFEASIBLE
 
 
 def test_segments_that_do_not_fit_are_explained() -> None:
-    result = run(plain([1, 2, 3], 2, weights=[7, 30, 1], buffer=10), "scope", (0, 2))
+    result = solve_with("scope", plain([1, 2, 3], 2, weights=[7, 30, 1], buffer=10), (0, 2))
     assert result.status is Status.INFEASIBLE
     assert "the weights of segment 0 to 1, 37 bytes" in result.explanation[0]
 
 
 def test_a_failed_search_proves_nothing() -> None:
     document = plain([1, 1, 1], 2, constraints={"min_clusters": 2})
-    result = run(document, "scope", (0, 2))
+    result = solve_with("scope", document, (0, 2))
     assert result.status is Status.UNKNOWN
     assert "though there may be one" in result.explanation[0]
 
@@ -603,7 +604,7 @@ def constrained(draw: st.DrawFn) -> Json:
 
 @given(constrained(), st.sampled_from(["scope", "sequential", "segmented"]))
 def test_constraints_are_honoured(document: Json, solver: str) -> None:
-    result = run(document, solver, "dp")
+    result = solve_with(solver, document, "dp")
     if result.schedule is not None:
         assert oracle.violations(document, json.loads(result.schedule.to_json())) == []
 
@@ -613,12 +614,12 @@ def test_bounds_on_the_number_of_clusters() -> None:
     document = plain([12, 12, 12, 12], 4)
     counts = {}
     for limits in ({}, {"min_clusters": 2}, {"min_clusters": 3, "max_clusters": 3}):
-        result = run({**document, "constraints": limits}, "scope", "single")
+        result = solve_with("scope", {**document, "constraints": limits}, "single")
         assert result.schedule is not None
         counts[tuple(limits)] = len(result.schedule.segments[0].clusters)
     assert counts == {(): 1, ("min_clusters",): 2, ("min_clusters", "max_clusters"): 3}
     impossible = {**document, "constraints": {"min_clusters": 2}}
-    assert run(impossible, "sequential").status is Status.INFEASIBLE
+    assert solve_with("sequential", impossible).status is Status.INFEASIBLE
 
 
 def test_segments_that_contradict_the_instance_s() -> None:
@@ -626,13 +627,16 @@ def test_segments_that_contradict_the_instance_s() -> None:
     expected = partial(pytest.raises, InputError, match=r"contradicts fixed_segments = \[0, 1\]")
     for segments in ("single", 3, (0, 2)):
         with expected():
-            run(document, "scope", segments)
-    assert run(document, "scope", (0, 1)).objective_ps == run(document, "scope").objective_ps
+            solve_with("scope", document, segments)
+    assert (
+        solve_with("scope", document, (0, 1)).objective_ps
+        == solve_with("scope", document).objective_ps
+    )
 
 
 def test_constraints_a_search_does_not_honour_are_refused() -> None:
     document = plain([1, 1, 1], 2, constraints={"max_region": 1, "max_clusters": 2})
     with pytest.raises(InputError) as refusal:
-        run(document, "scope")
+        solve_with("scope", document)
     (problem,) = refusal.value.problems  # which other solvers do is not for this test to know
     assert problem.startswith("solver 'scope' does not honour max_region; ")

@@ -23,11 +23,12 @@ from scope_opt.terminal.picture import (
 from scope_opt.terminal.show import Run, comparison_view, instance_view, result_view, solver_view
 
 if TYPE_CHECKING:
+    from documents import Json
     from rich.console import RenderableType
 
     from scope_opt.solving.result import Result
 
-TABLES = {
+TABLES: Json = {
     "format": "scope-instance/1",
     "name": "tables",
     "tables": {
@@ -278,6 +279,7 @@ def test_broken_schedule_is_still_drawn(stream: Instance) -> None:
     on = console(80)
     picture = text(schedule_view(on, schedule, stream, evaluation), on)
     assert "99" in picture
+    assert evaluation.violations
     broken = text(violation_view(evaluation), on)
     assert f"{len(evaluation.violations)} violations" in broken
     assert all(violation.code in broken for violation in evaluation.violations)
@@ -312,17 +314,20 @@ def test_table_instance_has_no_mesh_and_no_energy() -> None:
 
 def test_times_of_zero() -> None:
     zero: dict[str, Any] = {"ISP": [0, 0], "WSP": [0, 0]}
-    content = {**TABLES, "tables": {**TABLES["tables"], "layers": []}}  # type: ignore[dict-item]
+    content = {**TABLES, "tables": {**TABLES["tables"], "layers": []}}
     content["tables"]["layers"] = [{"name": "a", "weight_bytes": 0, "compute_ps": zero}]
     instance = Instance.model_validate_json(json_text(content))
     result = solve(instance)
     assert result.schedule is not None
     evaluation = evaluate(instance, result.schedule)
     on = console(80)
-    text(instance_view(instance))
-    text(result_view(result, instance, evaluation), on)
-    text(evaluation_view(on, instance, result.schedule, evaluation), on)
-    text(comparison_view(on, [Run(instance, "scope", result)]), on)
+    for view in (
+        instance_view(instance),
+        result_view(result, instance, evaluation),
+        evaluation_view(on, instance, result.schedule, evaluation),
+    ):
+        assert re.search(r"latency +0 s", text(view, on))
+    assert re.search(r"scope +0 s", text(comparison_view(on, [Run(instance, "scope", result)]), on))
 
 
 def test_side_constraints_are_listed(stream: Instance) -> None:

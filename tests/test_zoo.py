@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scope_opt.model.files import InputError
@@ -297,7 +299,7 @@ def test_chosen_mesh(rows: int | None, cols: int | None, mesh: tuple[int, int]) 
         ((16, 4, 2), "mesh: 4 x 2 is not 16 chiplets"),
     ],
 )
-def test_impossible_package(arguments: tuple[int, ...], message: str) -> None:
+def test_impossible_package(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(InputError) as error:
         paper_package(*arguments)
     assert message in str(error.value)

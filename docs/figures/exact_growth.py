@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 import time
 from math import log
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.generate import paper_instance
+from scope_opt.report.drawing import COLORS, new_figure, save_figure
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.solver import SolveOptions
@@ -79,21 +79,15 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Write the figure, in the format of the path's suffix."""
-    try:
-        import matplotlib
-    except ImportError:
-        sys.exit("drawing needs matplotlib: pip install -r requirements.lock")
-    matplotlib.use("Agg")
-    matplotlib.rcParams |= {"svg.hashsalt": "exact-growth", "svg.fonttype": "none"}
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), constrained_layout=True, sharey=True)
+    """Write the figure."""
+    figure, axes = new_figure(1, 2, width=9, height=3.8)
+    axes[1].sharey(axes[0])
+    axes[1].tick_params(labelleft=False)
     panels = (
         (axes[0], BY_LAYERS, "layers", "ResNet-18 to 152, 64 chiplets", {"single": 2, "free": 3}),
         (axes[1], BY_CHIPLETS, "chiplets", "ResNet-50", {"single": 1, "free": 1}),
     )
-    styles = {"single": ("#1b6ca8", "o"), "free": ("#c8553d", "s")}
+    styles = {"single": (COLORS[0], "o"), "free": (COLORS[1], "s")}
     for axis, wanted, key, title, theory in panels:
         for choice, (color, marker) in styles.items():
             points = sorted(
@@ -138,7 +132,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7.5, frameon=False)
     axes[0].set_ylabel("processor seconds to the proof")
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
+    save_figure(figure, path)
 
 
 def main() -> None:

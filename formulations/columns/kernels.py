@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from scope_opt.model.tables import ISP, LIMIT, WSP
+from formulations.formulas import (
+    copies_fit,
+    layer_time,
+    refetched,
+    refetching_time,
+    room_left,
+)
+from scope_opt.model.tables import LIMIT, WSP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +43,7 @@ TIME, SENDING, REFETCHED = 10, 11, 12
 INDEX, MADE_FOR, FIRST_PARTITION, LAST_PARTITION, ENTRIES = 13, 14, 15, 16, 17
 
 
-class Kernel(NamedTuple):
+class SizedTables(NamedTuple):
     """`LatencyTables` and `Space` in the form compiled code takes; ``S`` region sizes."""
 
     chiplets: int
@@ -58,7 +65,7 @@ class Kernel(NamedTuple):
     send: Ints
     """(L, S)"""
     receive: Ints
-    """(L, 2): least and most that the cluster after a layer can charge it for receiving"""
+    """(L, 2): see `receiving_ps`"""
     least: Ints
     """(L, S): lower bound on the time of a layer, whatever surrounds it"""
     stream_fs_per_byte: Ints
@@ -76,36 +83,46 @@ class Kernel(NamedTuple):
     """(L, L)"""
 
 
-def make_kernel(tables: LatencyTables, space: Space, least: Ints) -> Kernel:
+def allowed_partitions(space: Space) -> Flags:
+    """(L, 2): which partitions each layer may have."""
+    allowed = np.zeros((len(space.partitions), 2), dtype=np.bool_)
+    for layer, partitions in enumerate(space.partitions):
+        allowed[layer, list(partitions)] = True
+    return allowed
+
+
+def receiving_ps(tables: LatencyTables, space: Space) -> Ints:
+    """(L, 2): least and most that the cluster after a layer can charge it for receiving."""
+    possible = allowed_partitions(space)[1:, :, None]
+    received = tables.receive_ps[:-1, :, list(space.sizes)]
+    receive = np.zeros((tables.layers, 2), dtype=np.int64)
+    receive[:-1, 0] = np.where(possible, received, LIMIT).min(axis=(1, 2))
+    receive[:-1, 1] = np.where(possible, received, 0).max(axis=(1, 2))
+    return receive
+
+
+def sized_tables(tables: LatencyTables, space: Space, least: Ints) -> SizedTables:
     """Rearrange tables for compiled code; ``least`` are the lower bounds by region size."""
     sizes = np.array(space.sizes, dtype=np.int64)
     layers = tables.layers
-    allowed = np.zeros((layers, 2), dtype=np.bool_)
-    for layer, partitions in enumerate(space.partitions):
-        allowed[layer, list(partitions)] = True
-    received = tables.receive_ps[:-1, :, sizes]
-    receive = np.zeros((layers, 2), dtype=np.int64)
-    possible = allowed[1:, :, None]
-    receive[:-1, 0] = np.where(possible, received, LIMIT).min(axis=(1, 2))
-    receive[:-1, 1] = np.where(possible, received, 0).max(axis=(1, 2))
     edges = [tables.edge_from, tables.edge_to, tables.edge_write_ps, tables.edge_read_ps]
 
     def sized(values: Ints) -> Ints:
         return np.ascontiguousarray(values[..., sizes])
 
-    return Kernel(
+    return SizedTables(
         chiplets=tables.chiplets,
         stream=tables.stream,
         weight_buffer_bytes=tables.weight_buffer_bytes,
         dram_latency_ps=tables.dram_latency_ps,
         sizes=sizes,
         weight_bytes=tables.weight_bytes.copy(),
-        allowed=allowed,
+        allowed=allowed_partitions(space),
         compute=sized(tables.compute_ps),
         gather=sized(tables.gather_ps),
         within=sized(tables.within_ps),
         send=sized(tables.send_ps),
-        receive=receive,
+        receive=receiving_ps(tables, space),
         least=np.ascontiguousarray(least[:, sizes - 1]),
         stream_fs_per_byte=sized(tables.stream_fs_per_byte),
         input=tables.input_ps.copy(),
@@ -122,69 +139,66 @@ def make_kernel(tables: LatencyTables, space: Space, least: Ints) -> Kernel:
 
 @njit(cache=True, nogil=True)
 def room_and_stream(
-    kernel: Kernel, first: int, last: int, k: int, stored: int, exempt: bool
+    tables: SizedTables, first: int, last: int, k: int, stored: int, exempt: bool
 ) -> tuple[int, int]:
     """Bytes left for gathered copies (negative: no column), and time to fetch weights again."""
-    size = kernel.sizes[k]
-    room = kernel.weight_buffer_bytes * size - stored
-    if room >= 0 or exempt:
-        return max(0, room), 0
-    if not kernel.stream:
-        return room, 0
+    capacity = tables.weight_buffer_bytes * tables.sizes[k]
+    room = room_left(stored, capacity, tables.stream, exempt)
+    missing = refetched(stored, capacity, exempt)
     transfers = 0
-    for layer in range(first, last + 1):
-        transfers += kernel.weight_bytes[layer] > 0
-    refetch = (-room * kernel.stream_fs_per_byte[k] + 999) // 1000
-    return 0, transfers * kernel.dram_latency_ps + refetch
+    if missing > 0:
+        for layer in range(first, last + 1):
+            transfers += tables.weight_bytes[layer] > 0
+    fs_per_byte = tables.stream_fs_per_byte[k]
+    return room, refetching_time(missing, fs_per_byte, transfers, tables.dram_latency_ps)
 
 
 @njit(cache=True, nogil=True)
 def skip_sends(
-    kernel: Kernel, layer: int, last: int, end: int, low: int, high: int, out: Ints
+    tables: SizedTables, layer: int, last: int, end: int, low: int, high: int, out: Ints
 ) -> None:
     """What skip edges add to the sending of a layer of a cluster, in a segment up to ``end``."""
     out[low:high] = 0
-    for edge in range(kernel.leaving[layer], kernel.leaving[layer + 1]):
-        to = kernel.edges[edge, 1]
+    for edge in range(tables.leaving[layer], tables.leaving[layer + 1]):
+        to = tables.edges[edge, 1]
         if to > end:
-            out[low:high] += kernel.edges[edge, 2]
+            out[low:high] += tables.edges[edge, 2]
         elif to > last:
-            out[low:high] += kernel.edge_send[edge, low:high]
+            out[low:high] += tables.edge_send[edge, low:high]
 
 
 @njit(cache=True, nogil=True)
 def begin(
-    kernel: Kernel, first: int, last: int, k: int, room: int, stream: int, heads: Ints
+    tables: SizedTables, first: int, last: int, k: int, room: int, stream: int, heads: Ints
 ) -> None:
     """Fill ``heads[p, q, k]``, times before the first layer computes; `LIMIT` if impossible."""
     heads[:, :, k] = LIMIT
     for p in range(2):
-        copy = kernel.weight_bytes[first] * (kernel.sizes[k] - 1)
-        if room >= 0 and kernel.allowed[first, p] and (p == ISP or copy <= room):
+        fits = copies_fit(p, tables.weight_bytes[first], tables.sizes[k], room)
+        if room >= 0 and tables.allowed[first, p] and fits:
             heads[p, p, k] = stream
             if p == WSP and first < last:
-                heads[p, p, k] += kernel.gather[first, k]
+                heads[p, p, k] += tables.gather[first, k]
 
 
 @njit(cache=True, nogil=True)
 def step(
-    kernel: Kernel, layer: int, low: int, high: int, extra: Ints, rooms: Ints, heads: Ints
+    tables: SizedTables, layer: int, low: int, high: int, extra: Ints, rooms: Ints, heads: Ints
 ) -> None:
     """From times before ``layer`` computes to those before the next one does, in place."""
-    compute, within = kernel.compute[layer], kernel.within[layer]
-    isp, wsp = kernel.allowed[layer + 1]
-    weights, gather = kernel.weight_bytes[layer + 1], kernel.gather[layer + 1]
+    compute, within = tables.compute[layer], tables.within[layer]
+    isp, wsp = tables.allowed[layer + 1]
+    weights, gather = tables.weight_bytes[layer + 1], tables.gather[layer + 1]
     for k in range(low, high):
-        to_isp = isp
-        to_wsp = wsp and weights * (kernel.sizes[k] - 1) <= rooms[k]
+        to_wsp = wsp and copies_fit(WSP, weights, tables.sizes[k], rooms[k])
         from_isp, from_wsp = compute[0, k], compute[1, k]
-        a = max(from_isp, within[0, 0, k] + extra[k])
-        b = max(from_wsp, within[1, 0, k] + extra[k])
-        c = max(from_isp, within[0, 1, k] + extra[k]) + gather[k]
-        d = max(from_wsp, within[1, 1, k] + extra[k]) + gather[k]
+        a = layer_time(from_isp, within[0, 0, k] + extra[k], 0)
+        b = layer_time(from_wsp, within[1, 0, k] + extra[k], 0)
+        c = layer_time(from_isp, within[0, 1, k] + extra[k], gather[k])
+        d = layer_time(from_wsp, within[1, 1, k] + extra[k], gather[k])
         for p in range(2):
             x, y = heads[p, 0, k], heads[p, 1, k]
-            heads[p, 0, k] = min(x + a, y + b, LIMIT) if to_isp else LIMIT
+            heads[p, 0, k] = min(x + a, y + b, LIMIT) if isp else LIMIT
             heads[p, 1, k] = min(x + c, y + d, LIMIT) if to_wsp else LIMIT
 
 
@@ -204,25 +218,25 @@ def narrow(heads: Ints, low: int, high: int, top: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def end_ranges(kernel: Kernel, first: int, last: int) -> Ints:
+def end_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     """Ranges of segment ends beyond ``last`` between which no skip edge changes sides."""
-    layers = len(kernel.weight_bytes)
+    layers = len(tables.weight_bytes)
     cut = np.zeros(layers + 1, dtype=np.bool_)
     cut[last + 1] = cut[layers] = True
-    for edge in range(kernel.leaving[first], kernel.leaving[last + 1]):
-        if kernel.edges[edge, 1] > last:
-            cut[kernel.edges[edge, 1]] = True
+    for edge in range(tables.leaving[first], tables.leaving[last + 1]):
+        if tables.edges[edge, 1] > last:
+            cut[tables.edges[edge, 1]] = True
     return ranges_between(np.flatnonzero(cut))
 
 
 @njit(cache=True, nogil=True)
-def start_ranges(kernel: Kernel, first: int, last: int) -> Ints:
+def start_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     """Ranges of segment starts before ``first`` between which no skip edge changes sides."""
     cut = np.zeros(first + 1, dtype=np.bool_)
     cut[0] = cut[first] = True
-    for edge in range(kernel.leaving[first]):
-        if first <= kernel.edges[edge, 1] <= last:
-            cut[kernel.edges[edge, 0] + 1] = True
+    for edge in range(tables.leaving[first]):
+        if first <= tables.edges[edge, 1] <= last:
+            cut[tables.edges[edge, 0] + 1] = True
     return ranges_between(np.flatnonzero(cut))
 
 
@@ -236,12 +250,12 @@ def ranges_between(cuts: Ints) -> Ints:
 
 
 @njit(cache=True, nogil=True)
-def reads(kernel: Kernel, first: int, last: int, start: int) -> int:
+def reads(tables: SizedTables, first: int, last: int, start: int) -> int:
     """Time for reading over DRAM what layers before the segment's first one made."""
-    time = kernel.input[first] if start == first else 0
-    for edge in range(kernel.leaving[start]):
-        if first <= kernel.edges[edge, 1] <= last:
-            time += kernel.edges[edge, 3]
+    time = tables.input[first] if start == first else 0
+    for edge in range(tables.leaving[start]):
+        if first <= tables.edges[edge, 1] <= last:
+            time += tables.edges[edge, 3]
     return time
 
 
@@ -295,12 +309,14 @@ def choices(heads: Ints, compute: Ints, handed: int, k: int, head: int, out: Int
 
 
 @njit(cache=True, nogil=True)
-def columns_from(kernel: Kernel, first: int, one: Ints, several: Ints, refetch_limit: int) -> Ints:
+def columns_from(
+    tables: SizedTables, first: int, one: Ints, several: Ints, refetch_limit: int
+) -> Ints:
     """Columns that begin with a layer.
 
     Parameters
     ----------
-    kernel : Kernel
+    tables : SizedTables
     first : int
         The layer.
     one, several : array of int64, shape (L, L)
@@ -312,7 +328,7 @@ def columns_from(kernel: Kernel, first: int, one: Ints, several: Ints, refetch_l
     -------
     array of int64, shape (n, ENTRIES)
     """
-    layers, count = len(kernel.weight_bytes), len(kernel.sizes)
+    layers, count = len(tables.weight_bytes), len(tables.sizes)
     rows = np.empty((1024, ENTRIES), dtype=np.int64)
     used = 0
     least = np.zeros(count, dtype=np.int64)
@@ -323,29 +339,29 @@ def columns_from(kernel: Kernel, first: int, one: Ints, several: Ints, refetch_l
     stored = 0
     starts_alone = np.array([[first, first]])
     for last in range(first, layers):
-        least += kernel.least[last]
-        stored += kernel.weight_bytes[last]
-        if not kernel.clusters[first, last]:
+        least += tables.least[last]
+        stored += tables.weight_bytes[last]
+        if not tables.clusters[first, last]:
             continue
         # Ranges of segment starts and ends: entry 0 is the cluster's own first or last layer.
-        starts = np.concatenate((starts_alone, start_ranges(kernel, first, last)))
-        ends = np.concatenate((np.array([[last, last]]), end_ranges(kernel, first, last)))
+        starts = np.concatenate((starts_alone, start_ranges(tables, first, last)))
+        ends = np.concatenate((np.array([[last, last]]), end_ranges(tables, first, last)))
         tops = np.empty((len(starts), len(ends)), dtype=np.int64)
         times = np.empty(len(starts), dtype=np.int64)
         for i in range(len(starts)):
-            times[i] = reads(kernel, first, last, starts[i, 0])
+            times[i] = reads(tables, first, last, starts[i, 0])
             for j in range(len(ends)):
                 tops[i, j] = largest(several, starts[i], ends[j])
         tops[0, 0] = one[first, last]
         top = tops.max()
         low, high = count, 0
         for k in range(count):
-            refetched = stored - kernel.weight_buffer_bytes * kernel.sizes[k]
-            whole = first == last and kernel.sizes[k] == kernel.chiplets
-            active[k] = least[k] <= top and (refetched <= refetch_limit or whole)
+            whole = first == last and tables.sizes[k] == tables.chiplets
+            missing = refetched(stored, tables.weight_buffer_bytes * tables.sizes[k], whole)
+            active[k] = least[k] <= top and missing <= refetch_limit
             if active[k]:
                 low, high = min(low, k), k + 1
-                rooms[k], streams[k] = room_and_stream(kernel, first, last, k, stored, False)
+                rooms[k], streams[k] = room_and_stream(tables, first, last, k, stored, False)
         if low >= high:
             continue
         # Times before the last layer computes, for each range of ends, and what that layer sends.
@@ -358,16 +374,16 @@ def columns_from(kernel: Kernel, first: int, one: Ints, several: Ints, refetch_l
                 continue
             for k in range(low, high):
                 if active[k]:
-                    begin(kernel, first, last, k, rooms[k], streams[k], heads[j])
+                    begin(tables, first, last, k, rooms[k], streams[k], heads[j])
             a, b = narrow(heads[j], low, high, top)
             for layer in range(first, last):
-                skip_sends(kernel, layer, last, ends[j, 0], a, b, extra)
-                step(kernel, layer, a, b, extra, rooms, heads[j])
+                skip_sends(tables, layer, last, ends[j, 0], a, b, extra)
+                step(tables, layer, a, b, extra, rooms, heads[j])
                 a, b = narrow(heads[j], a, b, top)
-            skip_sends(kernel, last, last, ends[j, 0], low, high, extra)
+            skip_sends(tables, last, last, ends[j, 0], low, high, extra)
             for k in range(low, high):
                 handed[j, k] = extra[k]
-                handed[j, k] += kernel.send[last, k] if j > 0 else kernel.output[last]
+                handed[j, k] += tables.send[last, k] if j > 0 else tables.output[last]
             if a < b:
                 some, beyond = min(some, a), max(beyond, b)
         for k in range(some, beyond):
@@ -380,18 +396,18 @@ def columns_from(kernel: Kernel, first: int, one: Ints, several: Ints, refetch_l
                 rows = more
             fixed = (first, last, k, stored)
             used = closing(
-                kernel, fixed, heads[0], handed[0, k], starts, times, tops, found, rows, used
+                tables, fixed, heads[0], handed[0, k], starts, times, tops, found, rows, used
             )
             if last + 1 < layers and tops[:, 1:].max() >= 0:
                 used = inner(
-                    kernel, fixed, heads, handed, starts, ends, times, tops, found, rows, used
+                    tables, fixed, heads, handed, starts, ends, times, tops, found, rows, used
                 )
     return rows[:used]
 
 
 @njit(cache=True, nogil=True)
 def closing(
-    kernel: Kernel,
+    tables: SizedTables,
     fixed: tuple[int, int, int, int],
     heads: Ints,
     handed: int,
@@ -404,16 +420,16 @@ def closing(
 ) -> int:
     """Append the columns of one run and region size that end their segment."""
     first, last, k, stored = fixed
-    compute = kernel.compute[last]
+    compute = tables.compute[last]
     ends = np.array([last, last])
     for i in range(len(starts)):
         if tops[i, 0] < 0:
             continue
-        exempt = i == 0 and first == last and kernel.sizes[k] == kernel.chiplets
+        exempt = i == 0 and first == last and tables.sizes[k] == tables.chiplets
         if exempt:
-            room, stream = room_and_stream(kernel, first, last, k, stored, True)
+            room, stream = room_and_stream(tables, first, last, k, stored, True)
             before = np.empty((2, 2, k + 1), dtype=np.int64)
-            begin(kernel, first, last, k, room, stream, before)
+            begin(tables, first, last, k, room, stream, before)
         else:
             before = heads
         for head in range(NONE, 2):
@@ -430,7 +446,7 @@ def closing(
             time = max(found[0, best], found[1, best]) + reads_ps[i]
             if time <= tops[i, 0]:
                 surroundings = (head, i == 0, True)
-                write(kernel, fixed, surroundings, starts[i], ends, rows[used])
+                write(tables, fixed, surroundings, starts[i], ends, rows[used])
                 if exempt:
                     rows[used, REFETCHED] = 0
                 rows[used, TIME], rows[used, SENDING] = time, NONE
@@ -443,7 +459,7 @@ def closing(
 
 @njit(cache=True, nogil=True)
 def write(
-    kernel: Kernel,
+    tables: SizedTables,
     fixed: tuple[int, int, int, int],
     surroundings: tuple[int, bool, bool],
     starts: Ints,
@@ -452,16 +468,16 @@ def write(
 ) -> None:
     """Fill in what does not depend on partitions."""
     first, last, k, stored = fixed
-    row[0], row[LAST], row[SIZE], row[INDEX] = first, last, kernel.sizes[k], k
+    row[0], row[LAST], row[SIZE], row[INDEX] = first, last, tables.sizes[k], k
     row[HEAD], row[OPENS], row[CLOSES] = surroundings
     row[START : START + 2] = starts
     row[END : END + 2] = ends
-    row[REFETCHED] = max(0, stored - kernel.weight_buffer_bytes * kernel.sizes[k])
+    row[REFETCHED] = refetched(stored, tables.weight_buffer_bytes * tables.sizes[k], False)
 
 
 @njit(cache=True, nogil=True)
 def inner(
-    kernel: Kernel,
+    tables: SizedTables,
     fixed: tuple[int, int, int, int],
     heads: Ints,
     handed: Ints,
@@ -475,7 +491,7 @@ def inner(
 ) -> int:
     """Append the columns of one run and region size that hand their output to a next cluster."""
     first, last, k, _ = fixed
-    least, most = kernel.receive[last]
+    least, most = tables.receive[last]
     # Choices for each range of ends and each partition of the first layer, ``NONE`` at the end.
     table = np.zeros((len(ends), 3, 3, 4), dtype=np.int64)
     counts = np.zeros((len(ends), 3), dtype=np.int64)
@@ -486,7 +502,7 @@ def inner(
             if head != NONE and first == 0:
                 continue
             out = table[j, head]
-            n = choices(heads[j], kernel.compute[last], handed[j, k], k, head, out)
+            n = choices(heads[j], tables.compute[last], handed[j, k], k, head, out)
             for choice in range(n):
                 out[0, choice] = max(out[0, choice], out[1, choice] + least)
                 if out[1, choice] + most <= out[0, choice]:
@@ -512,7 +528,7 @@ def inner(
                     if time > top:
                         continue
                     sending = table[j, head, 1, choice]
-                    write(kernel, fixed, (head, i == 0, False), starts[i], merged, rows[used])
+                    write(tables, fixed, (head, i == 0, False), starts[i], merged, rows[used])
                     rows[used, TIME] = time
                     rows[used, SENDING] = sending + reads_ps[i] if sending >= 0 else NONE
                     rows[used, MADE_FOR] = ends[j, 0]
@@ -540,17 +556,17 @@ def same(table: Ints, counts: Ints, i: int, j: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def partitions_of(kernel: Kernel, rows: Ints) -> NDArray[np.int8]:
+def partitions_of(tables: SizedTables, rows: Ints) -> NDArray[np.int8]:
     """Partitions that attain the times of columns.
 
     Shape ``(n, L)``; entry ``l`` of a row is the partition of the column's ``l``-th layer.
     """
-    layers, count = len(kernel.weight_bytes), len(kernel.sizes)
+    layers, count = len(tables.weight_bytes), len(tables.sizes)
     found = np.zeros((len(rows), layers), dtype=np.int8)
     heads = np.empty((layers + 1, 2, 2, count), dtype=np.int64)
     extra, rooms = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     stored = np.zeros(layers + 1, dtype=np.int64)
-    stored[1:] = np.cumsum(kernel.weight_bytes)
+    stored[1:] = np.cumsum(tables.weight_bytes)
     for n in range(len(rows)):
         row = rows[n]
         first, last, k, end = row[0], row[LAST], row[INDEX], row[MADE_FOR]
@@ -559,20 +575,20 @@ def partitions_of(kernel: Kernel, rows: Ints) -> NDArray[np.int8]:
         if last - first < 2:
             continue
         weights = stored[last + 1] - stored[first]
-        rooms[k], stream = room_and_stream(kernel, first, last, k, weights, False)
-        begin(kernel, first, last, k, rooms[k], stream, heads[0])
+        rooms[k], stream = room_and_stream(tables, first, last, k, weights, False)
+        begin(tables, first, last, k, rooms[k], stream, heads[0])
         for layer in range(first, last):
             step_from = layer - first
             heads[step_from + 1, :, :, k] = heads[step_from, :, :, k]
-            skip_sends(kernel, layer, last, end, k, k + 1, extra)
-            step(kernel, layer, k, k + 1, extra, rooms, heads[step_from + 1])
+            skip_sends(tables, layer, last, end, k, k + 1, extra)
+            step(tables, layer, k, k + 1, extra, rooms, heads[step_from + 1])
         for layer in range(last - 1, first, -1):
-            skip_sends(kernel, layer, last, end, k, k + 1, extra)
-            gather = kernel.gather[layer + 1, k] if q == WSP else 0
+            skip_sends(tables, layer, last, end, k, k + 1, extra)
+            gather = tables.gather[layer + 1, k] if q == WSP else 0
             at = layer - first
             for then in range(2):
-                sending = kernel.within[layer, then, q, k] + extra[k]
-                time = max(kernel.compute[layer, then, k], sending) + gather
+                sending = tables.within[layer, then, q, k] + extra[k]
+                time = layer_time(tables.compute[layer, then, k], sending, gather)
                 if heads[at, p, then, k] + time == heads[at + 1, p, q, k]:
                     q = then
                     break

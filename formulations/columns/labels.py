@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from formulations.columns.column import Column
-from scope_opt.model.tables import ISP, WSP
+from formulations.columns.kernels import receiving_ps
+from formulations.formulas import (
+    copies_fit,
+    layer_time,
+    refetched,
+    refetching_time,
+    room_left,
+)
+from scope_opt.model.tables import WSP
 from scope_opt.schedule.bounds import layer_floors
 
 if TYPE_CHECKING:
@@ -52,7 +60,6 @@ class LabelledRuns:
         self._gather = tables.gather_ps.tolist()
         self._within = tables.within_ps.tolist()
         self._send = tables.send_ps.tolist()
-        self._receive = tables.receive_ps.tolist()
         self._input, self._output = tables.input_ps.tolist(), tables.output_ps.tolist()
         self._weights = tables.weight_bytes.tolist()
         self._edges = list(
@@ -65,18 +72,7 @@ class LabelledRuns:
         )
         inside, closing = layer_floors(tables)
         self._least = np.minimum(inside, closing)
-        self._received = [self._receiving(layer) for layer in range(tables.layers)]
-
-    def _receiving(self, layer: int) -> tuple[int, int]:
-        """Least and most that the cluster after ``layer`` can charge it for receiving."""
-        if layer + 1 >= self._tables.layers:
-            return 0, 0
-        values = [
-            self._receive[layer][p][r]
-            for p in self._space.partitions[layer + 1]
-            for r in self._space.sizes
-        ]
-        return min(values), max(values)
+        self._received = receiving_ps(tables, space).tolist()
 
     def alone(self, first: int, last: int, caps: Caps) -> Iterator[Column]:
         """Columns that are a whole segment, of every region size."""
@@ -95,10 +91,9 @@ class LabelledRuns:
         least = self._least[first : last + 1].sum(axis=0)
         limit = self._space.traffic_limit_bytes
         for size in self._space.sizes:
-            if limit is not None and self._refetched(first, last, size) > limit:
-                exempt = first == last and size == self._tables.chiplets
-                if not exempt:
-                    continue
+            exempt = first == last and size == self._tables.chiplets
+            if limit is not None and self._refetched(first, last, size, exempt=exempt) > limit:
+                continue
             if least[size - 1] <= top:
                 yield from self._sized(first, last, size, caps)
 
@@ -139,7 +134,14 @@ class LabelledRuns:
                 for end in _undominated(plain):
                     if end.time_ps + reads_ps <= top:
                         yield Column(
-                            *(first, last, size, head, opens, True, starts, (last, last)),
+                            first,
+                            last,
+                            size,
+                            head,
+                            opens,
+                            True,
+                            starts,
+                            (last, last),
                             end.time_ps + reads_ps,
                             None,
                             end.energy_fj + reads_fj + closing_fj + received_fj,
@@ -193,7 +195,14 @@ class LabelledRuns:
                                 continue
                             sending = end.sending_ps + reads_ps if end.sending_ps >= 0 else None
                             yield Column(
-                                *(first, last, size, head, opens, False, starts, ends),
+                                first,
+                                last,
+                                size,
+                                head,
+                                opens,
+                                False,
+                                starts,
+                                ends,
                                 end.time_ps + reads_ps,
                                 sending,
                                 end.energy_fj + fj,
@@ -204,7 +213,7 @@ class LabelledRuns:
     def _refetched(self, first: int, last: int, size: int, *, exempt: bool = False) -> int:
         """Weight bytes that do not fit the region, where that is allowed."""
         stored = sum(self._weights[first : last + 1])
-        return 0 if exempt else max(0, stored - self._tables.weight_buffer_bytes * size)
+        return refetched(stored, self._tables.weight_buffer_bytes * size, exempt)
 
     def _end_ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         targets = {v for _, (u, v) in self._edges if first <= u <= last < v}
@@ -268,22 +277,20 @@ class LabelledRuns:
         """
         tables = self._tables
         stored = sum(self._weights[first : last + 1])
-        room = tables.weight_buffer_bytes * size - stored
-        stream_ps = stream_fj = 0
-        if room < 0 and not exempt:
-            if not tables.stream:
-                return
-            transfers = sum(weight > 0 for weight in self._weights[first : last + 1])
-            femtoseconds = -room * int(tables.stream_fs_per_byte[size])
-            stream_ps = transfers * tables.dram_latency_ps - -femtoseconds // 1000
-            if self._energy is not None:
-                stream_fj = -room * self._energy.dram_fj_per_byte
-        room = max(0, room) if tables.stream or exempt else room
+        capacity = tables.weight_buffer_bytes * size
+        room = room_left(stored, capacity, tables.stream, exempt)
+        if room < 0:
+            return
+        missing = refetched(stored, capacity, exempt)
+        transfers = sum(weight > 0 for weight in self._weights[first : last + 1])
+        fs_per_byte = int(tables.stream_fs_per_byte[size])
+        stream_ps = refetching_time(missing, fs_per_byte, transfers, tables.dram_latency_ps)
+        stream_fj = 0 if self._energy is None else missing * self._energy.dram_fj_per_byte
         choices = [
             [
                 p
                 for p in self._space.partitions[layer]
-                if p == ISP or self._weights[layer] * (size - 1) <= room
+                if copies_fit(p, self._weights[layer], size, room)
             ]
             for layer in range(first, last + 1)
         ]
@@ -328,7 +335,7 @@ class LabelledRuns:
             reached = []
             for partition, labels in states.items():
                 sending = self._within[layer][partition][then][size] + sends
-                time = max(self._compute[layer][partition][size], sending) + gather
+                time = layer_time(self._compute[layer][partition][size], sending, gather)
                 moved = fj
                 if self._energy is not None:
                     moved += int(self._energy.within_fj[layer, partition, then, size])

@@ -18,11 +18,12 @@ from formulations.columns.kernels import (
     SIZE,
     TIME,
     columns_from,
-    make_kernel,
     partitions_of,
+    sized_tables,
 )
 from formulations.columns.labels import LabelledRuns
 from formulations.columns.parallel import each
+from formulations.formulas import segment_latency
 from formulations.space import Caps, Stopped
 from scope_opt.model.tables import LIMIT
 
@@ -35,6 +36,19 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
 
     Ints = NDArray[np.int64]
+
+
+def alone_latency_ps(tables: LatencyTables, space: Space, column: Column) -> int | None:
+    """Latency of a segment of one cluster; None if it breaks a limit on energy or DRAM traffic."""
+    ends = column.first, column.last
+    most = space.refetch_limit_bytes(ends)
+    if most is not None and column.refetched_bytes > most:
+        return None
+    if space.budget_fj is not None and column.energy_fj > space.budget_fj:
+        return None
+    beat = max(column.time_ps, int(tables.segment_dram_ps[ends]))
+    beat = max(beat, space.power_beat_ps(column.energy_fj))
+    return segment_latency(int(tables.load_ps[ends]), tables.samples, 1, beat)
 
 
 class ColumnMaker(LabelledRuns):
@@ -63,7 +77,7 @@ class ColumnMaker(LabelledRuns):
     ) -> None:
         super().__init__(tables, space)
         self._stopping, self._threads = stopping, threads
-        self._kernel = None if space.energy_matters else make_kernel(tables, space, self._least)
+        self._compiled = None if space.energy_matters else sized_tables(tables, space, self._least)
 
     def receive_ps(self, column: Column) -> int:
         """What the cluster before pays to hand its output to this one."""
@@ -73,7 +87,7 @@ class ColumnMaker(LabelledRuns):
 
     def columns(self, caps: Caps) -> Iterator[Column]:
         """Every column that can matter, best partitions only."""
-        if self._kernel is None:
+        if self._compiled is None:
             for pair in self._pairs(self._space.clusters):
                 yield from self.run(*pair, caps)
         else:
@@ -95,9 +109,9 @@ class ColumnMaker(LabelledRuns):
 
     def objects(self, rows: Ints) -> Iterator[Column]:
         """Columns of some rows."""
-        assert self._kernel is not None
+        assert self._compiled is not None
         layers = self._tables.layers
-        data = partitions_of(self._kernel, rows).tobytes()
+        data = partitions_of(self._compiled, rows).tobytes()
         # Columns share their partitions, which are most of the memory they take.
         shared: dict[bytes, tuple[int, ...]] = {}
         for n, row in enumerate(rows.tolist()):
@@ -107,8 +121,18 @@ class ColumnMaker(LabelledRuns):
             if partitions is None:
                 partitions = shared[key] = tuple(key)
             yield Column(
-                *(first, last, size, None if head < 0 else head, opens == 1, closes == 1),
-                *((a, b), (c, d), time, None if sending < 0 else sending, 0, refetched),
+                first,
+                last,
+                size,
+                None if head < 0 else head,
+                opens == 1,
+                closes == 1,
+                (a, b),
+                (c, d),
+                time,
+                None if sending < 0 else sending,
+                0,
+                refetched,
                 partitions,
             )
 
@@ -127,7 +151,7 @@ class ColumnMaker(LabelledRuns):
         space = self._space
         if space.fewest > 1:
             return
-        if self._kernel is None:
+        if self._compiled is None:
             for pair in self._pairs(space.clusters & space.segments):
                 yield from self.alone(*pair, caps)
             return
@@ -136,11 +160,11 @@ class ColumnMaker(LabelledRuns):
             yield from self.objects(ordered[np.diff(ordered[:, LAST], prepend=-1) > 0])
 
     def _rows(self, one: Ints, several: Ints, refetch_limit: int | None) -> Iterator[Ints]:
-        kernel, limit = self._kernel, LIMIT if refetch_limit is None else refetch_limit
-        assert kernel is not None
+        sized, limit = self._compiled, LIMIT if refetch_limit is None else refetch_limit
+        assert sized is not None
 
         def work(first: int) -> Ints:
-            return columns_from(kernel, first, one, several, limit)
+            return columns_from(sized, first, one, several, limit)
 
         yield from each(work, self._tables.layers, self._threads, self._stopping)
 

@@ -95,6 +95,13 @@ class ColumnTable:
             return self.ceiling_ps is None
         return latency_ps + int(self.caps.around[first, last]) <= self.ceiling_ps
 
+    def of_segment(self, first: int, last: int, slowest_ps: int = LIMIT) -> SegmentColumns:
+        """All columns that a segment can have, up to that time."""
+        # Columns are sorted by their first layer.
+        low, high = np.searchsorted(self.numbers[0], [first, last + 1]).tolist()
+        index = columns_within(self.numbers, low, high, first, last, slowest_ps)
+        return SegmentColumns(self, (first, last), index)
+
     def covers(self, index: Ints | None = None) -> tuple[Ints, ...]:
         """All columns, or some, as `formulations.paths.floors.Covers`."""
         chosen = self.numbers if index is None else self.numbers[:, index]
@@ -151,22 +158,16 @@ class SegmentColumns:
     def __init__(
         self,
         table: ColumnTable,
-        first: int,
-        last: int,
-        slowest_ps: int = LIMIT,
-        index: Ints | None = None,
+        ends: tuple[int, int],
+        index: Ints,
     ) -> None:
-        """``index``: columns of the table; by default all, but not those that take longer."""
+        """``index``: which columns of the table; `ColumnTable.of_segment` has them all."""
         numbers = table.numbers
-        if index is None:
-            # Columns are sorted by their first layer.
-            low, high = np.searchsorted(numbers[0], [first, last + 1]).tolist()
-            index = columns_within(numbers, low, high, first, last, slowest_ps)
-        self._table, self._index, self._ends = table, index, (first, last)
+        self._table, self._index, self._ends = table, index, ends
         self.first, self.last, self.size, self.time_ps = numbers[:4, index]
         self.sending_ps, self.receive_ps = numbers[4:6, index]
         self.unlimited = table.ceiling_ps is None
-        self.complete_ps = LIMIT - 1 if self.unlimited else int(table.complete_ps[first, last])
+        self.complete_ps = LIMIT - 1 if self.unlimited else int(table.complete_ps[ends])
         """All clusters that take no longer are here, unless they are alone in the segment."""
 
     @cached_property
@@ -183,7 +184,7 @@ class SegmentColumns:
 
     def only(self, some: Ints) -> SegmentColumns:
         """Some of the columns, the others being of no use."""
-        return SegmentColumns(self._table, *self._ends, index=self._index[np.sort(some)])
+        return SegmentColumns(self._table, self._ends, self._index[np.sort(some)])
 
     def segment(self, used: Sequence[int]) -> Segment:
         """The segment that consists of these columns."""

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.segment import OneLayer, SegmentModel, Units
-from formulations.compact_milp.tables import layer_tables, most_beats_ps
-from formulations.highs import REL_GAP, Highs, import_pyomo
-from formulations.highs import TOLERANCE as FEASIBILITY
+from formulations.compact_milp.tables import OneLayerSegments, layer_tables, most_beats_ps
+from formulations.highs import REL_GAP, TOLERANCE, Highs, import_pyomo
 from formulations.space import Stopped, worst_energy_fj
 from scope_opt.model.tables import PARTITIONS
 from scope_opt.schedule.schedule import make_segment
@@ -34,12 +33,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-EXACT = 64
-"""Up to this many region sizes tables are exact from the start; coarser ones did not pay."""
-TOLERANCE = 0.2
-"""Relative error of the first approximation of the tables otherwise."""
-COARSE_GAP = 0.01
-"""Gap at which a program is left for the next one as long as refinement changes anything."""
 WHOLE = 10**6
 """Latencies up to this many ps are computed in whole ps, in which floats are exact enough."""
 SCALE = 1000.0
@@ -52,10 +45,10 @@ def safety(layers: int) -> float:
     Each layer has a row or two that HiGHS' tolerance, times an ``M`` of about the beat, may move;
     this is twice that.
     """
-    return 4 * FEASIBILITY * layers
+    return 4 * TOLERANCE * layers
 
 
-class Status(Enum):
+class Rest(Enum):
     """What a program leaves to do."""
 
     OPEN = auto()
@@ -99,16 +92,24 @@ class Program:
         self.units = _units(tables, space, segments, ceilings_ps)
         self.model = pyo.ConcreteModel()
         self.parts: list[SegmentModel | OneLayer] = []
+        one_layer = OneLayerSegments(tables, space)
         for k, (first, last) in enumerate(segments):
             block = pyo.Block()
             self.model.add_component(f"segment_{k}", block)
             if first == last:
-                self.parts.append(OneLayer(block, tables, space, first, self.units))
+                self.parts.append(OneLayer(block, one_layer.choices(first), self.units))
                 continue
             self.parts.append(
                 SegmentModel(
-                    *(block, tables, space, first, last, approximations[k]),
-                    *(self.units, ceilings_ps[k], encoding),
+                    block,
+                    tables,
+                    space,
+                    first,
+                    last,
+                    approximations[k],
+                    self.units,
+                    ceilings_ps[k],
+                    encoding,
                 )
             )
         latency = sum(part.latency for part in self.parts)
@@ -174,7 +175,10 @@ class Client(Protocol):
         """Report a schedule; its exact objective, None if it breaks a rule."""
 
     def bound(self, value: int) -> None:
-        """Report a lower bound on the latency in ps, or on a sample's energy in fJ."""
+        """Report a lower bound on the latency in ps, or on a sample's energy in fJ.
+
+        Who proved it has been credited.
+        """
 
 
 class Rounds:
@@ -210,13 +214,17 @@ class Rounds:
         wider = 1 + 2 * safety(tables.layers)
         self._ceilings = [None if c is None else int(c * wider) for c in ceilings_ps]
         if tolerance is None:
-            tolerance = 0.0 if len(space.sizes) <= EXACT else TOLERANCE
+            exact = len(space.sizes) <= request.tuning.exact_sizes
+            tolerance = 0.0 if exact else request.tuning.first_error
         with request.monitor.timed("build"):
             self._layers = [
                 {}
                 if first == last
                 else layer_tables(
-                    *(tables, space, first, last),
+                    tables,
+                    space,
+                    first,
+                    last,
                     max(most_beats_ps(tables, space, first, last, ceiling).values()),
                     tolerance,
                 )
@@ -232,11 +240,15 @@ class Rounds:
         encoding = request.options.encoding or next(iter(ENCODINGS))
         with request.monitor.timed("build"):
             return Program(
-                *(request.tables, request.space, self._segments),
-                *(self._layers, self._ceilings, encoding),
+                request.tables,
+                request.space,
+                self._segments,
+                self._layers,
+                self._ceilings,
+                encoding,
             )
 
-    def solve(self, client: Client, best: Sequence[Segment] | None) -> Status:
+    def solve(self, client: Client, best: Sequence[Segment] | None) -> Rest:
         """Solve one program, beginning with schedule ``best``; refine the tables.
 
         Raises
@@ -257,6 +269,10 @@ class Rounds:
         def on_solution(values: Floats) -> None:
             client.offer(program.read(highs, values))
 
+        def on_bound(value: float) -> None:
+            monitor.credit(highs.prover)
+            client.bound(program.bound(value))
+
         outcome = highs.solve(
             monitor,
             threads=request.threads,
@@ -264,19 +280,20 @@ class Rounds:
             log=options.log,
             start=None if best is None else program.start(best),
             on_solution=on_solution,
-            on_bound=lambda value: client.bound(program.bound(value)),
-            rel_gap=REL_GAP if exact else COARSE_GAP,
+            on_bound=on_bound,
+            rel_gap=REL_GAP if exact else request.tuning.coarse_gap,
         )
         if outcome.status == "infeasible":
-            return Status.INFEASIBLE
+            monitor.credit(highs.prover)
+            return Rest.INFEASIBLE
         if outcome.bound is not None:
-            client.bound(program.bound(outcome.bound))
+            on_bound(outcome.bound)
         if outcome.status == "stopped" or outcome.values is None:
             raise Stopped
         found = program.read(highs, outcome.values)
         self._improve(client, found)
         self._fine = not self._refine(found)
-        return Status.EXHAUSTED if self._fine and exact else Status.OPEN
+        return Rest.EXHAUSTED if self._fine and exact else Rest.OPEN
 
     def _refine(self, segments: Sequence[Segment]) -> bool:
         """Make the tables exact at the sizes of a schedule; whether they were not before."""

@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from formulations.columns.schedules import to_segments
 from formulations.compact_milp.encodings import encode
-from formulations.compact_milp.tables import NoSchedule, most_beats_ps, one_layer_choices
+from formulations.compact_milp.tables import NoSchedule, most_beats_ps
 from formulations.highs import import_pyomo
 from scope_opt.model.tables import ISP, PARTITIONS, WSP
 from scope_opt.schedule.schedule import make_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from formulations.compact_milp.tables import LayerTables
+    from formulations.compact_milp.tables import Choice, LayerTables
     from formulations.space import Space
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
@@ -479,13 +480,23 @@ class SegmentModel:
 class OneLayer:
     """A segment of one layer: a choice among its few schedules.
 
-    Parameters and errors are those of `SegmentModel`.
+    Parameters
+    ----------
+    block : pyomo Block
+        Empty.
+    choices : list of Choice
+        Of the layer.
+    units : Units
+
+    Raises
+    ------
+    NoSchedule
+        If there is none.
     """
 
-    def __init__(self, block: Any, tables: LatencyTables, space: Space, layer: int, units: Units):
+    def __init__(self, block: Any, choices: Sequence[Choice], units: Units) -> None:
         pyo = import_pyomo()
-        self._layer = layer
-        self._choices = list(one_layer_choices(tables, space, layer))
+        self._choices = choices
         if not self._choices:
             raise NoSchedule
         count = len(self._choices)
@@ -494,20 +505,19 @@ class OneLayer:
         self._chosen = [block.chosen[k] for k in range(count)]
         pairs = list(zip(self._choices, self._chosen, strict=True))
         self.latency = sum(choice.latency_ps / units.ps * chosen for choice, chosen in pairs)
-        self.energy = sum(choice.energy_fj / units.fj * chosen for choice, chosen in pairs)
+        self.energy = sum(choice.column.energy_fj / units.fj * chosen for choice, chosen in pairs)
 
     def start(self, segment: Segment) -> None:
         """Choose a schedule, or one at least as good."""
         (cluster,) = segment.clusters
-        wanted = (cluster.chiplets, PARTITIONS.index(cluster.partitions[0]))
+        wanted = (cluster.chiplets, (PARTITIONS.index(cluster.partitions[0]),))
         for choice, chosen in zip(self._choices, self._chosen, strict=True):
-            _set(chosen, int((choice.size, choice.partition) == wanted))
+            _set(chosen, int((choice.column.size, choice.column.partitions) == wanted))
 
     def read(self, value: Callable[[Any], float]) -> Segment:
         """Schedule in a solution, given its variables' values."""
         best = max(range(len(self._choices)), key=lambda k: value(self._chosen[k]))
-        choice = self._choices[best]
-        return make_segment(self._layer, [(1, choice.size, [choice.partition])])
+        return to_segments([self._choices[best].column])[0]
 
 
 def _set(variable: Any, value: float) -> None:

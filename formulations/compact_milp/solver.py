@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from formulations.columns.schedules import to_segments
 from formulations.compact_milp.encodings import ENCODINGS
-from formulations.compact_milp.rounds import Rounds, Status, safety
-from formulations.compact_milp.tables import NoSchedule, one_layer_choices
+from formulations.compact_milp.rounds import Rest, Rounds, safety
+from formulations.compact_milp.tables import NoSchedule, OneLayerSegments
 from formulations.highs import Highs, import_highs
 from formulations.paths.cuts import Cuts
 from formulations.paths.survey import Survey
 from formulations.request import CONSTRAINTS, check_encoding, make_request
 from formulations.space import Stopped
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import segment_bounds
-from scope_opt.schedule.schedule import make_segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SolveOptions
-
-LARGE = 8000
-"""Possible clusters of an instance from which on programs alone find hardly any schedule."""
 
 
 class CompactMilpSolver:
@@ -47,6 +45,9 @@ class CompactMilpSolver:
         {"seed", "warm_start", "threads", "encoding", "log"}
     )
 
+    def __init__(self, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
+
     def run(
         self,
         instance: Instance,
@@ -57,7 +58,7 @@ class CompactMilpSolver:
         """Search; see `scope_opt.solving.solver.Solver`."""
         import_highs()
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         try:
             if request.space.couples_segments:
                 Coupled(request, _given(self.name, request.space)).run()
@@ -78,7 +79,7 @@ class CompactMilpSolver:
     ) -> bytes:
         """The program of given segments with exact tables; see `write_program`."""
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         segments = _given(self.name, request.space)
         try:
             program = Rounds(request, segments, [None] * len(segments), 0.0).program()
@@ -121,19 +122,19 @@ class Coupled:
         """Solve program after program; raises `Stopped`."""
         request, monitor = self._request, self._request.monitor
         if not self._segments:
-            request.prove_infeasible()
+            request.prove_infeasible("simple bound")
             return
-        status = Status.OPEN
+        status = Rest.OPEN
         try:
             rounds = Rounds(request, self._segments, self._ceilings())
-            while status is Status.OPEN and monitor.bound != (monitor.objective or -1):
+            while status is Rest.OPEN and monitor.bound != (monitor.objective or -1):
                 status = rounds.solve(self, monitor.segments)
         except NoSchedule:
-            status = Status.INFEASIBLE
-        if status is Status.INFEASIBLE:
+            status = Rest.INFEASIBLE
+        if status is Rest.INFEASIBLE:
             if monitor.objective is not None:
                 raise RuntimeError("HiGHS refutes a program that contains a known schedule")
-            request.prove_infeasible()
+            request.prove_infeasible("simple bound")  # at least: HiGHS has its credit
 
     def _ceilings(self) -> list[int | None]:
         """What the other segments leave of the latency allowed, or of the least known."""
@@ -162,11 +163,12 @@ class Separate:
 
     def __init__(self, name: str, request: Request) -> None:
         self._request, self._cuts = request, Cuts(name, request)
+        self._alone = OneLayerSegments(request.tables, request.space)
 
     def run(self) -> None:
         """Prove segments until the best cut is; raises `Stopped`."""
         self._cuts.begin()
-        if self._request.clusters > LARGE:
+        if self._request.clusters > self._request.tuning.large:
             Survey(self._request, self._cuts).run()
         self._cuts.run(self._prove)
 
@@ -182,17 +184,18 @@ class Separate:
         most = min(known, LIMIT if ceiling is None else ceiling)
         limit = None if most >= LIMIT else most
         client = _Client(cuts, first, last, limit)
-        status = Status.OPEN
+        status = Rest.OPEN
         try:
             rounds = Rounds(self._request, [(first, last)], [limit])
-            while status is Status.OPEN and not cuts.settled(first, last, ceiling):
+            while status is Rest.OPEN and not cuts.settled(first, last, ceiling):
                 best = cuts.known.get((first, last))
                 usable = best is not None and best.latency_ps <= most
                 status = rounds.solve(client, [best.segment] if best and usable else None)
         except NoSchedule:
-            status = Status.INFEASIBLE
-        if status is Status.INFEASIBLE:
-            cuts.refute(first, last, LIMIT if limit is None else min(limit + 1, known))
+            status = Rest.INFEASIBLE
+        if status is Rest.INFEASIBLE:
+            none = LIMIT if limit is None else min(limit + 1, known)
+            cuts.refute(first, last, none, "simple bound")  # at least: HiGHS has its credit
         elif not cuts.settled(first, last, ceiling) and not self._close(first, last):
             raise Stopped
 
@@ -205,11 +208,11 @@ class Separate:
 
     def _one_layer(self, layer: int) -> None:
         """Try everything."""
-        choices = list(one_layer_choices(self._request.tables, self._request.space, layer))
+        choices = self._alone.choices(layer)
         for choice in choices:
-            self._cuts.found(make_segment(layer, [(1, choice.size, [choice.partition])]))
+            self._cuts.found(to_segments([choice.column])[0])
         least = min((choice.latency_ps for choice in choices), default=LIMIT)
-        self._cuts.refute(layer, layer, least)
+        self._cuts.refute(layer, layer, least, "enumeration")
 
 
 class _Client:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from math import ceil
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from formulations.columns.labels import LabelledRuns
+from formulations.columns.maker import alone_latency_ps
 from formulations.compact_milp.piecewise import Kind, approximate, refine
-from formulations.space import worst_energy_fj
-from scope_opt.model.tables import WSP
+from formulations.formulas import longest_beat, refetching_time
+from formulations.space import Caps, worst_energy_fj
+from scope_opt.model.tables import PARTITIONS
 from scope_opt.schedule.bounds import layer_floors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from formulations.columns.column import Column
     from formulations.compact_milp.piecewise import Piecewise
     from formulations.space import Space
     from scope_opt.model.tables import LatencyTables
@@ -152,7 +157,7 @@ def most_beats_ps(
     for n in range(space.fewest, min(space.most, last - first + 1) + 1):
         most = worst
         if ceiling_ps is not None:
-            most = min(worst, (ceiling_ps - load) // (tables.samples + n - 1))
+            most = min(worst, longest_beat(ceiling_ps, load, tables.samples, n))
         if most >= dram:
             found[n] = most
     if not found:
@@ -169,56 +174,42 @@ def worst_beat_ps(tables: LatencyTables, space: Space, first: int, last: int) ->
         total += int(array.reshape(len(array), -1).max(axis=1).sum()) if len(array) else 0
     stored = int(tables.weight_bytes[part].sum())
     if tables.stream:
-        total += (last - first + 1) * tables.dram_latency_ps
-        total += stored * int(tables.stream_fs_per_byte.max()) // 1000 + 1
+        slowest = int(tables.stream_fs_per_byte.max())
+        total += refetching_time(stored, slowest, last - first + 1, tables.dram_latency_ps)
     worst = max(total, int(tables.segment_dram_ps[first, last]))
-    if space.power_fj_per_ps is not None:
-        worst = max(worst, ceil(worst_energy_fj(tables, first, last) / space.power_fj_per_ps))
-    return worst
+    return max(worst, space.power_beat_ps(worst_energy_fj(tables, first, last)))
 
 
 class Choice(NamedTuple):
     """A schedule of one layer as a segment."""
 
     latency_ps: int
-    energy_fj: int
-    size: int
-    partition: int
+    column: Column
 
 
-def one_layer_choices(t: LatencyTables, space: Space, layer: int) -> Iterator[Choice]:
-    """Schedules of one layer as a segment (docs/model.md, sections 4 to 8)."""
-    if space.fewest > 1 or space.most < 1:
-        return
-    edges = list(zip(t.edge_from.tolist(), t.edge_to.tolist(), strict=True))
-    reads = sum(int(t.edge_read_ps[e]) for e, (_, v) in enumerate(edges) if v == layer)
-    writes = sum(int(t.edge_write_ps[e]) for e, (u, _) in enumerate(edges) if u == layer)
-    weight = int(t.weight_bytes[layer])
-    for size in space.sizes:
-        exempt = size == t.chiplets
-        room = t.weight_buffer_bytes * size - weight
-        if room < 0 and not exempt and not t.stream:
-            continue
-        again = 0 if exempt else max(0, -room)
-        moved = int(space.traffic_bytes[layer, layer]) + again
-        if space.traffic_limit_bytes is not None and moved > space.traffic_limit_bytes:
-            continue
-        stream = 0
-        if again:
-            stream = t.dram_latency_ps - (-again * int(t.stream_fs_per_byte[size]) // 1000)
-        for partition in space.partitions[layer]:
-            if partition == WSP and weight * (size - 1) > max(0, room):
-                continue
-            working = max(
-                int(t.compute_ps[layer, partition, size]), int(t.output_ps[layer]) + writes
-            )
-            time = int(t.input_ps[layer]) + reads + working + stream
-            beat = max(time, int(t.segment_dram_ps[layer, layer]))
-            energy = 0
-            if t.energy is not None:
-                energy = int(t.energy.mac_fj[layer] + t.energy.sram_fj[layer, partition, size])
-                energy += moved * t.energy.dram_fj_per_byte
-            if space.power_fj_per_ps is not None:
-                beat = max(beat, ceil(energy / space.power_fj_per_ps))
-            latency = int(t.load_ps[layer, layer]) + t.samples * beat
-            yield Choice(latency, energy, size, partition)
+class OneLayerSegments:
+    """Schedules of layers that are a segment each."""
+
+    def __init__(self, tables: LatencyTables, space: Space) -> None:
+        self._tables, self._space = tables, space
+
+    @cached_property
+    def _caps(self) -> Caps:
+        return Caps(self._tables, self._space, None)
+
+    @cached_property
+    def _runs(self) -> list[LabelledRuns]:
+        """By partition: columns are of the best one, here both are wanted."""
+        every = range(len(PARTITIONS))
+        fixed = (((p,),) * self._tables.layers for p in every)
+        return [LabelledRuns(self._tables, replace(self._space, partitions=p)) for p in fixed]
+
+    def choices(self, layer: int) -> list[Choice]:
+        """All of one layer."""
+        found = []
+        for p in self._space.partitions[layer]:
+            for column in self._runs[p].alone(layer, layer, self._caps):
+                latency = alone_latency_ps(self._tables, self._space, column)
+                if latency is not None:
+                    found.append(Choice(latency, column))
+        return found

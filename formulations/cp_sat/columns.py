@@ -323,15 +323,17 @@ class Program:
 
     def _traffic(self) -> None:
         """Weights fetched again add to what a segment reads and writes in DRAM."""
-        limit = self.space.traffic_limit_bytes
-        if limit is None or not any(column.refetched_bytes for column in self.columns):
+        if self.space.traffic_limit_bytes is None:
+            return
+        if not any(column.refetched_bytes for column in self.columns):
             return
         refetched = [
             self._rows.pick([(k, self.columns[k].refetched_bytes) for k in at])
             for at in self.starting
         ]
         for s, used in self.segments.items():
-            left = limit - int(self.space.traffic_bytes[s.first, s.last])
+            left = self.space.refetch_limit_bytes((s.first, s.last))
+            assert left is not None
             row = self.model.add(self._rows.sum(refetched[s.first : s.last + 1]) <= left)
             row.only_enforce_if(used)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scope_opt.model.tables import LIMIT
 from scope_opt.solving.solver import SolverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from formulations.space import Space
-    from scope_opt.schedule.schedule import Segment
 
 ROW_LIMIT = 2**30
 """Rows over Booleans keep the sum of their coefficients below this."""
@@ -26,23 +25,6 @@ def import_cp_sat() -> Any:
             f"solver 'cp-sat' needs OR-tools; install it with: pip install ortools ({error})"
         ) from error
     return cp_model
-
-
-class Encoding(Protocol):
-    """A constraint program of the problem, or of a relaxation in coarser units."""
-
-    model: Any
-    objective: Any
-    """What is minimized, in units, without constant parts."""
-
-    def bound(self, objective: int) -> int:
-        """Lower bound in ps or fJ that follows from one on the objective."""
-
-    def schedule(self, value: Callable[[Any], int]) -> tuple[Segment, ...]:
-        """Schedule of a solution, given the values of variables."""
-
-    def hint(self, segments: Sequence[Segment]) -> bool:
-        """Hint every variable from a schedule; False if the program does not contain it."""
 
 
 class PowerRow(NamedTuple):

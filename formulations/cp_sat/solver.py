@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from formulations.columns.maker import ColumnMaker
+from formulations.columns.maker import ColumnMaker, alone_latency_ps
 from formulations.columns.schedules import to_segments
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.columns import Program
-from formulations.cp_sat.elements import ElementProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
-from formulations.paths.cuts import Cuts, shortest_cut
+from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
-from formulations.paths.staircase import Staircases, Undecided
-from formulations.paths.survey import Survey
+from formulations.paths.solver import prove_cuts
+from formulations.paths.staircase import Undecided
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from formulations.columns.column import Column
-    from formulations.cp_sat.rows import Encoding
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.monitor import Monitor
@@ -37,25 +36,13 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-ENCODINGS = ("segments", "columns", "elements")
+ENCODINGS = ("segments", "columns")
 """Segments one by one where nothing couples them, else as ``columns``; one program whose Booleans
-are columns; one program of layers."""
-COARSE_STEPS = 1000
-"""Beats are this many units long, at most, in the first, coarse program; energies its square."""
-MAX_COLUMNS = 1_000_000
-"""Columns above which a program is not built; CP-SAT would need tens of gigabytes."""
-FIRST_STEP = 64
-"""The first ceiling is this part of the bound above it."""
-CEILINGS = 8
-"""Without a schedule, there is no ceiling any more after this many."""
-FEWER = 0.9
-"""Bounds on beats are improved again if this part of the columns, or less, is left."""
-CLOSE = 200
-"""Gaps below this part of the bound are closed in one go."""
+are columns."""
 
 
 class CpSatSolver:
-    """Constraint programming over cluster columns, or over layers."""
+    """Constraint programming over cluster columns."""
 
     name = "cp-sat"
     summary = "constraint program (OR-tools CP-SAT) over segments and clusters, energy budgets too"
@@ -64,6 +51,9 @@ class CpSatSolver:
     options: ClassVar[frozenset[str]] = frozenset(
         {"seed", "warm_start", "threads", "encoding", "log"}
     )
+
+    def __init__(self, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
 
     def run(
         self,
@@ -78,7 +68,7 @@ class CpSatSolver:
         """
         import_cp_sat()
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         try:
             Search(request).run()
         except Stopped:
@@ -103,7 +93,7 @@ class CpSatSolver:
         if suffix != ".pb":
             problem = f"found {suffix!r}; solver 'cp-sat' writes .pb, the MILPs .mps and .lp"
             raise InputError("--output", [problem])
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         model = Search(request).exact_model()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.pb"
@@ -117,13 +107,13 @@ class Search:
 
     def __init__(self, request: Request) -> None:
         self._request, self._monitor = request, request.monitor
-        self._tables, self._space = request.tables, request.space
+        self._tables, self._space, self._tuning = request.tables, request.space, request.tuning
         self._maker = ColumnMaker(self._tables, self._space, lambda: self._monitor.stopping)
 
     def run(self) -> None:
         """Solve program after program; raises `Stopped`."""
         request = self._request
-        one_program = request.options.encoding in ("columns", "elements")
+        one_program = request.options.encoding == "columns"
         if one_program or request.small or self._space.couples_segments:
             self._begin()
             if request.energy_minimized:
@@ -131,13 +121,8 @@ class Search:
             else:
                 self._least_latency()
             return
-        cuts = Cuts(CpSatSolver.name, request)
-        cuts.begin()
-        survey = Survey(request, cuts)
-        survey.run()
         try:
-            staircases = Staircases(request, cuts, survey.supply, CpThresholdProgram)
-            cuts.run(survey.first(staircases.prove))
+            prove_cuts(CpSatSolver.name, request, CpThresholdProgram)
         except Undecided:
             self._least_latency()
 
@@ -164,7 +149,8 @@ class Search:
         rise, in growing steps, until one is attained; then the units become exact.
         """
         monitor = self._monitor
-        self._request.raise_bound(Caps(self._tables, self._space, None).bound_ps)
+        simple = Caps(self._tables, self._space, None).bound_ps
+        self._request.raise_bound(simple, "simple bound")
         bound = monitor.bound
         step: int | None = None
         exact, tries = False, 0
@@ -177,17 +163,17 @@ class Search:
             else:
                 gap = None if best is None else best - bound
                 if step is None:
-                    step = max(1, bound // FIRST_STEP)
+                    step = max(1, bound // self._tuning.program_rise)
                 ceiling = bound + step
-                if gap is not None and (step >= gap or gap <= bound // CLOSE):
+                if gap is not None and (step >= gap or gap <= bound // self._tuning.program_close):
                     ceiling = best
-                elif gap is None and (tries >= CEILINGS or ceiling >= LIMIT):
+                elif gap is None and (tries >= self._tuning.program_ceilings or ceiling >= LIMIT):
                     ceiling = None
                 step *= 2
                 tries += 1
             unit = self._solve(ceiling, exact=exact)
             if unit is None and ceiling is None:
-                self._request.prove_infeasible()
+                self._request.prove_infeasible("simple bound")  # at least: others have credit
                 return
             if unit == 1:
                 return
@@ -196,7 +182,7 @@ class Search:
             elif ceiling is not None:
                 if monitor.objective is not None and ceiling >= monitor.objective:
                     raise RuntimeError("CP-SAT refutes a program that contains a known schedule")
-                self._request.raise_bound(ceiling + 1)
+                self._request.raise_bound(ceiling + 1, "simple bound")
             bound = monitor.bound
 
     def _least_energy(self) -> None:
@@ -209,7 +195,7 @@ class Search:
             if unit is None:
                 if monitor.objective is not None:
                     raise RuntimeError("CP-SAT refutes a program that contains a known schedule")
-                self._request.prove_infeasible()
+                self._request.prove_infeasible("simple bound")
             if unit in (None, 1):
                 return
 
@@ -219,11 +205,11 @@ class Search:
         if space.fewest > 1:
             return
         alone = self._maker.segments_of_one()
-        load, samples = self._tables.load_ps, self._tables.samples
-        costs = np.full_like(load, LIMIT)
+        costs = np.full_like(self._tables.load_ps, LIMIT)
         for ends, column in alone.items():
-            beat = max(column.time_ps, int(self._tables.segment_dram_ps[ends]))
-            costs[ends] = int(load[ends]) + samples * beat
+            latency = alone_latency_ps(self._tables, space, column)
+            if latency is not None:
+                costs[ends] = latency
         _, path = shortest_cut(costs, space.segment_count)
         if path:
             self._request.offer(to_segments(alone[ends] for ends in path))
@@ -254,28 +240,33 @@ class Search:
 
         def on_bound(value: int) -> None:
             bound = program.bound(value)
-            self._request.raise_bound(bound if most is None else min(bound, most))
+            self._request.raise_bound(bound if most is None else min(bound, most), "cp-sat")
+
+        def known(value: int) -> bool:
+            return monitor.bound is not None and program.bound(value) <= monitor.bound
 
         status, solver = drive(
-            *(self._request, program.model, program.schedule, self._request.offer, on_bound)
+            self._request,
+            program.model,
+            program.schedule,
+            on_solution=self._request.offer,
+            on_bound=on_bound,
+            known=known,
         )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
+            monitor.credit("cp-sat")
             return None
         if status == cp.OPTIMAL:
-            self._request.raise_bound(program.bound(solver.value(program.objective)))
+            self._request.raise_bound(program.bound(solver.value(program.objective)), "cp-sat")
             return unit
         if not monitor.stopping:
             raise RuntimeError("CP-SAT ended without a proof")
         raise Stopped
 
-    def _build(self, ceiling: int | None, *, exact: bool) -> tuple[int, Encoding] | None:
-        """Program in the encoding asked for, and its unit in ps; None if it has no solution."""
+    def _build(self, ceiling: int | None, *, exact: bool) -> tuple[int, Program] | None:
+        """Program and its unit in ps; None if it has no solution."""
         tables, space = self._tables, self._space
-        if self._request.options.encoding == "elements":
-            unit = 1 if exact else self._unit(int(tables.compute_ps.max()), ceiling)
-            caps = Caps(tables, space, ceiling)
-            return unit, ElementProgram(tables, space, caps, unit, ceiling)
         found = self._columns(ceiling)
         if found is None:
             return None
@@ -285,7 +276,7 @@ class Search:
         unit_fj = 1
         if space.energy_matters and unit > 1:
             largest = max((column.energy_fj for column in columns), default=0)
-            unit_fj = max(1, largest // COARSE_STEPS**2)
+            unit_fj = max(1, largest // self._tuning.coarse_steps**2)
         receive = [self._maker.receive_ps(column) for column in columns]
         if self._monitor.stopping:
             raise Stopped
@@ -300,9 +291,10 @@ class Search:
         tables, space, monitor = self._tables, self._space, self._monitor
         table = ColumnTable(self._request, ceiling)
         caps, index = table.caps, np.arange(table.numbers.shape[1])
-        if len(index) > MAX_COLUMNS:
+        most = self._tuning.max_columns
+        if len(index) > most:
             problem = (
-                f"solver 'cp-sat' would need more than {MAX_COLUMNS} Booleans; use solver "
+                f"solver 'cp-sat' would need more than {most} Booleans; use solver "
                 "'exact', fewer segments or a smaller max_region"
             )
             monitor.give_up([problem])
@@ -310,18 +302,25 @@ class Search:
         if space.couples_segments:
             index = self._within_energy(table.numbers)
         before = None
-        while before is None or len(index) < before * FEWER:
+        while before is None or len(index) < before * self._tuning.fewer:
             before = len(index)
             beats = floors_of(
-                *(table.covers(index), space, tables.layers, tables.chiplets),
+                table.covers(index),
+                space,
+                tables.layers,
+                tables.chiplets,
                 stopping=lambda: monitor.stopping,
                 threads=self._request.threads,
+                tuning=self._tuning,
             )
             caps = Caps(tables, space, ceiling, beats)
             if ceiling is not None and not self._request.energy_minimized:
-                self._request.raise_bound(min(caps.bound_ps, ceiling + 1))
+                self._request.raise_bound(min(caps.bound_ps, ceiling + 1), "paths")
             index = index[table.numbers[3, index] <= table.longest(index, caps)]
+            if len(index) < before:
+                monitor.credit("paths")  # what follows rests on their leaving columns out
         if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
+            monitor.credit("paths")
             return None
         return caps, table.objects(index)
 
@@ -345,7 +344,8 @@ class Search:
         most = LIMIT if budget is None else budget
         if self._request.energy_minimized:
             if before[-1] < LIMIT:
-                self._request.raise_bound(tables.samples * int(before[-1]) + loading)
+                least = tables.samples * int(before[-1]) + loading
+                self._request.raise_bound(least, "paths")
             if self._monitor.objective is not None:
                 most = min(most, (self._monitor.objective - loading) // tables.samples)
         return np.flatnonzero(before[first] + spent + rest[last + 1] <= most)
@@ -354,5 +354,5 @@ class Search:
         """Length of a coarse program's time unit in ps; 1 if that is hardly finer."""
         if ceiling is not None:
             slowest = min(slowest, ceiling // self._tables.samples)
-        unit = slowest // COARSE_STEPS
+        unit = slowest // self._tuning.coarse_steps
         return unit if unit > 8 else 1

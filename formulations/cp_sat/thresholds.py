@@ -20,12 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from formulations.columns.table import SegmentColumns
-    from formulations.paths.network import Limits, Network
+    from formulations.paths.network import BeatNetwork, Limits
     from formulations.request import Request
-
-
-EASY = 2000
-"""Up to this many columns one worker needs less time than several take to begin."""
 
 
 class CpThresholdProgram:
@@ -34,7 +30,7 @@ class CpThresholdProgram:
     Parameters
     ----------
     columns : SegmentColumns
-    network : Network
+    network : BeatNetwork
     chiplets : int
         Of the package.
     counts : (int, int)
@@ -46,7 +42,7 @@ class CpThresholdProgram:
     def __init__(
         self,
         columns: SegmentColumns,
-        network: Network,
+        network: BeatNetwork,
         chiplets: int,
         counts: tuple[int, int],
         limits: Sequence[Limits],
@@ -66,7 +62,7 @@ class CpThresholdProgram:
             self._at_most(values // unit, row.limit // unit)
         self.model.minimize(self._clusters)
 
-    def _flow(self, network: Network) -> None:
+    def _flow(self, network: BeatNetwork) -> None:
         """One path from the first node to the last."""
         model = self.model
         steps = [model.new_bool_var("") for _ in network.steps]
@@ -93,16 +89,24 @@ class CpThresholdProgram:
         found: list[list[int]] = []
         bounds = [target]
         status, solver = drive(
-            *(request, self.model, self._used, found.append, bounds.append),
-            workers=1 if len(self.x) <= EASY else None,
+            request,
+            self.model,
+            self._used,
+            on_solution=found.append,
+            on_bound=bounds.append,
+            known=lambda clusters: clusters <= target,
+            workers=1 if len(self.x) <= request.tuning.one_worker else None,
         )
         cp = import_cp_sat()
         if status == cp.INFEASIBLE:
+            request.monitor.credit("cp-sat")
             return Fewest(None, None)
         if status == cp.OPTIMAL:
             bounds.append(round(solver.objective_value))
         elif not request.monitor.stopping:
             raise RuntimeError("CP-SAT ended without a proof")
+        if max(bounds) > target:
+            request.monitor.credit("cp-sat")
         return Fewest(max(bounds), found[-1] if found else None)
 
     def _used(self, value: Any) -> list[int]:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 LARGEST = 10**5
 """Times, energies and bytes are counted in units of which the largest has this many, or in 1."""
-REJECTIONS = 100
-"""Solutions that tolerances let through and the evaluator does not accept, at most."""
 
 
 def _unit(largest: int) -> int:
@@ -280,14 +278,15 @@ class BeatsProgram:
 
     def _traffic(self) -> None:
         """Weights fetched again add to what a segment reads and writes in DRAM."""
-        limit = self._space.traffic_limit_bytes
         refetched = [column.refetched_bytes for column in self.columns]
-        if limit is None or not any(refetched):
+        if self._space.traffic_limit_bytes is None or not any(refetched):
             return
         unit = _unit(max(refetched))
         moved = self._totals("refetched", [value / unit for value in refetched])
         for (first, last), keys in self._pairs.items():
-            left = (limit - int(self._space.traffic_bytes[first, last])) / unit
+            left_bytes = self._space.refetch_limit_bytes((first, last))
+            assert left_bytes is not None
+            left = left_bytes / unit
             most = sum(
                 max((refetched[k] for k in at), default=0) / unit
                 for at in self.starting[first : last + 1]
@@ -391,9 +390,9 @@ def solve_beats(request: Request, program: BeatsProgram) -> bool:
         bound = program.bound(value)
         if bound < LIMIT:
             best = monitor.objective
-            request.raise_bound(bound if best is None else min(bound, best))
+            request.raise_bound(bound if best is None else min(bound, best), highs.prover)
 
-    for _ in range(REJECTIONS):
+    for _ in range(request.tuning.rejections):
         highs = Highs(program.model, monitor)
 
         def used(values: Any, highs: Highs = highs) -> list[int]:
@@ -416,7 +415,7 @@ def solve_beats(request: Request, program: BeatsProgram) -> bool:
         )
         if outcome.status == "infeasible":
             if monitor.objective is None:
-                request.prove_infeasible()
+                request.prove_infeasible(highs.prover)
             return True
         if outcome.bound is not None:
             on_bound(outcome.bound)

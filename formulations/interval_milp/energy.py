@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from formulations.columns.table import ColumnTable, SegmentColumns
+from formulations.columns.table import ColumnTable
+from formulations.formulas import longest_beat
 from formulations.highs import Highs
 from formulations.interval_milp.thresholds import ThresholdProgram
-from formulations.paths.network import COEFFICIENT, Network, side_rows
+from formulations.paths.network import COEFFICIENT, BeatNetwork, side_rows
 
 if TYPE_CHECKING:
     from formulations.request import Request
 
-ROUND = 1e-7
+RELATIVE_ERROR = 1e-7
 """Bounds of HiGHS may be too high by this part, and by as many units of energy."""
-REJECTIONS = 100
-"""Rivals of the best schedule within the rounding, and unacceptable ones, per program at most."""
 
 
 class Counts(NamedTuple):
@@ -48,7 +47,7 @@ class EnergySearch:
             raise ValueError("tables without energy")
         with request.monitor.timed("build"):
             table = ColumnTable(request, latency_ps)
-            self._columns = SegmentColumns(table, *self._ends)
+            self._columns = table.of_segment(*self._ends)
         base = energy.floor_fj
         sums = np.concatenate([[0], np.cumsum(base)])
         self._base_fj = int(sums[-1])
@@ -57,7 +56,7 @@ class EnergySearch:
         self._spent = columns.energy_fj - (sums[columns.last + 1] - sums[columns.first])
         self._unit = max(1.0, float(self._spent.max(initial=0)) / COEFFICIENT)
         self._loading_fj = self._tables.loading_fj
-        self._room_ps = latency_ps - int(self._tables.load_ps[self._ends])
+        self._latency_ps, self._load = latency_ps, int(self._tables.load_ps[self._ends])
 
     def run(self) -> bool:
         """Search; False if more schedules lie within the rounding than can be told apart."""
@@ -74,9 +73,9 @@ class EnergySearch:
             for part in parts:
                 heappush(ranges, part)
         if monitor.objective is None:
-            request.prove_infeasible()
+            request.prove_infeasible("simple bound")
         else:
-            request.raise_bound(monitor.objective)
+            request.raise_bound(monitor.objective, "simple bound")
         return True
 
     def _total(self, least_fj: int) -> int:
@@ -89,7 +88,7 @@ class EnergySearch:
 
     def _publish(self, least_fj: int) -> None:
         best, bound = self._request.monitor.objective, self._total(least_fj)
-        self._request.raise_bound(bound if best is None else min(bound, best))
+        self._request.raise_bound(bound if best is None else min(bound, best), "simple bound")
 
     def _solve(self, counts: Counts) -> list[Counts] | None:
         """Parts of the range that remain, none if it is settled; None for no more attempts."""
@@ -98,22 +97,26 @@ class EnergySearch:
         least, low, high = counts
         if low > high:
             return []
-        beat = self._room_ps // (tables.samples + low - 1)
+        beat = longest_beat(self._latency_ps, self._load, tables.samples, low)
         limits = side_rows(request, self._columns, self._ends, beat)
         too_fast = beat < int(tables.segment_dram_ps[self._ends])
         if too_fast or any(row.limit < 0 for row in limits):
             return []
         monitor.report(f"energy within beat {beat} ps, {low} to {high} clusters", 0.0)
         with monitor.timed("build"):
-            network = Network(
-                *(self._columns, self._ends, beat, tables.chiplets, high),
+            network = BeatNetwork(
+                self._columns,
+                self._ends,
+                beat,
+                tables.chiplets,
+                high,
                 [*(row.values for row in limits), self._spent],
             )
             cost = self._spent / self._unit
             program = ThresholdProgram(
                 self._columns, network, tables.chiplets, (low, high), limits, cost
             )
-        for _ in range(REJECTIONS):
+        for _ in range(request.tuning.rejections):
             highs = Highs(program.model, monitor)
             outcome = highs.solve(
                 monitor,
@@ -123,9 +126,11 @@ class EnergySearch:
                 presolve=False,
             )
             if outcome.status == "infeasible":
+                monitor.credit(highs.prover)
                 return []
             if outcome.bound is not None:
-                lowered = outcome.bound - ROUND * (abs(outcome.bound) + COEFFICIENT)
+                monitor.credit(highs.prover)
+                lowered = outcome.bound - RELATIVE_ERROR * (abs(outcome.bound) + COEFFICIENT)
                 least = max(least, int(np.ceil(lowered * self._unit)))
             if self._reached(least):
                 return []

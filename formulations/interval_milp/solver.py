@@ -16,10 +16,11 @@ from formulations.interval_milp.beats import BeatsProgram, solve_beats
 from formulations.interval_milp.energy import EnergySearch
 from formulations.interval_milp.thresholds import ThresholdProgram
 from formulations.paths.cuts import Cuts, single_only
-from formulations.paths.staircase import Staircases, Undecided
-from formulations.paths.survey import Survey
+from formulations.paths.solver import prove_cuts
+from formulations.paths.staircase import Undecided
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
+from formulations.tuning import DEFAULT, Tuning
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
@@ -45,6 +46,9 @@ class IntervalMilpSolver:
         {"seed", "warm_start", "threads", "encoding", "log"}
     )
 
+    def __init__(self, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
+
     def run(
         self,
         instance: Instance,
@@ -56,7 +60,7 @@ class IntervalMilpSolver:
         import_pyomo()
         import_highs()
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         space = request.space
         try:
             if options.encoding == "beats" or (space.couples_segments and not single_only(space)):
@@ -85,23 +89,15 @@ class IntervalMilpSolver:
         It has the schedules that are no slower than the best one with one cluster per segment.
         """
         check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor)
+        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         program = _beats_program(request)
         return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
 
 
 def _segment_by_segment(name: str, request: Request) -> bool:
     """Prove the best cut by thresholds; False if HiGHS' tolerances do not allow that."""
-    cuts = Cuts(name, request)
-    cuts.begin()
     try:
-        survey = Survey(request, cuts)
-        staircases = Staircases(request, cuts, survey.supply, ThresholdProgram)
-        if request.small:
-            cuts.run(staircases.prove)
-        else:
-            survey.run()
-            cuts.run(survey.first(staircases.prove))
+        prove_cuts(name, request, ThresholdProgram)
     except Undecided:
         return False
     return True
@@ -111,7 +107,7 @@ def _beats_program(request: Request) -> BeatsProgram:
     """The program that contains all schedules at least as good as the best one known."""
     space, tables, monitor = request.space, request.tables, request.monitor
     if not request.energy_minimized:
-        request.raise_bound(Caps(tables, space, None).bound_ps)
+        request.raise_bound(Caps(tables, space, None).bound_ps, "simple bound")
     maker = ColumnMaker(tables, space, lambda: monitor.stopping)
     if not space.couples_segments:
         Cuts(IntervalMilpSolver.name, request).begin()

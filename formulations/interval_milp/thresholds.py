@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from formulations.columns.table import SegmentColumns
-    from formulations.paths.network import Limits, Network
+    from formulations.paths.network import BeatNetwork, Limits
     from formulations.request import Request
 
-ROUND = 1e-4
+WHOLE_ERROR = 1e-4
 """Bounds on whole numbers may be this much too high before they are rounded up."""
 
 
@@ -34,7 +34,7 @@ class ThresholdProgram:
     Parameters
     ----------
     columns : SegmentColumns
-    network : Network
+    network : BeatNetwork
     chiplets : int
         Of the package.
     counts : (int, int)
@@ -48,7 +48,7 @@ class ThresholdProgram:
     def __init__(
         self,
         columns: SegmentColumns,
-        network: Network,
+        network: BeatNetwork,
         chiplets: int,
         counts: tuple[int, int],
         limits: Sequence[Limits],
@@ -117,8 +117,11 @@ class ThresholdProgram:
             presolve=False,
         )
         if outcome.status == "infeasible":
+            monitor.credit(highs.prover)
             return Fewest(None, None)
-        bound = target if outcome.bound is None else int(np.ceil(outcome.bound - ROUND))
+        bound = target if outcome.bound is None else int(np.ceil(outcome.bound - WHOLE_ERROR))
+        if bound > target:
+            monitor.credit(highs.prover)
         used = None if outcome.values is None else self.used(highs, outcome.values)
         return Fewest(max(target, bound), used)
 

@@ -4,8 +4,6 @@ Latency is a sum over segments, so where nothing else couples them a solver only
 segments: the best cut of the layers follows by a shortest path, once over lower bounds and once
 over the best schedules known.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
@@ -13,12 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from formulations.columns.maker import ColumnMaker
+from formulations.columns.maker import ColumnMaker, alone_latency_ps
+from formulations.formulas import longest_beat
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
+from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest, segment_bounds
 from scope_opt.schedule.evaluate import evaluate, evaluate_segment
 from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
 
@@ -30,18 +28,10 @@ if TYPE_CHECKING:
     from formulations.request import Request
     from formulations.space import Space
     from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.result import Prover
 
     Ints = NDArray[np.int64]
     Prove = Callable[[int, int, int | None], None]
-
-STEPS = 2
-"""A segment is first asked for this part of what the whole gap would allow it,"""
-LOW = 16
-"""and for no more than this part of the bound above its own."""
-ALONE = 500_000
-"""Segments of one cluster, by first and last layer and region size, of which some are left out."""
-CLOSE = 200
-"""Gaps below this part of the objective are closed in one go."""
 
 
 class Known(NamedTuple):
@@ -66,34 +56,17 @@ def shortest_cut(costs: Ints, count: int | None) -> tuple[int, list[tuple[int, i
     count : int, optional
         Number of segments, if that is given.
     """
-    total, ends = _shortest(costs, -1 if count is None else count)
-    return int(total), [(int(first), int(last)) for first, last in ends]
-
-
-@njit(cache=True)
-def _shortest(costs: Ints, count: int) -> tuple[int, Ints]:
-    """The same for compiled code; ``count`` is negative if any number will do."""
-    layers = len(costs)
-    # One row: any number of segments; else row n is reached from row n - 1.
-    rows, step = (1, 0) if count < 0 else (count + 1, 1)
-    best = np.full((rows, layers + 1), LIMIT, dtype=np.int64)
-    origin = np.zeros((rows, layers + 1), dtype=np.int64)
-    best[0, 0] = 0
-    for end in range(layers):
-        for row in range(step, rows):
-            for first in range(end + 1):
-                total = best[row - step, first] + costs[first, end]
-                if total < best[row, end + 1]:
-                    best[row, end + 1], origin[row, end + 1] = total, first
-    ends = np.empty((layers, 2), dtype=np.int64)
-    used, end, row = 0, layers, rows - 1
-    if best[row, layers] >= LIMIT:
-        return LIMIT, ends[:0]
+    rows = best_cut(costs)[None] if count is None else best_cuts(costs, count)
+    total, end, row = int(rows[-1, -1]), len(costs), len(rows) - 1
+    if total >= LIMIT:
+        return LIMIT, []
+    path: list[tuple[int, int]] = []
     while end > 0:
-        first = origin[row, end]
-        ends[used] = first, end - 1
-        used, end, row = used + 1, first, max(0, row - 1)
-    return best[-1, layers], ends[:used][::-1].copy()
+        row = max(0, row - 1)
+        first = int(np.argmin(rows[row, :end] + costs[:end, end - 1]))
+        path.append((first, end - 1))
+        end = first
+    return total, path[::-1]
 
 
 class Cuts:
@@ -123,7 +96,7 @@ class Cuts:
         self._request, self._space, self._tables = request, space, tables
         lower = segment_bounds(tables)
         # The bound counts one cluster; every further one takes another beat.
-        beats = (lower - tables.load_ps) // tables.samples
+        beats = longest_beat(lower, tables.load_ps, tables.samples, 1)
         lower = np.where(lower < LIMIT, lower + (space.fewest - 1) * beats, LIMIT)
         lower[~space.segments] = LIMIT
         self.lower: Ints = lower
@@ -132,7 +105,7 @@ class Cuts:
         """Best schedules, by first and last layer."""
         self._costs = np.full_like(lower, LIMIT)
         """(L, L) their latencies where segments are allowed; `LIMIT` where none is known"""
-        self._publish()
+        self._publish("simple bound")
         for segment in request.monitor.segments or ():
             self.found(segment)
 
@@ -144,20 +117,14 @@ class Cuts:
         space, tables = self._space, self._tables
         if space.fewest > 1:
             return
-        every = 1 + tables.layers**2 * len(space.sizes) // ALONE
+        every = 1 + tables.layers**2 * len(space.sizes) // self._request.tuning.alone
         sizes = space.sizes[::-every][::-1]
         request, few = self._request, replace(space, sizes=sizes)
         maker = ColumnMaker(tables, few, lambda: request.monitor.stopping, request.threads)
         for (first, last), column in maker.segments_of_one().items():
-            beat = max(column.time_ps, int(tables.segment_dram_ps[first, last]))
-            moved = int(space.traffic_bytes[first, last]) + column.refetched_bytes
-            if space.traffic_limit_bytes is not None and moved > space.traffic_limit_bytes:
+            latency = alone_latency_ps(tables, space, column)
+            if latency is None:
                 continue
-            if space.budget_fj is not None and column.energy_fj > space.budget_fj:
-                continue
-            if space.power_fj_per_ps is not None:
-                beat = max(beat, int(-(-column.energy_fj // space.power_fj_per_ps)))
-            latency = int(tables.load_ps[first, last]) + tables.samples * beat
             part = (last - first + 1, column.size, column.partitions)
             self._keep((first, last), Known(latency, make_segment(first, [part])))
         self._offer()
@@ -177,16 +144,21 @@ class Cuts:
             self._offer()
         return latency
 
-    def refute(self, first: int, last: int, below_ps: int) -> None:
-        """Report that no schedule of the segment takes less than that; `LIMIT`: it has none."""
+    def refute(self, first: int, last: int, below_ps: int, *by: Prover) -> None:
+        """Report that no schedule of the segment takes less than that, and who proved it.
+
+        `LIMIT`: it has none.
+        """
         if below_ps > self.lower[first, last]:
             self.lower[first, last] = min(below_ps, LIMIT)
-            self._publish()
+            self._publish(*by)
 
-    def raise_bounds(self, bounds_ps: Ints) -> None:
+    def raise_bounds(self, bounds_ps: Ints, *by: Prover) -> None:
         """The same for all segments, shape ``(L, L)``."""
-        self.lower = np.minimum(np.maximum(self.lower, bounds_ps), LIMIT)
-        self._publish()
+        raised = np.minimum(np.maximum(self.lower, bounds_ps), LIMIT)
+        if (raised > self.lower).any():
+            self.lower = raised
+            self._publish(*by)
 
     @property
     def around(self) -> Ints:
@@ -220,7 +192,7 @@ class Cuts:
         while not monitor.stopping:
             total, path = shortest_cut(self.lower, self._space.segment_count)
             if total >= LIMIT:
-                self._request.prove_infeasible()
+                self._request.prove_infeasible("simple bound")  # at least: others have credit
                 return
             best = monitor.objective
             if best is not None and total >= best:
@@ -237,10 +209,10 @@ class Cuts:
         """How short the segment has to be to matter, or less, since others may get in between."""
         if best is None:
             return None
-        lower = int(self.lower[first, last])
+        lower, tuning = int(self.lower[first, last]), self._request.tuning
         gap = best - 1 - total
-        if not alone and gap > best // CLOSE:
-            gap = min(gap // STEPS, total // LOW)
+        if not alone and gap > best // tuning.cut_close:
+            gap = min(gap // tuning.cut_share, total // tuning.cut_rise)
         return lower + gap
 
     def _latency(self, segment: Segment) -> int | None:
@@ -264,6 +236,8 @@ class Cuts:
         if total < LIMIT and (objective is None or total < objective):
             self._request.offer([self.known[ends].segment for ends in path])
 
-    def _publish(self) -> None:
+    def _publish(self, *by: Prover) -> None:
+        # The whole network's bound may rise later, with that of another segment.
+        self._request.monitor.credit(*by)
         total, _ = shortest_cut(self.lower, self._space.segment_count)
         self._request.raise_bound(total)

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from formulations.columns.parallel import each
+from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from formulations.space import Caps, Space
 
     Ints = NDArray[np.int64]
-
-STEPS = 4096
-"""Beats that are tried, at most."""
-WORK = 6 * 10**10
-"""Additions that a call takes in the worst case; fewer beats are tried in a deep network."""
 
 
 class Covers(NamedTuple):
@@ -54,6 +50,7 @@ def floors_of(
     caps: Caps | None = None,
     stopping: Callable[[], bool] = lambda: False,
     threads: int = 1,
+    tuning: Tuning = DEFAULT,
 ) -> Ints:
     """Lower bound in ps on the beat of segment ``[i, j]`` of ``n`` clusters.
 
@@ -70,6 +67,8 @@ def floors_of(
         Asked once per first layer; when it says so, `Stopped` is raised.
     threads : int
         For compiled code.
+    tuning : Tuning
+        How many beats are tried.
 
     Returns
     -------
@@ -83,7 +82,8 @@ def floors_of(
     order = np.argsort(columns[0], kind="stable")
     covers = Covers(*(np.ascontiguousarray(values[order]) for values in columns))
     times = covers.time_ps[np.diff(covers.time_ps, prepend=-1) > 0]
-    beats, least = _tried(times, 2 + WORK // (layers**3 * most))
+    affordable = 2 + tuning.floor_work // (layers**3 * most)
+    beats, least = _tried(times, min(tuning.floor_beats, affordable))
     tops = np.full((layers, layers, most + 1), LIMIT - 1)
     if caps is not None:
         tops[..., 0] = -1
@@ -99,12 +99,12 @@ def floors_of(
     return floors
 
 
-def _tried(times: Ints, work: int) -> tuple[Ints, Ints]:
+def _tried(times: Ints, most: int) -> tuple[Ints, Ints]:
     """Beats to try, and the least one if so many of them are too short.
 
     A beat that is too short makes the next time of any column the least one.
     """
-    count = min(len(times), STEPS, work)
+    count = min(len(times), most)
     steps = np.arange(len(times))
     if count < len(times):
         # As many for every factor: segments of one layer have beats, too.

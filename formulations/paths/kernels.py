@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from formulations.formulas import longest_beat
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def between(
 
     ``columns`` are the first layers, last layers, sending and receiving times of all columns,
     sorted by first layer and receiving; ``fits`` are those that take no longer than the beat. See
-    `formulations.paths.network.Network`.
+    `formulations.paths.network.BeatNetwork`.
     """
     firsts, lasts, sending, receiving = columns
     leaves = np.full(len(firsts), -1, dtype=np.int64)
@@ -289,7 +290,7 @@ def coverable(
         n = counts[0]
         attained = False
         while n <= most:
-            beat = (latency - load) // (samples + n - 1)
+            beat = longest_beat(latency, load, samples, n)
             if beat < 0:
                 break
             _cover(times, firsts, lasts, sizes, beat, first, chiplets, needed, covered)

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from formulations.paths.kernels import by_node, joined_within, lightest_within, short_enough
+from formulations.paths.kernels import (
+    by_node,
+    joined_within,
+    lightest_path,
+    lightest_within,
+    short_enough,
+)
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -57,13 +63,16 @@ class FewestClusters(Protocol):
     """A program that asks for the fewest clusters of a segment under one largest beat."""
 
     def solve(self, request: Request, target: int) -> Fewest:
-        """Solve it until the monitor stops it; that many clusters are few enough."""
+        """Solve it until the monitor stops it; that many clusters are few enough.
+
+        A library that finds that more are needed gets the credit.
+        """
 
     def exclude(self, used: Sequence[int]) -> None:
         """Make a set of columns no solution any more."""
 
 
-class Network:
+class BeatNetwork:
     """Where a path may go under one largest beat.
 
     Nodes are numbered in the order in which a path visits them: one before the first layer, one
@@ -104,6 +113,11 @@ class Network:
         self.kept, self.leaves, self.arrives = kept, leaves, arrives
         self.size, self._chiplets = c.size[kept], chiplets
         self._keep(self._short_enough(clusters))
+
+    def lightest(self, chiplets: int, counts: tuple[int, int]) -> list[int]:
+        """As the function of that name, of the columns that are left."""
+        path = lightest_path(self._arcs[:4], self.size, self.goal, chiplets, counts)
+        return [int(k) for k in self.kept[path]]
 
     def _keep(self, some: NDArray[np.bool_]) -> None:
         self.kept, self.size = self.kept[some], self.size[some]
@@ -174,7 +188,7 @@ def side_rows(
         rows.append(Limits(columns.energy_fj, space.budget_fj))
     if space.power_fj_per_ps is not None and beat_ps < LIMIT - 1:
         rows.append(Limits(columns.energy_fj, int(space.power_fj_per_ps * beat_ps)))
-    if space.traffic_limit_bytes is not None:
-        left = space.traffic_limit_bytes - int(space.traffic_bytes[ends])
-        rows.append(Limits(columns.refetched_bytes, left))
+    most = space.refetch_limit_bytes(ends)
+    if most is not None:
+        rows.append(Limits(columns.refetched_bytes, most))
     return rows

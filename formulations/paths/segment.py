@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from formulations.formulas import longest_beat, segment_latency
 from formulations.paths.kernels import coverable, fastest_within
 from formulations.paths.network import lightest
 
@@ -19,13 +20,8 @@ if TYPE_CHECKING:
     from formulations.columns.table import ColumnTable, SegmentColumns
     from formulations.request import Request
 
-HALVINGS = 14
-"""Of a range of latencies for a bound, at most."""
-PRECISION = 4000
-"""Schedules are at most this part of their latency slower than the fastest."""
 
-
-class Found(NamedTuple):
+class Attempt(NamedTuple):
     """Columns of a schedule, and its latency unless energy or DRAM traffic makes it longer."""
 
     latency_ps: int
@@ -41,11 +37,15 @@ def quick_bound(
     """
     tables, space = request.tables, request.space
     timing = int(tables.load_ps[ends]), tables.samples
-    slowest = (top_ps - timing[0]) // (tables.samples + space.fewest - 1)
+    slowest = longest_beat(top_ps, timing[0], tables.samples, space.fewest)
     return coverable(
         fastest_within(table.times, table.by_time, slowest, *ends),
-        *(ends, tables.chiplets, (space.fewest, space.most), timing),
-        *((low_ps, top_ps), HALVINGS),
+        ends,
+        tables.chiplets,
+        counts=(space.fewest, space.most),
+        timing=timing,
+        window=(low_ps, top_ps),
+        steps=request.tuning.halvings,
     )
 
 
@@ -54,7 +54,7 @@ class SegmentSearch:
 
     def __init__(self, request: Request, columns: SegmentColumns, ends: tuple[int, int]) -> None:
         tables, space = request.tables, request.space
-        self._columns, self._ends = columns, ends
+        self._columns, self._ends, self._precision = columns, ends, request.tuning.precision
         self._chiplets, self._samples = tables.chiplets, tables.samples
         self._load, self._dram = int(tables.load_ps[ends]), int(tables.segment_dram_ps[ends])
         self._counts = np.arange(space.fewest, min(space.most, ends[1] - ends[0] + 1) + 1)
@@ -72,7 +72,7 @@ class SegmentSearch:
         if best is None:
             return None
         top = best.latency_ps - 1
-        while top - low_ps > top // PRECISION and not stopping():
+        while top - low_ps > top // self._precision and not stopping():
             middle = (low_ps + top) // 2
             found = self._attempt(middle)
             if found is None:
@@ -81,9 +81,9 @@ class SegmentSearch:
                 best, top = found, found.latency_ps - 1
         return best.used
 
-    def _attempt(self, latency_ps: int) -> Found | None:
+    def _attempt(self, latency_ps: int) -> Attempt | None:
         """A schedule of at most that latency."""
-        beats = (latency_ps - self._load) // (self._samples + self._counts - 1)
+        beats = longest_beat(latency_ps, self._load, self._samples, self._counts)
         while len(still := np.flatnonzero(beats > self._refuted)):
             first, last = int(still[0]), int(still[-1])
             beat, n, most = int(beats[first]), int(self._counts[first]), int(self._counts[last])
@@ -93,11 +93,11 @@ class SegmentSearch:
             short = self._counts < needed
             self._refuted[short] = np.maximum(self._refuted[short], beat)
             if needed == n:
-                return Found(self._latency(used), used)
+                return Attempt(self._latency(used), used)
         return None
 
     def _latency(self, used: list[int]) -> int:
         c = self._columns
         handing = c.sending_ps[used[:-1]] + c.receive_ps[used[1:]]
         slowest = max(int(c.time_ps[used].max()), int(handing.max(initial=0)), self._dram)
-        return self._load + (self._samples + len(used) - 1) * slowest
+        return segment_latency(self._load, self._samples, len(used), slowest)

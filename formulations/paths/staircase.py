@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from formulations.paths.network import Network, lightest, side_rows
+from formulations.formulas import longest_beat, segment_latency
+from formulations.paths.network import BeatNetwork, lightest, side_rows
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -27,18 +28,9 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
     Formulate = Callable[
-        [SegmentColumns, Network, int, tuple[int, int], Sequence[Limits]], FewestClusters
+        [SegmentColumns, BeatNetwork, int, tuple[int, int], Sequence[Limits]], FewestClusters
     ]
     """Makes a program of columns, network, chiplets, fewest and most clusters, and rows beside"""
-
-REJECTIONS = 100
-"""Solutions of one program that rounding let through and the evaluator does not accept."""
-LOW = 8
-"""The first ceiling is this part of the bound above it."""
-CEILINGS = 6
-"""Without a schedule, there is no ceiling any more after this many."""
-CLOSE = 4
-"""Gaps below this part of the latency are closed in one go."""
 
 
 class Undecided(Exception):
@@ -69,27 +61,27 @@ class Staircase:
         self._step: int | None = None
         self._tries = 0
         if not len(self._counts):
-            cuts.refute(first, last, LIMIT)
+            cuts.refute(first, last, LIMIT, "simple bound")
 
     def prove(self, ceiling_ps: int | None) -> None:
         """Settle the segment for a ceiling; see `Cuts.run`."""
         cuts, monitor = self._cuts, self._request.monitor
-        rest = int(cuts.lower[self._ends]) - self._load
-        beats = -(-rest // (self._request.tables.samples + self._counts - 1))
-        self._raise(np.maximum(self._bounds, beats))
+        refuted = self._beats(int(cuts.lower[self._ends]) - 1)
+        self._raise(np.maximum(self._bounds, refuted + 1))
         while not cuts.settled(*self._ends, ceiling_ps) and not monitor.stopping:
             self._decide(self._next(ceiling_ps))
 
     def _next(self, ceiling_ps: int | None) -> int | None:
         """A latency to ask for: low ones first, as they leave few columns."""
+        tuning = self._request.tuning
         known, lower = self._cuts.latency(*self._ends), int(self._cuts.lower[self._ends])
         top = known - 1 if ceiling_ps is None else min(known - 1, ceiling_ps)
         if top < LIMIT - 1:
-            return top if top - lower <= top // CLOSE else (lower + top) // 2
+            return top if top - lower <= top // tuning.stair_close else (lower + top) // 2
         self._tries += 1
-        self._step = max(1, lower // LOW) if self._step is None else 2 * self._step
+        self._step = max(1, lower // tuning.stair_rise) if self._step is None else 2 * self._step
         latency = lower + self._step
-        return latency if self._tries <= CEILINGS and latency < LIMIT - 1 else None
+        return latency if self._tries <= tuning.stair_ceilings and latency < LIMIT - 1 else None
 
     def _decide(self, latency_ps: int | None) -> None:
         """Find a schedule of at most that latency, or refute it.
@@ -113,7 +105,7 @@ class Staircase:
         """Largest beat within the latency, per number of clusters."""
         if latency_ps is None:
             return np.full(len(self._counts), LIMIT, dtype=np.int64) - 1
-        return (latency_ps - self._load) // (self._request.tables.samples + self._counts - 1)
+        return longest_beat(latency_ps, self._load, self._request.tables.samples, self._counts)
 
     def _query(self, index: int, beat_ps: int, most: int) -> None:
         """How many clusters does that beat need? Raises the bounds accordingly."""
@@ -132,7 +124,7 @@ class Staircase:
                 most = len(path) - 1
         with request.monitor.timed("build"):
             values = [row.values for row in limits]
-            network = Network(columns, self._ends, beat_ps, chiplets, most, values)
+            network = BeatNetwork(columns, self._ends, beat_ps, chiplets, most, values)
         needed = most + 1
         if len(network.kept):
             needed = self._needed(network, limits, fewest, most, beat_ps)
@@ -150,14 +142,15 @@ class Staircase:
         self._bounds = bounds_ps
         samples = self._request.tables.samples
         totals = [
-            LIMIT if beat >= LIMIT else self._load + (samples + count - 1) * beat
+            LIMIT if beat >= LIMIT else segment_latency(self._load, samples, count, beat)
             for beat, count in zip(bounds_ps.tolist(), self._counts.tolist(), strict=True)
         ]
-        self._cuts.refute(*self._ends, min(totals, default=LIMIT))
+        # A library that answered has its credit already.
+        self._cuts.refute(*self._ends, min(totals, default=LIMIT), "paths")
 
     def _needed(
         self,
-        network: Network,
+        network: BeatNetwork,
         limits: Sequence[Limits],
         fewest: int,
         most: int,
@@ -183,7 +176,7 @@ class Staircase:
             if self._accept(answer.used, beat_ps):
                 return needed
             rejected += 1
-            if rejected > REJECTIONS:
+            if rejected > request.tuning.rejections:
                 raise Undecided
             program.exclude(answer.used)
         return needed
@@ -191,7 +184,7 @@ class Staircase:
     def _accept(self, used: Sequence[int], beat_ps: int) -> bool:
         """Report a schedule; whether it keeps to the rules and the beat."""
         latency = self._cuts.found(self._columns.segment(used))
-        most = self._load + (self._request.tables.samples + len(used) - 1) * beat_ps
+        most = segment_latency(self._load, self._request.tables.samples, len(used), beat_ps)
         return latency is not None and latency <= most
 
 

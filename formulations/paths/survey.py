@@ -9,26 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from formulations.columns.table import ColumnTable, SegmentColumns
+from formulations.columns.table import ColumnTable
+from formulations.formulas import longest_beat
 from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
-from formulations.paths.network import Network
-from formulations.paths.segment import PRECISION, SegmentSearch, quick_bound
+from formulations.paths.network import BeatNetwork
+from formulations.paths.segment import SegmentSearch, quick_bound
 from formulations.space import Caps
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
+    from formulations.columns.table import SegmentColumns
     from formulations.paths.cuts import Cuts, Prove
     from formulations.request import Request
 
     Ends = tuple[int, int]
-
-RISE = 4
-"""The first ceiling is this part of the bound above it."""
-SWEEPS = 2
-"""Bounds of all segments are computed so often; each time fewer beats are left to try."""
-LOWER = 50
-"""Bounds are computed again if a ceiling turns out to be higher than needed by this part."""
 
 
 class Supply:
@@ -54,12 +49,13 @@ class Supply:
     def _useful(self, table: ColumnTable, ends: Ends, latency_ps: int | None) -> SegmentColumns:
         """Columns on paths that may fit the package, with the longest beat there is."""
         if latency_ps is None:
-            return SegmentColumns(table, *ends)
+            return table.of_segment(*ends)
         tables, space = self._request.tables, self._request.space
-        beat = (latency_ps - int(tables.load_ps[ends])) // (tables.samples + space.fewest - 1)
+        load = int(tables.load_ps[ends])
+        beat = longest_beat(latency_ps, load, tables.samples, space.fewest)
         most = min(space.most, ends[1] - ends[0] + 1)
-        columns = SegmentColumns(table, *ends, beat)
-        return columns.only(Network(columns, ends, beat, tables.chiplets, most, None).kept)
+        columns = table.of_segment(*ends, beat)
+        return columns.only(BeatNetwork(columns, ends, beat, tables.chiplets, most, None).kept)
 
     def table(self, first: int, last: int, latency_ps: int | None) -> ColumnTable:
         """The same with those of other segments."""
@@ -105,19 +101,19 @@ class Survey:
 
         Ceilings rise from the bound until one is attained.
         """
-        monitor, step = self._request.monitor, None
+        monitor, tuning, step = self._request.monitor, self._request.tuning, None
         while not monitor.stopping:
             best, bound = monitor.objective, monitor.bound
             if bound is None or (best is not None and bound >= best):
                 return
-            step = max(1, bound // RISE) if step is None else 2 * step
+            step = max(1, bound // tuning.survey_rise) if step is None else 2 * step
             ceiling = bound + step if best is None else min(bound + step, best)
             if ceiling >= LIMIT:
                 return
             self._sweep(ceiling)
             self._find(ceiling)
             best = monitor.objective
-            if best is not None and best < ceiling - ceiling // LOWER:
+            if best is not None and best < ceiling - ceiling // tuning.sweep_again:
                 self._sweep(best)
             self._follow(ceiling)
             if monitor.objective is not None and monitor.objective <= ceiling:
@@ -130,18 +126,24 @@ class Survey:
         table = self.supply.make(ceiling_ps)
         monitor.report(f"bounds of segments up to {ceiling_ps} ps", 0.0)
         caps, covers, beats = table.caps, table.covers(), None
-        for _ in range(SWEEPS):
+        for _ in range(request.tuning.sweeps):
             found = floors_of(
-                *(covers, space, tables.layers, tables.chiplets, caps),
-                *((lambda: monitor.stopping), request.threads),
+                covers,
+                space,
+                tables.layers,
+                tables.chiplets,
+                caps=caps,
+                stopping=lambda: monitor.stopping,
+                threads=request.threads,
+                tuning=request.tuning,
             )
             beats = found if beats is None else np.maximum(beats, found)
             # Slower schedules may have columns that are not here.
             slower = ceiling_ps + 1 - caps.around
             caps = Caps(tables, space, ceiling_ps, beats, cuts.lower)
-            cuts.raise_bounds(np.minimum(caps.lower, slower))
+            cuts.raise_bounds(np.minimum(caps.lower, slower), "paths")
             if caps.bound_ps > ceiling_ps:
-                request.raise_bound(ceiling_ps + 1)
+                request.raise_bound(ceiling_ps + 1, "paths")
                 return
 
     def first(self, prove: Prove) -> Prove:
@@ -166,14 +168,15 @@ class Survey:
             return False
         self._bounded[ends] = room_ps
         lower, table = int(self._cuts.lower[ends]), self.supply.table(*ends, room_ps)
-        self._cuts.refute(*ends, quick_bound(self._request, table, ends, lower, room_ps))
+        raised = quick_bound(self._request, table, ends, lower, room_ps)
+        self._cuts.refute(*ends, raised, "paths")
         return True
 
     def _search(self, ends: Ends, room_ps: int) -> None:
         """Find a schedule of a segment of at most that latency, unless a good one is known."""
         cuts, monitor = self._cuts, self._request.monitor
         lower, known = int(cuts.lower[ends]), cuts.latency(*ends)
-        top = min(room_ps, known - 1 - known // PRECISION)
+        top = min(room_ps, known - 1 - known // self._request.tuning.precision)
         if lower > top or room_ps <= self._searched.get(ends, -1):
             return
         self._searched[ends] = room_ps

@@ -8,28 +8,30 @@ relaxation drops integrality; its value is compared with the optimum that `exact
 
 from __future__ import annotations
 
+import csv
 import time
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from formulations.columns.maker import ColumnMaker
 from formulations.compact_milp.encodings import ENCODINGS
-from formulations.compact_milp.rounds import TOLERANCE, Rounds
+from formulations.compact_milp.rounds import Rounds
 from formulations.highs import Highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
+from formulations.tuning import DEFAULT
 from scope_opt.model.cost import build_tables
-from scope_opt.model.files import write_text
-from scope_opt.model.instance import Instance
+from scope_opt.report.results.records import RESULTS, paper_instance
+from scope_opt.report.results.relaxations import FIELDS, SIZES, STUDY
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.solver import SolveOptions, solve
-from scope_opt.studies.provenance import note_run, runs
+from scope_opt.studies.provenance import note_run
+from scope_opt.studies.records import MANIFEST
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-MANIFEST = HERE / "manifest.json"
+if TYPE_CHECKING:
+    from scope_opt.model.instance import Instance
+
 NAMES = ("alexnet-64", "resnet18-16", "darknet19-32", "resnet18-64", "resnet50-64")
 ROOM = 1.1
 """Ceiling over optimum."""
@@ -49,21 +51,21 @@ class Row(NamedTuple):
 
 
 def main() -> None:
-    """Run the study and write README.md."""
-    note_run(MANIFEST, "python results/formulations/run.py")
-    lines: list[str] = []
+    """Measure, and write the table that the page is made from."""
+    note_run(RESULTS / STUDY / MANIFEST, "python results/formulations/run.py")
+    found: list[list[object]] = []
     for name in NAMES:
-        instance = Instance.load(ROOT / "instances" / "paper" / f"{name}.json")
+        instance = paper_instance(name)
         best = solve(instance, "exact", SolveOptions(segments="single")).objective_ps
         assert best is not None
         simple = latency_bound(build_tables(instance)) / best
-        lines.append(f"| {name} | simple bound | - | - | - | {simple:.4f} | - |")
+        found.append([name, "simple bound", "", "", "", f"{simple:.4f}", ""])
         for row in rows(instance, best):
-            sizes = f"{row.variables} | {row.constraints} | {row.nonzeros}"
-            ending = f"{row.relaxed:.4f} | {row.seconds:.1f} |"
-            lines.append(f"| {name} | {row.formulation} | {sizes} | {ending}")
-            print(lines[-1], flush=True)
-    write_text(HERE / "README.md", page(lines), force=True)
+            *sizes, relaxed, seconds = row
+            found.append([name, *sizes, f"{relaxed:.4f}", f"{seconds:.1f}"])
+            print(*found[-1], flush=True)
+    with SIZES.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([FIELDS, *found])
 
 
 def rows(instance: Instance, best_ps: int) -> list[Row]:
@@ -84,7 +86,7 @@ def relaxation(instance: Instance, formulation: str, best_ps: int, ceiling_ps: i
     if encoding == "beats":
         program = beats(request, ceiling_ps)
     else:
-        tolerance = 0.0 if encoding in ENCODINGS else TOLERANCE
+        tolerance = 0.0 if encoding in ENCODINGS else DEFAULT.first_error
         ends = [(0, request.tables.layers - 1)]
         program = Rounds(request, ends, [ceiling_ps], tolerance).program()
     import_pyomo().TransformationFactory("core.relax_integer_vars").apply_to(program.model)
@@ -102,30 +104,6 @@ def beats(request: Request, ceiling_ps: int) -> BeatsProgram:
     maker = ColumnMaker(request.tables, request.space)
     columns = list(maker.columns(caps))
     return BeatsProgram(request, columns, [maker.receive_ps(c) for c in columns], caps)
-
-
-def page(lines: list[str]) -> str:
-    """The study's page."""
-    last = runs(MANIFEST)[-1]
-    return "\n".join(
-        [
-            "# Sizes and relaxations of the mixed-integer formulations",
-            "",
-            "One segment, schedules up to 1.1 times the optimum. *Relaxation*: value of the linear "
-            "relaxation over the optimum that `exact` proves; 1 would be a proof. *Coarse tables*: "
-            f"piecewise linear from below, relative error {TOLERANCE}. Seconds to build, translate "
-            "and solve the relaxation, one thread. The encoding `thresholds` of interval-milp has "
-            "no single program. Reproduce with `python results/formulations/run.py`.",
-            "",
-            f"Machine: {last['machine']['cpu']}, {last['machine']['cores']} cores; commit "
-            f"{last['commit'][:12]}, {last['started'][:10]}.",
-            "",
-            "| instance | formulation | variables | constraints | non-zeros | relaxation | s |",
-            "|---|---|---:|---:|---:|---:|---:|",
-            *lines,
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from scope_opt.model import units
 from scope_opt.report import schedule_figures, segment_figures
 from scope_opt.report.figure import duration
 from scope_opt.report.page import Chip, Column, Fact, Link, Page, Table
+from scope_opt.solving import metrics
 from scope_opt.terminal.picture import layer_range, partition_text
 from scope_opt.terminal.show import placement_facts
 
@@ -95,8 +96,10 @@ def _facts(case: Case) -> Iterator[Fact]:
 
 def _result_facts(result: Result) -> Iterator[Fact]:
     if result.gap is not None:
-        remark = f"to {_bound(result)}, proved by {result.solver}"
-        yield Fact("Gap", units.percent(result.gap), remark)
+        yield Fact("Gap", units.percent(result.gap), f"to the lower bound {_bound(result)}")
+    who = metrics.provers(result)
+    if who is not None:
+        yield Fact("Bound proved by", who, metrics.library_work(result) or "")
     yield Fact("Status", result.status.value, f"{result.solver}, {_ended(result)}")
 
 
@@ -138,6 +141,7 @@ def _comparison_table(cases: Sequence[Case], files: Sequence[str]) -> Table:
     columns += [
         Column("lower bound"),
         Column("gap"),
+        Column("bound by", False),
         Column("status", False),
         Column("ended", False),
     ]
@@ -161,6 +165,7 @@ def _comparison_table(cases: Sequence[Case], files: Sequence[str]) -> Table:
                 units.joules(energy),
                 units.ABSENT if result is None else _bound(result),
                 units.ABSENT if result is None else units.percent(result.gap),
+                (None if result is None else metrics.provers(result)) or units.ABSENT,
                 status,
                 units.ABSENT if result is None else _ended(result),
             ]

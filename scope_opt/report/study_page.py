@@ -280,7 +280,7 @@ def _problem_facts(problem: Problem) -> Iterator[Fact]:
 def _problem_table(problem: Problem) -> Table:
     numbers = ("objective", "bound", "gap to optimum", "own gap", "first", "best", "proof", "time")
     columns = [Column("run", False), Column("outcome", False), *map(Column, numbers)]
-    columns.append(Column("remark", False, fold=True))
+    columns += [Column("bound by", False), Column("remark", False, fold=True)]
     rows = []
     for record in problem.records:
         result, found = record.result, cost(record)
@@ -305,12 +305,14 @@ def _problem_table(problem: Problem) -> Table:
                 units.percent(None if result is None else result.gap),
                 *map(duration_s, (times.first_s, times.best_s, times.proof_s)),
                 duration_s(record.wall_s),
+                (None if result is None else metrics.proof_text(result)) or units.ABSENT,
                 "; ".join(dict.fromkeys(remarks)),
             ]
         )
     caption = (
         "Runs on this instance. First, best and proof: seconds until the first and the best "
-        "schedule of the run and until it was proved optimal, where the solver reports its course."
+        "schedule of the run and until it was proved optimal, where the solver reports its course. "
+        "Bound by: who proved the bound, and the programs that a library was handed."
     )
     return Table(caption, columns, rows)
 

@@ -62,18 +62,35 @@ def segment_bounds(tables: LatencyTables) -> Ints:
 
 
 @njit(cache=True)
+def _least_up_to(last: int, before: Ints, costs: Ints) -> int:
+    """Least cost of the layers up to ``last``, given that of those before their last segment."""
+    least = LIMIT
+    for first in range(last + 1):
+        least = min(least, before[first] + costs[first, last])
+    return least
+
+
+@njit(cache=True)
 def best_cut(costs: Ints) -> Ints:
     """Least total cost of cutting the layers before each index into segments.
 
     ``costs[i, j]`` is the cost of segment ``[i, j]``; `LIMIT` stands for none. Entry ``k`` of the
     result covers layers ``0..k-1``; shape ``(L+1,)``.
     """
-    layers = len(costs)
-    best = np.full(layers + 1, LIMIT)
-    best[0] = 0
-    for first in range(layers):
-        for last in range(first, layers):
-            best[last + 1] = min(best[last + 1], best[first] + costs[first, last])
+    best = np.zeros(len(costs) + 1, dtype=np.int64)
+    for last in range(len(costs)):
+        best[last + 1] = _least_up_to(last, best, costs)
+    return best
+
+
+@njit(cache=True)
+def best_cuts(costs: Ints, count: int) -> Ints:
+    """The same for each number of segments up to a count; shape ``(count + 1, L + 1)``."""
+    best = np.full((count + 1, len(costs) + 1), LIMIT)
+    best[0, 0] = 0
+    for n in range(count):
+        for last in range(len(costs)):
+            best[n + 1, last + 1] = _least_up_to(last, best[n], costs)
     return best
 
 

@@ -4,16 +4,18 @@ Numba counts references of arrays, with atomic operations that cost more than a 
 
 - an `inlined` function becomes part of each of its callers before these are compiled;
 - a `loop` is compiled without reference counts: it allocates nothing, and the arrays, also those in
-  named tuples, belong to its caller. (Numba's option ``_nrt``.)
+  named tuples, belong to its caller;
+- all else is `compiled` as usual.
 
-Numba caches machine code beside the source, and looks at the time stamp of the caller's file only.
-After a change of an inlined function delete the ``__pycache__`` folders: callers in other files
-have the old one in them.
+Machine code is cached beside the source. Numba would use it as long as the function's own file is
+unchanged, though functions of other files are compiled in; here it is compiled anew when any file
+of `scope_opt.search` has changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -21,12 +23,33 @@ from numba import njit
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _stamp() -> tuple[tuple[str, float, int], ...]:
+    """What changes with the source of the searches."""
+    here = Path(__file__).parent
+    found = [(path, path.stat()) for path in sorted(here.rglob("*.py"))]
+    return tuple((str(path.relative_to(here)), stat.st_mtime, stat.st_size) for path, stat in found)
+
+
+STAMP = _stamp()
+
+
+def _cached(function: Function, **options: Any) -> Function:
+    dispatcher = njit(cache=True, **options)(function)
+    # The stamp is kept in the function's index file; another one there makes the cache start anew.
+    dispatcher._cache._cache_file._source_stamp = STAMP
+    return cast("Function", dispatcher)
+
+
+def compiled(function: Function) -> Function:
+    """Compile the function."""
+    return _cached(function)
+
+
 def inlined(function: Function) -> Function:
     """Put the function into its callers."""
-    return cast("Function", njit(inline="always")(function))
+    return _cached(function, inline="always")
 
 
 def loop(function: Function) -> Function:
     """Compile the function without reference counts; it must not allocate."""
-    options: dict[str, Any] = {"_nrt": False}
-    return cast("Function", njit(cache=True, **options)(function))
+    return _cached(function, _nrt=False)

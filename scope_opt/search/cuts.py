@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from scope_opt.model.tables import LIMIT
+from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def segment_ends(starts: Sequence[int], layers: int) -> list[tuple[int, int]]:
     return [(first, following - 1) for first, following in pairwise((*starts, layers))]
 
 
-@njit(cache=True)
+@compiled
 def shortest_cut(costs: Ints | Floats, count: int, none: int | float) -> tuple[int | float, Ints]:
     """Least total cost of all layers in ``count`` segments (0: any number), and their first layers.
 

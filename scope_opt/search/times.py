@@ -1,11 +1,7 @@
 """Every cost formula of the searches, once: times of layers and clusters, weights and copies.
 
 Nothing else in `scope_opt.search` reads the cost columns of `PackedTables`. The functions take
-plain arrays, which LLVM inlines into the callers' loops.
-
-Numba caches machine code beside the source and looks at the time stamp of the caller's file only.
-After a change here, delete the ``__pycache__`` folders of `scope_opt.search` (or ``make clean``):
-callers in other files have the old formula compiled in.
+plain arrays and become part of the loops that call them, see `compiled`.
 """
 
 from __future__ import annotations
@@ -13,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
-from scope_opt.search.compiled import inlined, loop
+from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.packed import (
     COMPUTE,
     FROM,
@@ -281,7 +276,7 @@ def fastest_layers(packed: PackedTables) -> Ints:
     return np.concatenate([np.zeros((1, fastest.shape[1]), np.int64), fastest.cumsum(axis=0)])
 
 
-@njit(cache=True)
+@compiled
 def closing_times(packed: PackedTables, seg_last: int) -> Ints:
     """(L, C+1) `closing_time` of all layers of segments that end at ``seg_last``."""
     times, layers, edges = packed.times, packed.layers, packed.edges
@@ -292,7 +287,7 @@ def closing_times(packed: PackedTables, seg_last: int) -> Ints:
     return closing
 
 
-@njit(cache=True)
+@compiled
 def opening_times(packed: PackedTables, seg_first: int) -> Ints:
     """(L+1,) cumulated over layers: `opening_time` in a segment that starts at ``seg_first``."""
     layers, edges, in_edges = packed.layers, packed.edges, packed.in_edges

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scope_opt.model.files import InputError
 from scope_opt.solving.child import Child
 from scope_opt.solving.monitor import Monitor, interruptible
-from scope_opt.solving.result import ModelSize, StopReason
+from scope_opt.solving.result import ModelSize, Proof, StopReason
 from scope_opt.solving.solver import SolverUnavailable, peak_memory_bytes
 
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ class Progress(NamedTuple):
     bound: int | None
     segments: tuple[Segment, ...] | None
     """None where they are those sent before."""
+    proof: Proof | None
     stage: str
     done: float
 
     def repeat(self, monitor: Monitor) -> None:
         """Report it to a monitor of this process."""
+        monitor.adopt(self.proof)
         if self.segments is not None and self.objective is not None:
             monitor.improve(self.objective, self.segments)
         if self.bound is not None:
@@ -58,7 +60,8 @@ def sender(pipe: Connection) -> Callable[[Monitor], None]:
             return
         news = None if monitor.segments is sent else monitor.segments
         sent, points, next_s = monitor.segments, len(monitor.trajectory), now + REPORT_S
-        pipe.send(Progress(monitor.objective, monitor.bound, news, monitor.stage, monitor.done))
+        known = (monitor.objective, monitor.bound, news, monitor.proof)
+        pipe.send(Progress(*known, monitor.stage, monitor.done))
 
     return send
 
@@ -73,6 +76,7 @@ class _Final(NamedTuple):
 
     phases_s: dict[str, float]
     model: ModelSize | None
+    proof: Proof | None
     start_verdict: str | None
     infeasible: bool
     explanation: tuple[str, ...]
@@ -162,6 +166,7 @@ def _receive(message: object, monitor: Monitor) -> bool:
         return False
     assert isinstance(message, _Final)
     monitor.phases_s, monitor.model = message.phases_s, message.model
+    monitor.adopt(message.proof)
     monitor.start_verdict = message.start_verdict
     monitor.infeasible, monitor.explanation = message.infeasible, message.explanation
     monitor.stopped_early |= message.stopped_early
@@ -195,6 +200,7 @@ def _work(
         _Final(
             phases_s=monitor.phases_s,
             model=monitor.model,
+            proof=monitor.proof,
             start_verdict=monitor.start_verdict,
             infeasible=monitor.infeasible,
             explanation=monitor.explanation,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scope_opt.solving.result import Status
+from scope_opt.solving.result import Proof, Status, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "exact": "exact",
+    "paths": "formulations",
     "cp-sat": "formulations",
     "interval-milp": "formulations",
     "compact-milp": "formulations",
@@ -33,10 +34,13 @@ METHODS = {
 """Method behind each solver whose bounds hold for every schedule of the segments asked for.
 
 Two proofs are independent if their methods differ: solvers of one method share code that proves,
-as the formulations do, which often need no program after their common bounds. ``exact-segmented``
-and its like are missing because their bounds hold for their own scheme only, and they use the
-method of ``exact``.
+as the formulations do. A bound that is no more than the simple one is of the method
+``simple bound``, whoever reports it. ``exact-segmented`` and its like are missing because their
+bounds hold for their own scheme only, and they use the method of ``exact``.
 """
+
+SIMPLE = "simple bound"
+LIBRARIES = {"highs": "HiGHS", "cp-sat": "CP-SAT"}
 
 Space = Literal["single"] | int | tuple[int, ...] | None
 """Segments that a question is about: one, a number, given first layers, or None for all."""
@@ -107,9 +111,10 @@ def reference(
     bounds: dict[str, int] = {}
     excluded: set[str] = set()
     for result in found:
-        method = methods.get(result.solver)
-        if method is None or _proved_for(result) not in (None, segments):
+        if result.solver not in methods or _proved_for(result) not in (None, segments):
             continue
+        simple = result.proof is not None and result.proof.by == (SIMPLE,)
+        method = SIMPLE if simple else methods[result.solver]
         floor = bound(result)
         if floor is not None:
             bounds[method] = max(floor, bounds.get(method, floor))
@@ -117,15 +122,21 @@ def reference(
             excluded.add(method)
     if best is None:
         kind: ReferenceClass = "inf" if excluded else "unkn"
-        return Reference(None, max(bounds.values(), default=None), kind, tuple(sorted(excluded)))
+        return Reference(None, max(bounds.values(), default=None), kind, _independent(excluded))
     if excluded:
         raise ValueError(f"{', '.join(sorted(excluded))} excluded every schedule; there is one")
     wrong = sorted(method for method, floor in bounds.items() if floor > best)
     if wrong:
         raise ValueError(f"bound of {', '.join(wrong)} exceeds the objective {best} of a schedule")
-    proving = tuple(sorted(method for method, floor in bounds.items() if floor == best))
+    proving = _independent(method for method, floor in bounds.items() if floor == best)
     kind = "best" if not proving else "opt1" if len(proving) == 1 else "opt"
     return Reference(best, max(bounds.values(), default=None), kind, proving)
+
+
+def _independent(methods: Iterable[str]) -> tuple[str, ...]:
+    """Simple bounds are part of every method, so that they count only by themselves."""
+    found = tuple(sorted(methods))
+    return found if len(found) == 1 else tuple(method for method in found if method != SIMPLE)
 
 
 def objective(result: Result) -> int | None:
@@ -154,6 +165,70 @@ def _lies_in(schedule: Schedule, segments: Space) -> bool:
     if isinstance(segments, tuple):
         return tuple(segment.first_layer for segment in schedule.segments) == segments
     return len(schedule.segments) == (1 if segments == "single" else segments)
+
+
+# --- Proofs --------------------------------------------------------------------------------------
+
+
+def proof_of(result: Result) -> Proof | None:
+    """Who proved a result's bound, or that there is no schedule; None if that is not recorded.
+
+    Results older than the field say it in one case only: ``cp-sat`` and ``interval-milp`` taking
+    segments one by one, with their end reported and no program, had their bounds from paths.
+    """
+    if result.proof is not None:
+        return result.proof
+    by_paths = (
+        result.solver in ("cp-sat", "interval-milp")
+        and result.options.get("encoding") in (None, "segments", "thresholds")
+        and result.stop_reason not in (StopReason.MEMORY_LIMIT, StopReason.ERROR)
+        and result.model is None
+        and bound(result) is not None
+    )
+    return Proof(by=("paths",), library=None, programs=0, library_s=0.0) if by_paths else None
+
+
+def provers(result: Result) -> str | None:
+    """Who proved it, for a table: ``paths, highs``, ``unnamed`` or ``not recorded``.
+
+    None where there is nothing to prove: neither a bound nor the claim that there is no schedule.
+    """
+    if bound(result) is None and result.status is not Status.INFEASIBLE:
+        return None
+    proof = proof_of(result)
+    return "not recorded" if proof is None else ", ".join(proof.by) or "unnamed"
+
+
+def library_work(result: Result) -> str | None:
+    """What was left to a library: ``12 programs, largest 4,321 x 1,234, 3.1 s in HiGHS``.
+
+    Sizes are variables and constraints. ``no program`` where paths alone gave the bound; None where
+    programs are not what one would expect, or nothing is recorded.
+    """
+    proof, size = proof_of(result), result.model
+    if proof is None or proof.library is None:
+        return "no program" if proof is not None and "paths" in proof.by else None
+    number = "1 program" if proof.programs == 1 else f"{proof.programs:,} programs"
+    largest = "" if size is None else f" largest {size.variables:,} x {size.constraints:,},"
+    return f"{number},{largest} {proof.library_s:.1f} s in {LIBRARIES[proof.library]}"
+
+
+def proof_text(result: Result) -> str | None:
+    """Both: ``paths (no program)``, or ``paths, highs: 12 programs, largest ...``."""
+    who, work = provers(result), library_work(result)
+    if work is None or work == "no program":
+        return who if work is None else f"{who} ({work})"
+    return f"{who or 'no bound'}: {work}"
+
+
+def used_floats(result: Result) -> bool:
+    """Whether HiGHS was called, which computes in floats.
+
+    Only then can a gap be left that floats cannot prove: everything else computes in integers.
+    """
+    if result.proof is not None:
+        return result.proof.library == "highs"
+    return result.solver in ("interval-milp", "compact-milp") and result.model is not None
 
 
 # --- Gaps ----------------------------------------------------------------------------------------

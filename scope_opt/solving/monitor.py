@@ -8,12 +8,20 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from scope_opt.solving.result import ModelSize, StopReason, TrajectoryPoint, relative_gap
+from scope_opt.solving.result import (
+    PROVERS,
+    ModelSize,
+    Proof,
+    StopReason,
+    TrajectoryPoint,
+    relative_gap,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from scope_opt.schedule.schedule import Segment
+    from scope_opt.solving.result import Library, Prover
 
 
 class Monitor:
@@ -43,6 +51,12 @@ class Monitor:
         self.phases_s: dict[str, float] = {}
         """Time spent in `timed` phases."""
         self.model: ModelSize | None = None
+        self._provers: frozenset[Prover] = frozenset()
+        """What the bound rests on"""
+        self._credited: frozenset[Prover] = frozenset()
+        """What the next bound will rest on besides"""
+        self._library: Library | None = None
+        self._programs, self._library_s = 0, 0.0
         self.start_verdict: str | None = None
         self.trajectory: list[TrajectoryPoint] = []
         self.infeasible = False
@@ -98,11 +112,54 @@ class Monitor:
             self.segments = tuple(segments)
             self._record()
 
-    def raise_bound(self, bound: int) -> None:
-        """Report a proved lower bound on every schedule of the instance."""
+    def raise_bound(self, bound: int, *by: Prover) -> None:
+        """Report a lower bound on every schedule of the instance, and who proved it.
+
+        It rests on what was credited since the last one as well.
+        """
         if self.bound is None or bound > self.bound:
             self.bound = bound
+            self.credit(*by)
+            self._settle_credit()
             self._record()
+
+    def credit(self, *provers: Prover) -> None:
+        """Say what the next bound, or the proof that there is no schedule, rests on.
+
+        For solvers whose bound is made of many that are proved one by one.
+        """
+        self._credited |= frozenset(provers)
+
+    @contextmanager
+    def library(self, name: Library) -> Iterator[None]:
+        """Count what is done inside as one program that a library solves."""
+        began = time.perf_counter()
+        self._library = name
+        self._programs += 1
+        try:
+            yield
+        finally:
+            self._library_s += time.perf_counter() - began
+
+    @property
+    def proof(self) -> Proof | None:
+        """Who proved the bound, or that there is no schedule; None without either and programs."""
+        if self.bound is None and not self.infeasible and not self._programs:
+            return None
+        by = tuple(prover for prover in PROVERS if prover in self._provers)
+        return Proof(
+            by=by if len(by) == 1 else tuple(prover for prover in by if prover != "simple bound"),
+            library=self._library,
+            programs=self._programs,
+            library_s=self._library_s,
+        )
+
+    def adopt(self, proof: Proof | None) -> None:
+        """Take over what a solver in another process says of its proof."""
+        if proof is not None:
+            self._provers = frozenset(proof.by)
+            self._library, self._programs = proof.library, proof.programs
+            self._library_s = proof.library_s
 
     @contextmanager
     def timed(self, phase: Literal["build", "translate"]) -> Iterator[None]:
@@ -123,10 +180,12 @@ class Monitor:
         """Report whether the solver could begin with the schedule that it was given."""
         self.start_verdict = "accepted" if accepted else f"rejected: {reason}"
 
-    def prove_infeasible(self, explanation: Sequence[str]) -> None:
-        """Report that there is no schedule, and why, in the user's terms."""
+    def prove_infeasible(self, explanation: Sequence[str], *by: Prover) -> None:
+        """Report that there is no schedule, why, in the user's terms, and who proved it."""
         self.infeasible = True
         self.explanation = tuple(explanation)
+        self.credit(*by)
+        self._settle_credit()
 
     def give_up(self, explanation: Sequence[str]) -> None:
         """Report that none was found, which proves nothing, and what to try instead."""
@@ -141,6 +200,10 @@ class Monitor:
         self.stage, self.done = stage, done
         if self._on_progress is not None:
             self._on_progress(self)
+
+    def _settle_credit(self) -> None:
+        self._provers |= self._credited
+        self._credited = frozenset()
 
     def _record(self) -> None:
         time_s = round(self.elapsed_s, 6)

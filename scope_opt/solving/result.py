@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from enum import StrEnum
 from importlib import metadata
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import model_validator
 
@@ -13,6 +14,13 @@ from scope_opt import __version__
 from scope_opt.model.files import Document, inconsistent
 from scope_opt.model.network import Index
 from scope_opt.schedule.schedule import InstanceReference, Schedule
+
+Prover = Literal["paths", "highs", "cp-sat", "recursion", "enumeration", "simple bound"]
+"""What proves bounds: shortest paths over columns, programs in a library, the recursion of solver
+`exact`, going through all schedules, or sums over the tables of a segment."""
+PROVERS: tuple[Prover, ...] = get_args(Prover)
+Library = Literal["highs", "cp-sat"]
+"""What solves mathematical programs."""
 
 
 class Status(StrEnum):
@@ -74,6 +82,32 @@ class ModelSize(Document):
     nonzeros: Index
 
 
+class Proof(Document):
+    """Who proved the bound, or that there is no schedule, and what a library had to do for it."""
+
+    by: tuple[Prover, ...]
+    """All that the bound rests on, in the order of `PROVERS`; ``simple bound`` only where nothing
+    else raised it. Empty for a solver that does not say, and for a run without a bound."""
+    library: Library | None
+    """Which one was handed programs, whether or not the bound rests on its answers."""
+    programs: Index
+    """Mathematical programs built and handed to a library."""
+    library_s: float
+    """Wall time in seconds that the library spent on them."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = []
+        if self.by != tuple(prover for prover in PROVERS if prover in self.by):
+            found.append(("by", f"must be distinct and in the order {', '.join(PROVERS)}"))
+        if (self.library is None) != (self.programs == 0):
+            found.append(("library", "goes with at least one program"))
+        if {"highs", "cp-sat"} & set(self.by) - {self.library}:
+            found.append(("by", "names a library that was handed no program"))
+        inconsistent(found)
+        return self
+
+
 class TrajectoryPoint(Document):
     """Incumbent and bound from ``time_s`` after the start on; in fJ where energy is minimized."""
 
@@ -115,6 +149,9 @@ class Result(Document):
     """Largest resident size of the process that solved."""
     model: ModelSize | None = None
     """The largest mathematical program of the run."""
+    proof: Proof | None = None
+    """None where there is neither a bound nor a program, and in results older than the field; see
+    `scope_opt.solving.metrics.proof_of`."""
     warm_start: str | None = None
     """``accepted``, or ``rejected: why``; None without one."""
     trajectory: tuple[TrajectoryPoint, ...]
@@ -154,8 +191,9 @@ def relative_gap(objective: int | None, bound: int | None) -> float | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result may depend on."""
+    """Versions of what a result may depend on, of what is installed."""
     found = {"scope-opt": __version__, "python": platform.python_version()}
     for package in ("numpy", "scipy", "numba", "ortools", "pyomo", "highspy"):
-        found[package] = metadata.version(package)
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
     return found

@@ -175,7 +175,7 @@ def solve(
     )
     obstacles = preflight.reasons(instance, tables)
     if obstacles:
-        monitor.prove_infeasible(obstacles)
+        monitor.prove_infeasible(obstacles, "simple bound")
     else:
         with interruptible(monitor):
             chosen.run(instance, tables, options, monitor)
@@ -340,6 +340,7 @@ def _result(
         times_s=times,
         peak_memory_bytes=monitor.peak_memory_bytes or peak_memory_bytes(),
         model=monitor.model,
+        proof=monitor.proof,
         warm_start=monitor.start_verdict,
         trajectory=tuple(monitor.trajectory),
         schedule=schedule,

@@ -1,1 +1,1 @@
-"""Studies: many instances, many solvers, a record of every solve."""
+"""Many solves and a record of each: instances by solvers by seeds."""

@@ -205,6 +205,7 @@ class _Teller:
             told.bound,
             told.segments,
         )
+        monitor.adopt(told.proof)
         monitor.trajectory = told.trajectory
         monitor.peak_memory_bytes = told.peak_memory_bytes
         assert told.failure is not None
@@ -274,7 +275,7 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
         iterations=WARM_UP_ITERATIONS if "iterations" in solver.options else None,
         warm_start=None,
     )
-    for size in WARM_UP_SIZES if "encoding" in solver.options else WARM_UP_SIZES[:1]:
+    for size in WARM_UP_SIZES if "threads" in solver.options else WARM_UP_SIZES[:1]:
         small = small_instance(active, *size)
         with contextlib.suppress(Exception):
             found = _warm_run(small, solver, options)

@@ -16,6 +16,7 @@ from scope_opt.model import units
 from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Constraints
 from scope_opt.schedule.bounds import latency_bound
+from scope_opt.solving.metrics import library_work, provers
 from scope_opt.solving.result import Status, StopReason
 from scope_opt.solving.solver import SolverUnavailable, load_solver, solver_names
 
@@ -309,6 +310,9 @@ def result_view(
         rows.append(("warm start", units.plain(result.warm_start), ""))
     if result.model is not None:
         rows.append(_model_fact(result.model))
+    who, work = provers(result), library_work(result)
+    if who is not None or work is not None:
+        rows.append(("proved by", who or units.ABSENT, work or ""))
     parts: list[RenderableType] = [
         title(result.instance.name, description),
         Text(),
@@ -450,6 +454,7 @@ def comparison_view(console: Console, runs: Sequence[Run]) -> RenderableType:
             ("MAC use", "right", 4),
             ("energy", "right", 0),
             ("gap", "right", 0),
+            ("bound by", "left", 6),
             ("status", "left", 0),
             ("time", "right", 1),
         )
@@ -484,7 +489,7 @@ def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
     result = run.result
     label = f"  {units.plain(run.solver)}"
     if result is None:
-        absent = [units.ABSENT] * 8
+        absent = [units.ABSENT] * 9
         table.add(label, *absent, Text(f"refused{note}", style=BAD), units.ABSENT)
         return
     objective, schedule = _objective(result), result.schedule
@@ -502,6 +507,7 @@ def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
         units.percent(result.utilization),
         units.joules(None if result.energy_j is None else result.energy_j.total),
         units.percent(result.gap),
+        provers(result) or units.ABSENT,
         Text(status + note, style="" if schedule is not None else BAD),
         units.seconds(result.times_s.total),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scope_opt.model import cost, package
+from scope_opt.model import cost, mesh
 from scope_opt.model.generate import paper_instance
 from scope_opt.search.census.sampling import sample
 from scope_opt.solving.solver import SolveOptions, solve
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.bench
 
 def forget() -> None:
     """Empty the caches of the cost model, which would make every round but the first free."""
-    cached = (cost.tilings, cost.nop_coefficients, package.means_within, package.means_between)
+    cached = (cost.tilings, cost.nop_coefficients, mesh.means_within, mesh.means_between)
     for function in cached:
         function.cache_clear()
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numba import njit
-
 from scope_opt.search.anneal.state import (
     CLUSTER,
     FREE,
@@ -25,6 +23,7 @@ from scope_opt.search.anneal.state import (
     random_below,
     random_step,
 )
+from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
 # --- Moves within a segment ----------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _pick(layer: Ints, low: int, high: int, rng: Words) -> int:
     """First layer of some cluster of a segment: often the slowest one."""
     if random_below(rng, 5) < 2:
@@ -63,7 +62,7 @@ def _pick(layer: Ints, low: int, high: int, rng: Words) -> int:
     return head_of_cluster(layer, low + random_below(rng, high - low))
 
 
-@njit(cache=True)
+@compiled
 def _donor(rules: Rules, layer: Ints, low: int, high: int, other: int, rng: Words) -> int:
     """A cluster that can spare chiplets, not ``other``: the fastest of a few, or -1."""
     donor, least = -1, 0.0
@@ -78,7 +77,7 @@ def _donor(rules: Rules, layer: Ints, low: int, high: int, other: int, rng: Word
     return donor
 
 
-@njit(cache=True)
+@compiled
 def _border(layer: Ints, rules: Rules, low: int, high: int, rng: Words) -> int:
     """First layer of a cluster that could be joined to the one before it, or -1."""
     head = _pick(layer, low, high, rng)
@@ -93,7 +92,7 @@ def _border(layer: Ints, rules: Rules, low: int, high: int, rng: Words) -> int:
     return head
 
 
-@njit(cache=True)
+@compiled
 def _cut(layer: Ints, rules: Rules, head: int, rng: Words) -> int:
     """A layer at which a cluster can be split, or -1."""
     after = after_cluster(layer, head)
@@ -109,7 +108,7 @@ def _cut(layer: Ints, rules: Rules, head: int, rng: Words) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled
 def _portion(rules: Rules, first: int, middle: int, after: int, size: int) -> int:
     """Chiplets out of ``size`` for the layers before the middle, by chiplet-time."""
     whole = rules.area[after] - rules.area[first]
@@ -117,7 +116,7 @@ def _portion(rules: Rules, first: int, middle: int, after: int, size: int) -> in
     return int(ratio * size / rules.unit + 0.5) * rules.unit
 
 
-@njit(cache=True)
+@compiled
 def _divide(layer: Ints, rules: Rules, head: int, cut: int, size: int, rng: Words) -> bool:
     """Split a cluster into two with ``size`` chiplets together."""
     unit = rules.unit
@@ -131,7 +130,7 @@ def _divide(layer: Ints, rules: Rules, head: int, cut: int, size: int, rng: Word
     return True
 
 
-@njit(cache=True)
+@compiled
 def _transfer(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: Words) -> bool:
     """Move chiplets between two clusters, or from or to the idle ones."""
     unit = rules.unit
@@ -160,7 +159,7 @@ def _transfer(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng
     return True
 
 
-@njit(cache=True)
+@compiled
 def _swap(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: Words) -> bool:
     """Swap the sizes of two regions."""
     one = _pick(layer, low, high, rng)
@@ -173,7 +172,7 @@ def _swap(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: Wo
     return True
 
 
-@njit(cache=True)
+@compiled
 def _shift(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: Words) -> bool:
     """Move the border of two clusters, and often chiplets along with the layers."""
     unit = rules.unit
@@ -208,7 +207,7 @@ def _shift(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: W
     return True
 
 
-@njit(cache=True)
+@compiled
 def _split(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: Words) -> bool:
     """Split a cluster; a region of one chiplet gets another one for it."""
     unit = rules.unit
@@ -232,7 +231,7 @@ def _split(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: W
     return True
 
 
-@njit(cache=True)
+@compiled
 def _merge(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: Words) -> bool:
     """Merge two clusters; often chiplets go to the slowest one, or idle."""
     unit = rules.unit
@@ -258,7 +257,7 @@ def _merge(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: W
     return True
 
 
-@njit(cache=True)
+@compiled
 def _resplit(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng: Words) -> bool:
     """Merge two clusters and split another one, which gets one of the two regions."""
     border = _border(layer, rules, low, high, rng)
@@ -285,7 +284,7 @@ def _resplit(rules: Rules, layer: Ints, low: int, high: int, changed: Ints, rng:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _relabel(
     rules: Rules,
     layer: Ints,
@@ -318,7 +317,7 @@ def _relabel(
     return True
 
 
-@njit(cache=True)
+@compiled
 def change_inside(
     rules: Rules,
     layer: Ints,
@@ -352,7 +351,7 @@ def change_inside(
 # --- Moves of segments ---------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _thin(rules: Rules, layer: Ints, share: Floats, low: int, high: int, rng: Words) -> None:
     """Merge clusters at random until the segment has no more than it may have."""
     most = min(rules.most, rules.package // rules.unit)
@@ -369,7 +368,7 @@ def _thin(rules: Rules, layer: Ints, share: Floats, low: int, high: int, rng: Wo
             clusters -= 1
 
 
-@njit(cache=True)
+@compiled
 def _open(rules: Rules, layer: Ints, share: Floats, cut: int) -> None:
     """Begin a cluster at a layer, with its part of the share of the cluster it was in."""
     if layer[cut, MARK] == INSIDE:
@@ -381,7 +380,7 @@ def _open(rules: Rules, layer: Ints, share: Floats, cut: int) -> None:
         layer[cut, MARK] = CLUSTER
 
 
-@njit(cache=True)
+@compiled
 def _close(rules: Rules, layer: Ints, share: Floats, cut: int, rng: Words, odds: int) -> None:
     """Turn the end of a segment into one of a cluster, or into nothing, once in ``odds``."""
     layer[cut, MARK] = CLUSTER
@@ -390,7 +389,7 @@ def _close(rules: Rules, layer: Ints, share: Floats, cut: int, rng: Words, odds:
         share[head_of_cluster(layer, cut)] += share[cut]
 
 
-@njit(cache=True)
+@compiled
 def change_segments(
     rules: Rules,
     layer: Ints,

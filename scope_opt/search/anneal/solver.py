@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numba import njit
 
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
@@ -51,12 +50,27 @@ from scope_opt.search.anneal.state import (
     reshare,
     revalue,
 )
+from scope_opt.search.anneal.tuning import (
+    BALANCED_CUTS,
+    CHUNK,
+    COLD,
+    FREQUENCY,
+    HOT,
+    MEMORY_ROWS,
+    MOVES,
+    MOVES_PER_LAYER,
+    REHEAT,
+    ROUND_LAYERS,
+    ROUNDS,
+    SEGMENT_MOVES,
+)
 from scope_opt.search.anneal.walk import (
     anneal,
     copy_rows,
     note_segment,
     recall,
 )
+from scope_opt.search.compiled import compiled
 from scope_opt.search.cuts import shortest_cut
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
@@ -81,34 +95,11 @@ if TYPE_CHECKING:
 FIXED, COUNTED, ANY = 0, 1, 2
 """What moves leave alone: the segments, their number, or nothing."""
 
-FREQUENCY = np.array([30, 4, 20, 5, 5, 4, 12, 5, 5, 3, 1.5, 1.5])
-"""How often each kind of move is tried, relative to the others."""
-
-CHUNK = 8192
-"""Most moves between two looks at the clock, about."""
-HOT, COLD = 0.1, 3e-4
-"""First and last temperature, relative to the latency of the start."""
-ROUNDS, ROUND_LAYERS = 4, 60
-"""How often the temperature falls: at most so often, over at least so many layers in all.
-
-Large networks gain most from one slow fall. Every fall but the first begins with the best schedule.
-"""
-REHEAT = 0.3
-"""First temperature of each fall over that of the fall before it."""
-SEGMENT_MOVES = 0.2
-"""How often segments are changed instead."""
-BALANCED_CUTS = 3
-"""How many balanced cuts are annealed."""
-MOVES, MOVES_PER_LAYER = 100_000, 50_000
-"""Moves unless options say otherwise."""
-MEMORY_ROWS = 2**24
-"""Most layers, over all segments, in a `Memory`."""
-
 
 # --- Starts --------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _fill(rules: Rules, layer: Ints, low: int, high: int, clusters: int) -> None:
     """Cut a segment into about that many clusters of about the same chiplet-time."""
     layer[low:high, MARK] = INSIDE
@@ -123,7 +114,7 @@ def _fill(rules: Rules, layer: Ints, low: int, high: int, clusters: int) -> None
             made += 1
 
 
-@njit(cache=True)
+@compiled
 def construct(walk: Walk, low: int, high: int) -> bool:
     """Schedule a segment by a few numbers of clusters; False if it has no room for them."""
     layer, area, share = walk.state.layer, walk.rules.area, walk.share
@@ -149,7 +140,7 @@ def construct(walk: Walk, low: int, high: int) -> bool:
     return found
 
 
-@njit(cache=True)
+@compiled
 def assess(walk: Walk) -> None:
     """Evaluate a whole schedule, and remember its segments."""
     layer, changed = walk.state.layer, walk.changed
@@ -162,7 +153,7 @@ def assess(walk: Walk) -> None:
             note_segment(walk.memory, layer, low, high)
 
 
-@njit(cache=True)
+@compiled
 def likely_partitions(times: Ints) -> NDArray[np.bool_]:
     """Whether WSP suits each layer better, on some of the chiplets, before anything is known."""
     size = max(1, (times.shape[1] - 1) // 4)
@@ -444,7 +435,7 @@ class AnnealSolver:
             choice = (0,)
         bound_ps = latency_bound(tables)
         if bound_ps < LIMIT:
-            monitor.raise_bound(bound_ps)
+            monitor.raise_bound(bound_ps, "simple bound")
         kind = ANY if choice == "dp" else COUNTED if isinstance(choice, int) else FIXED
         annealing = Annealing(instance, tables, options, monitor, kind)
         if options.warm_start is not None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.compiled import inlined, loop
+from scope_opt.search.anneal.tuning import CROWD, SPREAD
+from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.times import (
     ISP,
     WSP,
@@ -41,8 +41,6 @@ INSIDE, CLUSTER, SEGMENT = 0, 1, 2
 FREE, APART, TOGETHER = 0, 1, 2
 """Entries of `Rules.border`."""
 KINDS = 12
-CROWD, SPREAD = 0.02, 0.05
-"""Weights of what the guide adds to the latency, see `revalue`."""
 
 
 class Rules(NamedTuple):
@@ -130,7 +128,7 @@ def make_rng(seed: int, stream: int = 0) -> Words:
     return np.array([(word ^ (word >> 31)) or 1], dtype=np.uint64)
 
 
-@njit(cache=True)
+@compiled
 def random_bits(rng: Words) -> int:
     """53 random bits (xorshift64*)."""
     word = rng[0]
@@ -141,19 +139,19 @@ def random_bits(rng: Words) -> int:
     return int((word * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(11))
 
 
-@njit(cache=True)
+@compiled
 def random_below(rng: Words, limit: int) -> int:
     """Random integer from 0 to ``limit - 1``."""
     return random_bits(rng) % limit
 
 
-@njit(cache=True)
+@compiled
 def random_share(rng: Words) -> float:
     """Random number from 0 to 1, 1 excluded."""
     return random_bits(rng) * 2.0**-53
 
 
-@njit(cache=True)
+@compiled
 def random_step(rng: Words, most: int) -> int:
     """Random integer from 1 to ``most``, mostly small."""
     step = 1
@@ -334,7 +332,7 @@ def revalue(
     _judge(packed, rules, state, low, high)
 
 
-@njit(cache=True)
+@compiled
 def reshare(walk: Walk, low: int, high: int) -> bool:
     """Give all chiplets to the clusters of a segment, in proportion to ``share``.
 

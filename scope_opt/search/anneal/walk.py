@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from scope_opt.search.anneal.moves import (
     SEGMENT_SHIFT,
@@ -31,6 +30,8 @@ from scope_opt.search.anneal.state import (
     reshare,
     revalue,
 )
+from scope_opt.search.anneal.tuning import BURST, TRIALS
+from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,16 +41,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Words = NDArray[np.uint64]
 
-BURST = 16
-"""Moves inside a segment before another one is chosen."""
-TRIALS = 50
-"""Moves inside a new segment before it is judged, for every layer."""
-
 
 # --- Memory --------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def note_segment(memory: Memory, layer: Ints, low: int, high: int) -> None:
     """Keep the schedule of a segment if it is valid and better than what is known."""
     latency = layer[low, LATENCY]
@@ -70,7 +66,7 @@ def note_segment(memory: Memory, layer: Ints, low: int, high: int) -> None:
             rows[start + a - low, column] = layer[a, column]
 
 
-@njit(cache=True)
+@compiled
 def recall(walk: Walk, low: int, high: int) -> None:
     """Bring back the best schedule of a segment; there must be one."""
     memory, layer, changed = walk.memory, walk.state.layer, walk.changed
@@ -86,7 +82,7 @@ def recall(walk: Walk, low: int, high: int) -> None:
 # --- Annealing -----------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def copy_rows(source: State, target: State, a: int, b: int) -> None:
     """Copy the layers ``a..b-1``."""
     for index in range(a, b):
@@ -96,13 +92,13 @@ def copy_rows(source: State, target: State, a: int, b: int) -> None:
         target.guide[index] = source.guide[index]
 
 
-@njit(cache=True)
+@compiled
 def _accepts(worse: float, temperature: float, rng: Words) -> bool:
     """Metropolis."""
     return bool(worse <= 0 or worse < -temperature * np.log(max(1e-300, random_share(rng))))
 
 
-@njit(cache=True)
+@compiled
 def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> None:
     """Anneal one segment for a few moves at one temperature."""
     packed, rules, state, saved = walk.packed, walk.rules, walk.state, walk.saved
@@ -133,7 +129,7 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
             copy_rows(saved, state, low, high)
 
 
-@njit(cache=True)
+@compiled
 def anneal(walk: Walk, moves: int, hot: float, cool: float) -> int:
     """Try a number of moves on the schedule of a walk.
 

@@ -23,6 +23,7 @@ from scope_opt.search.census.enumeration import (
     prepare,
     slowest_possible,
 )
+from scope_opt.search.census.tuning import BINS, PAUSE
 from scope_opt.solving.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.search.census.enumeration import Walk
-
-BINS = 2000
-"""Bins of a distribution."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +100,8 @@ def distribution(
     idle: bool = False,
     monitor: Monitor | None = None,
     rank_of: Sequence[int | Schedule] = (),
+    bins: int = BINS,
+    pause: int = PAUSE,
 ) -> Distribution:
     """Count the latencies of all schedules of one segment.
 
@@ -116,6 +116,10 @@ def distribution(
         Told about progress, and asked whether to stop.
     rank_of : sequence of int or Schedule
         Latencies in ps, or schedules (of any kind), whose exact rank is wanted.
+    bins : int
+        Most bins of the distribution.
+    pause : int
+        Schedules between two looks at the clock, about.
 
     Raises
     ------
@@ -129,11 +133,11 @@ def distribution(
     refuse_other_constraints(instance)
     asked = [_latency(instance, tables, item) for item in rank_of]
     walk, number = prepare(instance, tables, idle)
-    edges = _edges(walk, tables) if number else [0, 1]
+    edges = _edges(walk, tables, bins) if number else [0, 1]
     # The bins are cut further where an exact rank is wanted.
     fine = sorted({*edges[:-1], *asked, *(latency + 1 for latency in asked)})
     tally = make_tally(tables.layers, fine)
-    for _ in enumerate_schedules(walk, tally, number, monitor):
+    for _ in enumerate_schedules(walk, tally, number, monitor, pause):
         pass
     counts = dict(zip(fine, tally.counts.tolist(), strict=True))
     coarse = np.searchsorted(np.array(edges[1:-1], dtype=np.int64), fine, side="right")
@@ -180,12 +184,12 @@ def _latency(instance: Instance, tables: LatencyTables, item: int | Schedule) ->
     return evaluation.objective_ps
 
 
-def _edges(walk: Walk, tables: LatencyTables) -> list[int]:
+def _edges(walk: Walk, tables: LatencyTables, bins: int) -> list[int]:
     """Ends of the bins, evenly spaced on a logarithmic scale between bounds on the latency."""
     low = int(segment_bounds(tables)[0, -1])
     beat = max(walk.dram_ps, int(slowest_possible(walk)))
     clusters = min(tables.layers, tables.chiplets)
     high = walk.load_ps + (walk.samples + clusters - 1) * beat + 1
-    spaced = np.geomspace(max(low, 1), max(high, 2), BINS + 1)[1:-1]
+    spaced = np.geomspace(max(low, 1), max(high, 2), bins + 1)[1:-1]
     inside = np.unique(np.round(spaced).astype(np.int64))
     return [low, *(int(edge) for edge in inside if low < edge < high), high]

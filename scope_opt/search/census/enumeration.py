@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scope_opt.model.files import InputError
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
-from scope_opt.search.compiled import loop
+from scope_opt.search.census.tuning import MAX_SCHEDULES, MAX_TIMES, PAUSE
+from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import WEIGHTS, pack_tables
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
@@ -49,12 +49,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MAX_SCHEDULES = 2 * 10**9
-"""Most schedules that are enumerated, a matter of minutes."""
-MAX_TIMES = 2**24
-"""Most cluster times held in memory; the tighter limit for many layers on few chiplets."""
-CHUNK = 10**7
-"""Schedules between two looks at the clock, about."""
 TOTAL, LEAST, AT_LEAST, MOST, AT_MOST, CLUSTERS = 0, 1, 2, 3, 4, 5
 """Entries of `Tally.totals`."""
 
@@ -129,7 +123,7 @@ def _choices(packed: PackedTables, allowed: Allowed, i: int, j: int, r: int, roo
     return product
 
 
-@njit(cache=True)
+@compiled
 def count_partitions(packed: PackedTables, allowed: Allowed) -> Floats:
     """(L, L, C+1) in how many ways the layers of a cluster can be partitioned; 0 if not allowed."""
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
@@ -150,7 +144,7 @@ def count_partitions(packed: PackedTables, allowed: Allowed) -> Floats:
     return options
 
 
-@njit(cache=True)
+@compiled
 def count_schedules(options: Floats, fewest: int, most: int, depths: int, idle: bool) -> Floats:
     """`Walk.ways` for ``fewest`` to ``most`` clusters; exact up to 2^53."""
     layers, sizes = options.shape[0], options.shape[2]
@@ -207,7 +201,7 @@ def _append_layer(
     return 2 * count if isp and wsp else count
 
 
-@njit(cache=True)
+@compiled
 def _fill_times(packed: PackedTables, allowed: Allowed, options: Floats) -> tuple[Ints, Ints]:
     """`Walk.groups`, empty ones included, and `Walk.inner`."""
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
@@ -313,7 +307,7 @@ def _too_many(layers: int, chiplets: int, idle: bool) -> str:
 # --- Enumeration ---------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _bisect(ascending: Ints, low: int, high: int, value: int) -> int:
     """First index from ``low`` to ``high`` from which on entries exceed ``value``."""
     while low < high:
@@ -348,7 +342,7 @@ def slowest_possible(walk: Walk) -> int:
     return slowest
 
 
-@njit(cache=True)
+@compiled
 def _close(
     walk: Walk,
     tally: Tally,
@@ -404,7 +398,7 @@ def _close(
         totals[TOTAL] += stop - start
 
 
-@njit(cache=True)
+@compiled
 def _descend(walk: Walk, tally: Tally, group: int, start: int, stop: int) -> None:
     """Count every schedule whose last cluster is one of ``inner[start:stop]`` of a group.
 
@@ -454,8 +448,10 @@ def _descend(walk: Walk, tally: Tally, group: int, start: int, stop: int) -> Non
         rest[d] = _rest(walk, path[d], groups[after, REGION], groups[after, ENTERED])
 
 
-def enumerate_schedules(walk: Walk, tally: Tally, number: int, monitor: Monitor) -> Iterator[None]:
-    """Count every schedule, with a pause after every `CHUNK` or so; raises `SearchStopped`."""
+def enumerate_schedules(
+    walk: Walk, tally: Tally, number: int, monitor: Monitor, pause: int = PAUSE
+) -> Iterator[None]:
+    """Count every schedule, with a pause after so many or so; raises `SearchStopped`."""
     layers, chiplets = len(walk.front), walk.ways.shape[2] - 1
     if monitor.stopping:
         raise SearchStopped
@@ -467,13 +463,13 @@ def enumerate_schedules(walk: Walk, tally: Tally, number: int, monitor: Monitor)
         before = int(walk.ways[1, first, chiplets - region])
         if before == 0:
             continue
-        step = max(1, CHUNK // before)
+        step = max(1, pause // before)
         for begin in range(start, stop, step):
             if monitor.stopping:
                 raise SearchStopped
             _descend(walk, tally, group, begin, min(begin + step, stop))
             done = int(tally.totals[TOTAL])
-            if done - seen >= CHUNK:
+            if done - seen >= pause:
                 seen = done
                 monitor.report(f"{done:,} of {number:,} schedules", done / number)
                 yield

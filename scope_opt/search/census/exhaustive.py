@@ -25,6 +25,7 @@ from scope_opt.search.census.enumeration import (
     make_tally,
     prepare,
 )
+from scope_opt.search.census.tuning import PAUSE
 from scope_opt.search.exact.inner import cluster_partitions
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.stopping import SearchStopped
@@ -46,6 +47,8 @@ class ExhaustiveSolver:
     exact = True
     constraints: ClassVar[frozenset[str]] = SHAPE - {"fixed_segments"}
     options: ClassVar[frozenset[str]] = frozenset()
+    pause: ClassVar[int] = PAUSE
+    """Schedules between two looks at the clock, about."""
 
     def run(
         self,
@@ -70,20 +73,20 @@ class ExhaustiveSolver:
         monitor.report("cluster times", 0.0)
         walk, number = prepare(instance, tables, idle=True)
         if number == 0:
-            monitor.prove_infeasible([_none_valid(instance, tables)])
+            monitor.prove_infeasible([_none_valid(instance, tables)], "enumeration")
             return
         tally = make_tally(tables.layers, [0])
         bound = int(segment_bounds(tables)[0, -1])
         try:
-            for _ in enumerate_schedules(walk, tally, number, monitor):
+            for _ in enumerate_schedules(walk, tally, number, monitor, self.pause):
                 least = int(tally.totals[LEAST])
                 found = tally.totals[TOTAL] > 0
                 if found and (monitor.objective is None or least < monitor.objective):
                     monitor.improve(least, [_best(instance, tables, walk, tally)])
         except SearchStopped:
-            monitor.raise_bound(bound)
+            monitor.raise_bound(bound, "simple bound")
         else:
-            monitor.raise_bound(int(tally.totals[LEAST]))
+            monitor.raise_bound(int(tally.totals[LEAST]), "enumeration")
 
 
 def _best(instance: Instance, tables: LatencyTables, walk: Walk, tally: Tally) -> Segment:

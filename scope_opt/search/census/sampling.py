@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from scipy.special import betaincinv
 
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.distribution import refuse_other_constraints
-from scope_opt.search.compiled import loop
+from scope_opt.search.census.tuning import AT_ONCE
+from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.packed import Bytes, Ints, PackedTables
 
-CHUNK = 2**14
-"""Schedules between two looks at the clock."""
 DIGIT_BITS = 32
 """Numbers of schedules have hundreds of bits; compiled code gets them as digits of so many bits, in
 int64, where differences of digits do not overflow."""
@@ -84,7 +82,7 @@ def _path_counts(layers: int, chiplets: int) -> Ints:
     return _digits(flat, width).reshape(layers, chiplets, width)
 
 
-@njit(cache=True)
+@compiled
 def _unrank(number: Ints, paths: Ints, start: Ints, region: Ints, partition: Bytes) -> int:
     """Fill in the schedule with this number (digits); returns how many clusters it has.
 
@@ -127,7 +125,7 @@ def _unrank(number: Ints, paths: Ints, start: Ints, region: Ints, partition: Byt
     return clusters
 
 
-@njit(cache=True)
+@compiled
 def _take(rest: Ints, count: Ints) -> bool:
     """Whether ``rest`` is below ``count``; otherwise ``count`` is subtracted from it."""
     for k in range(len(rest) - 1, -1, -1):
@@ -203,7 +201,7 @@ def slowest_cluster_ps(
     return int(slowest)
 
 
-@njit(cache=True)
+@compiled
 def _latencies(
     packed: PackedTables,
     allowed: Allowed,
@@ -283,11 +281,12 @@ def sample(
     draws: int,
     seed: int = 0,
     monitor: Monitor | None = None,
+    at_once: int = AT_ONCE,
 ) -> Sample:
     """Draw one-segment schedules and compare them with a latency.
 
-    If the monitor asks to stop, there are fewer draws than wanted; as that does not depend on what
-    was drawn, they are as good as any.
+    If the monitor asks to stop, which is looked at after every ``at_once`` draws, there are fewer
+    than wanted; as that does not depend on what was drawn, they are as good as any.
 
     Raises
     ------
@@ -301,11 +300,15 @@ def sample(
     def draw(number: int) -> Ints:
         return sampler.latencies([source.randrange(sampler.size) for _ in range(number)])
 
-    return tally(draw, latency_ps, draws, monitor)
+    return tally(draw, latency_ps, draws, monitor, at_once)
 
 
 def tally(
-    draw: Callable[[int], Ints], latency_ps: int, draws: int, monitor: Monitor | None
+    draw: Callable[[int], Ints],
+    latency_ps: int,
+    draws: int,
+    monitor: Monitor | None,
+    at_once: int = AT_ONCE,
 ) -> Sample:
     """Compare drawn latencies, `NEVER` for schedules that are not valid, with a given one.
 
@@ -313,13 +316,13 @@ def tally(
     ----------
     draw : callable
         Gives so many more latencies.
-    latency_ps, draws, monitor
+    latency_ps, draws, monitor, at_once
         As for `sample`.
     """
     monitor = monitor or Monitor()
     drawn = valid = better = equal = 0
     while drawn < draws and not monitor.stopping:
-        found = draw(min(CHUNK, draws - drawn))
+        found = draw(min(at_once, draws - drawn))
         drawn += len(found)
         valid += int(np.count_nonzero(found < NEVER))
         better += int(np.count_nonzero(found < latency_ps))

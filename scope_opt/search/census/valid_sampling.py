@@ -16,13 +16,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from scope_opt.schedule.count import log10_space_size
 from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
 from scope_opt.search.census.distribution import refuse_other_constraints
 from scope_opt.search.census.enumeration import cluster_limits, count_partitions, count_schedules
 from scope_opt.search.census.sampling import Sample, slowest_cluster_ps, tally
+from scope_opt.search.census.tuning import MAX_LOG10, MAX_STEPS
+from scope_opt.search.compiled import compiled
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.times import (
     copy_fits,
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Shorts = NDArray[np.int16]
-
-MAX_LOG10 = 300
-"""Largest space whose schedules floats can count."""
-MAX_STEPS = 2**33
-"""Most pairs of states and clusters to count over, some seconds."""
 
 
 def countable(constraints: Constraints, layers: int, chiplets: int) -> bool:
@@ -100,7 +96,7 @@ class ValidSampler:
         return found
 
 
-@njit(cache=True)
+@compiled
 def _draw_clusters(
     options: Floats,
     ways: Floats,
@@ -157,14 +153,14 @@ def _draw_clusters(
                     head[then, last_first, left - last_region] = own
 
 
-@njit(cache=True)
+@compiled
 def _choose(own: int, i: int, r: int, start: Shorts, region: Shorts, clusters: Ints) -> None:
     start[own, clusters[own]] = i
     region[own, clusters[own]] = r
     clusters[own] += 1
 
 
-@njit(cache=True)
+@compiled
 def _draw_latencies(
     packed: PackedTables,
     allowed: Allowed,
@@ -191,7 +187,7 @@ def _draw_latencies(
     return found
 
 
-@njit(cache=True)
+@compiled
 def _draw_partitions(
     packed: PackedTables,
     allowed: Allowed,

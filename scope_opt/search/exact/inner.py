@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.compiled import inlined, loop
+from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.packed import FROM, IN_START, NEVER, WEIGHTS
 from scope_opt.search.times import (
     ISP,
@@ -71,7 +70,7 @@ def make_inner_times(
     return InnerTimes(from_layer, seg_last + 1, start, length, inner)
 
 
-@njit(cache=True)
+@compiled
 def last_layers(
     packed: PackedTables,
     fastest: Ints,
@@ -188,7 +187,7 @@ def _drop_copies(layers: Ints, fits: Flags, i: int, j: int, r: int, room: int) -
     return changed, largest
 
 
-@njit(cache=True)
+@compiled
 def fill_inner_times(
     packed: PackedTables,
     allowed: Allowed,
@@ -265,7 +264,7 @@ def _store(inner: Ints, row: int, path: Ints, j: int, refetch: int, possible: bo
 # --- The partitions of one cluster ---------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def cluster_partitions(
     packed: PackedTables, allowed: Allowed, seg_last: int, cluster: Ints, partition: Bytes
 ) -> None:

@@ -16,9 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from scope_opt.search.compiled import inlined, loop
+from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.exact.inner import make_inner_times
 from scope_opt.search.packed import FROM, TO
 from scope_opt.search.times import (
@@ -242,7 +241,7 @@ def _take_minima(labels: Labels, order: Ints, i: int, most: int) -> None:
         best[0] = min(best[0], best[k])
 
 
-@njit(cache=True)
+@compiled
 def solve_rows(run: Run) -> None:
     """Compute the labels that a run asks for."""
     segments = run.segments
@@ -257,7 +256,7 @@ def solve_rows(run: Run) -> None:
 # --- A solution behind a label -------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def _first_cluster(fewest: Shorts, wanted: int, clusters: int) -> tuple[int, int]:
     """Partition and size of a first cluster with the label that is wanted; the smallest size."""
     for r in range(1, fewest.shape[1]):
@@ -267,7 +266,7 @@ def _first_cluster(fewest: Shorts, wanted: int, clusters: int) -> tuple[int, int
     return 0, 0
 
 
-@njit(cache=True)
+@compiled
 def _successor(
     coupling: Coupling, fewest: Shorts, j: int, slack: int, wanted: int, k: int
 ) -> tuple[int, int]:
@@ -281,7 +280,7 @@ def _successor(
     return 0, 0
 
 
-@njit(cache=True)
+@compiled
 def _rest_of_cluster(
     run: Run, costs: InnerTimes, i: int, p: int, r: int, k: int
 ) -> tuple[int, int, int, int]:
@@ -313,7 +312,7 @@ def _rest_of_cluster(
     return -1, 0, 0, 0
 
 
-@njit(cache=True)
+@compiled
 def trace(run: Run, clusters: int) -> Ints:
     """One solution behind ``labels.best[bottom, clusters]``, after `solve_rows`.
 
@@ -335,7 +334,7 @@ def trace(run: Run, clusters: int) -> Ints:
     return result
 
 
-@njit(cache=True)
+@compiled
 def slowest_cluster(
     packed: PackedTables, seg_first: int, seg_last: int, path: Ints, partition: Bytes
 ) -> int:

@@ -95,10 +95,10 @@ class ExactSolver:
             bound = self._prove(instance, tables, choice, monitor)
         except SearchStopped as stopped:
             if stopped.bound_ps is not None and stopped.bound_ps < LIMIT:
-                monitor.raise_bound(stopped.bound_ps)
+                monitor.raise_bound(stopped.bound_ps, "recursion")
             return
         if monitor.objective is not None:
-            monitor.raise_bound(bound)
+            monitor.raise_bound(bound, "recursion")
 
     def _warm_start(
         self, instance: Instance, tables: LatencyTables, schedule: Schedule, choice: SegmentChoice
@@ -122,7 +122,7 @@ class ExactSolver:
         bounds = segment_bounds(tables)
         simple = int(best_rest(bounds)[0])
         if simple < LIMIT:
-            monitor.raise_bound(simple)
+            monitor.raise_bound(simple, "simple bound")
         for count in range(1, tables.layers + 1):
             monitor.report(f"balanced segments: {count}", count / tables.layers)
             for cuts in balanced_choices(tables, count):
@@ -167,7 +167,8 @@ class ExactSolver:
             reasons = self.scheme().obstacles(instance, tables, choice)
             active = ", ".join(sorted(instance.constraints.active()))
             monitor.prove_infeasible(
-                reasons or [f"weight capacity and side constraints ({active}) leave no schedule"]
+                reasons or [f"weight capacity and side constraints ({active}) leave no schedule"],
+                "recursion",
             )
         return proof.bound()
 
@@ -213,7 +214,7 @@ class NetworkProof:
         """Settle every last layer in turn; raises `SearchStopped`, with the bound so far."""
         layers = self._tables.layers
         if self.bound() < LIMIT:
-            self._monitor.raise_bound(self.bound())
+            self._monitor.raise_bound(self.bound(), "simple bound")
         try:
             for last in range(layers):
                 self._monitor.report(f"layer {last + 1} of {layers}", last / layers)

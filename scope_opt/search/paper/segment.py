@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
-from scope_opt.search.compiled import loop
+from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import LOAD, NEVER, WEIGHTS
 from scope_opt.search.placed import activations_fit, cluster_ps, link_beat, segment_facts
 from scope_opt.search.times import (
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from scope_opt.search.packed import Bytes, Ints, PackedTables
 
 
-@njit(cache=True)
+@compiled
 def merge_order(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
     """Cluster merge table of a segment, as the step at which each boundary disappears.
 
@@ -77,7 +76,7 @@ def merge_order(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
     return step
 
 
-@njit(cache=True)
+@compiled
 def first_regions(load: Ints, least: Ints, chiplets: int, regions: Ints) -> None:
     """Fill ``regions``: proportional to ``load`` by largest remainder, at least ``least`` each.
 
@@ -296,7 +295,7 @@ def balance(
         slowest, ties, donor = now, now_ties, next_donor
 
 
-@njit(cache=True)
+@compiled
 def search_segment(
     packed: PackedTables,
     seg_first: int,

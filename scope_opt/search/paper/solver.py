@@ -84,12 +84,12 @@ class ScopeSolver:
         search = SegmentSearch(tables, schedule, monitor)
         bound = search.bound(asked)  # the scheme's own restriction bounds nobody else
         if bound < LIMIT:
-            monitor.raise_bound(bound)
+            monitor.raise_bound(bound, "simple bound")
         search.run(choice)
         if monitor.segments is None and not monitor.stopped_early:
             proofs = self.obstacles(instance, tables, choice)
             if proofs:
-                monitor.prove_infeasible(proofs)
+                monitor.prove_infeasible(proofs, "simple bound")
             else:
                 monitor.give_up(
                     [

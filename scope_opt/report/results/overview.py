@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pages import PAPER_INSTANCES, RESULTS, Records, ratio, table, text
+from typing import TYPE_CHECKING
+
+from scope_opt.report.markdown import Article, fixed, table
+from scope_opt.report.page import Link
+from scope_opt.report.results.records import PAPER_INSTANCES, ratio, records_of
+
+if TYPE_CHECKING:
+    from scope_opt.report.results.records import Records
 
 LARGEST = "resnet152-256"
 STUDIES = {
@@ -15,37 +22,39 @@ STUDIES = {
     "validation": "the paper's search by gap, rank and losses",
     "reach": "what the formulations prove in one minute, and in ten",
     "gaps": "every solver against the best that is known; registry of best known schedules",
-    "formulations": "sizes and linear relaxations of the formulations (`python results/formulations/run.py`)",
+    "formulations": "sizes and linear relaxations of the formulations",
 }
 
 
-def page() -> list[str]:
-    """Lines of README.md."""
-    here = [name for name in STUDIES if (RESULTS / name / "README.md").exists()]
-    return [
-        "# Results",
-        "",
-        "One folder per study. `study.toml` says what is solved; `python results/run.py NAME` solves what is "
-        "missing and writes the page from the records. [docs/studies.md](../docs/studies.md) describes the files, "
-        "`scope-opt report results/NAME` makes interactive pages of any study's records. A test evaluates every "
-        "committed schedule again.",
-        "",
-        *table(["Study", "Question"], [[f"[`{name}`]({name})", STUDIES[name]] for name in here], 2),
-        "",
-        "## The paper's numbers and ours",
-        "",
-        "The figures of the paper (arXiv:2602.14393) beside what this project's model gives; nothing is tuned to "
-        "match. The paper leaves open the number of samples, how often weights are loaded, how the mesh is shared and "
-        "more ([choices](../docs/model.md#15-choices)), and gives its results as bars without numbers, so the "
-        "comparison is of statements.",
-        "",
-        *table(["Paper", "says", "here", "why they differ"], _comparison(), 4),
+def page() -> Article:
+    """The page."""
+    studies: list[list[str | Link]] = [
+        [Link(f"`{name}`", name), question] for name, question in STUDIES.items()
     ]
+    return Article(
+        "Results",
+        [
+            "One folder per study. `study.toml` says what is solved: `scope-opt study results/NAME/study.toml` solves "
+            "what is missing. What is no solve of one instance is measured by a script: `python results/validation/run.py`, "
+            "`python results/formulations/run.py`. `scaling`, `case-study` and `gaps` show records of other studies. "
+            "[docs/studies.md](../docs/studies.md) describes the files.",
+            "`python -m scope_opt.report.results` writes these pages from the records, and a test compares them; another "
+            "one evaluates every committed schedule again. `scope-opt report results/NAME` makes interactive pages of any "
+            "study's records.",
+            table(["Study", "Question"], studies, 2),
+            "## The paper's numbers and ours",
+            "The figures of the paper (arXiv:2602.14393) beside what this project's model gives; nothing is tuned to "
+            "match. The paper leaves open the number of samples, how often weights are loaded, how the mesh is shared and "
+            "more ([choices](../docs/model.md#15-choices)), and gives its results as bars without numbers, so the "
+            "comparison is of statements.",
+            table(["Paper", "says", "here", "why they differ"], _comparison(), 4),
+        ],
+    )
 
 
 def _comparison() -> list[list[str]]:
-    optima, counts = Records("optima"), Records("segment-counts")
-    space = Records("alexnet-space")
+    optima, counts = records_of("optima"), records_of("segment-counts")
+    space = records_of("alexnet-space")
     heuristic = _gains(optima, ("sequential", "pipeline", "segmented", "scope"))
     fair = _gains(optima, ("exact-sequential", "exact-pipeline", "exact-segmented", "exact"))
     best, best_fair = max(heuristic, key=heuristic.__getitem__), max(fair, key=fair.__getitem__)
@@ -55,14 +64,14 @@ def _comparison() -> list[list[str]]:
 
     def gain(merged: str, single: str) -> str:
         pair = (counts.rate(LARGEST, merged), counts.rate(LARGEST, single))
-        return f"{text(ratio(*pair))}x"
+        return f"{fixed(ratio(*pair))}x"
 
     def chosen(label: str) -> str:
         return str(counts.segments(LARGEST, label))
 
     pair = [counts.result(LARGEST, label) for label in ("scope 2", "segmented 3")]
     joules = [None if r is None or r.energy_j is None else r.energy_j.total for r in pair]
-    energy = text(ratio(*joules))
+    energy = fixed(ratio(*joules))
     growth = {
         label: ratio(optima.rate(LARGEST, label), optima.rate("resnet152-16", label))
         for label in ("sequential", "segmented", "scope", "exact")
@@ -72,9 +81,9 @@ def _comparison() -> list[list[str]]:
             "Fig. 7, Sec. V-B(2)",
             "Scope is best everywhere, up to 1.73x over the state of the art, most for the deepest network on most "
             "chiplets",
-            f"with the paper's search up to {text(heuristic[best])}x ({best}), "
-            f"{text(heuristic[LARGEST])}x on {LARGEST}; between proved optima up to {text(fair[best_fair])}x "
-            f"({best_fair}), {text(fair[LARGEST])}x on {LARGEST}",
+            f"with the paper's search up to {fixed(heuristic[best])}x ({best}), "
+            f"{fixed(heuristic[LARGEST])}x on {LARGEST}; between proved optima up to {fixed(fair[best_fair])}x "
+            f"({best_fair}), {fixed(fair[LARGEST])}x on {LARGEST}",
             "the baseline: an exactly optimized segmented pipeline cuts the network often enough that merging "
             "has little left to repair; see the next row",
         ],
@@ -100,7 +109,7 @@ def _comparison() -> list[list[str]]:
         [
             "Sec. V-B(1)",
             "search for ResNet-152 on 256 chiplets takes about an hour",
-            f"{text(None if seconds is None else seconds.times_s.total, '.1f')} s for the same search (balanced "
+            f"{fixed(None if seconds is None else seconds.times_s.total, '.1f')} s for the same search (balanced "
             "segments, every cluster count and transition)",
             "latency tables are made once and the search is compiled",
         ],
@@ -108,7 +117,7 @@ def _comparison() -> list[list[str]]:
             "Fig. 9",
             "Scope scales best, the segmented pipeline more slowly, sequential execution may fall",
             "ResNet-152, 16 to 256 chiplets: "
-            + ", ".join(f"{label} {text(value, '.1f')}x" for label, value in growth.items()),
+            + ", ".join(f"{label} {fixed(value, '.1f')}x" for label, value in growth.items()),
             "the same order; sequential execution flattens and does not fall",
         ],
         [

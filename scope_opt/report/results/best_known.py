@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING
 
-from pages import PAPER_INSTANCES, ROOT, Records
 from scope_opt.model.files import write_text
+from scope_opt.report.results.records import PAPER_INSTANCES, ROOT, records_of
 from scope_opt.solving.metrics import Reference, reference
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ CLASSES = {
 }
 
 
+@cache
 def known() -> dict[str, tuple[Reference, Sequence[Result]]]:
     """What all studies together say of each paper instance."""
-    studies = [Records(study) for study in STUDIES]
+    studies = [records_of(study) for study in STUDIES]
     found: dict[str, tuple[Reference, Sequence[Result]]] = {}
     for name in PAPER_INSTANCES:
         results = [result for study in studies for result in study.results(name)]

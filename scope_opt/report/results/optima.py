@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
-from pages import (
-    PAPER_INSTANCES,
-    Records,
-    milliseconds,
-    ratio,
-    table,
-    text,
-)
 from scope_opt.model.generate import TITLES
 from scope_opt.model.zoo import PAPER_CHIPLETS
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, bullets, fixed, table
+from scope_opt.report.results.records import PAPER_INSTANCES, milliseconds, ratio, records_of
 from scope_opt.solving.result import Status
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from scope_opt.report.page import Table
+    from scope_opt.report.results.records import Records
+
 HEURISTICS = ("sequential", "pipeline", "segmented", "scope")
 EXACT = ("exact-sequential", "exact-pipeline", "exact-segmented", "exact")
 
 
-def page() -> list[str]:
-    """Lines of README.md."""
-    records = Records("optima")
+def page() -> Article:
+    """The page."""
+    records = records_of("optima")
     names = [name for name in PAPER_INSTANCES if _complete(records, name)]
     proved = [name for name in names if _proved(records, name)]
     gaps = sorted(_gap(records, name, "scope") for name in proved)
@@ -34,59 +33,57 @@ def page() -> list[str]:
     fair = {name: _gain(records, name, EXACT) for name in names}
     best, best_fair = max(gains, key=gains.__getitem__), max(fair, key=fair.__getitem__)
     slowest = max(names, key=lambda name: _seconds(records, name, "scope"))
-    return [
-        "# The paper's networks: four schemes, heuristic and optimal",
-        "",
-        f"{len(names)} instances: eight networks on 16 to 256 chiplets, 64 samples (Fig. 7 of the "
-        "paper). Each scheme is run with the paper's search (balanced segments) and exactly (free "
-        "segments, proved optimal).",
-        "",
-        records.origin(),
-        "",
-        f"- Proved optimal: {len(proved)} of {len(names)} instances, {seconds:.0f} s together.",
-        f"- `scope` is {100 * median(gaps):.1f} % above the optimum in the median, "
-        f"{100 * gaps[int(0.9 * (len(gaps) - 1))]:.1f} % at the 90th percentile, "
-        f"{100 * gaps[-1]:.1f} % at worst; `anneal` (median of its seeds) "
-        f"{100 * median(annealed):.1f} % in the median, {100 * annealed[-1]:.1f} % at worst.",
-        f"- Largest gain of `scope` over the best baseline: {gains[best]:.2f}x ({best}); "
-        f"with every scheme at its optimum: {fair[best_fair]:.2f}x ({best_fair}).",
-        f"- Longest search of `scope`: {_seconds(records, slowest, 'scope'):.1f} s ({slowest}).",
-        "",
-        "![Throughput of the four schemes](throughput.svg)",
-        "",
-        "Throughput over that of the proved optimum of all schemes; bars are the paper's search, "
-        "marks the proved optimum of each scheme.",
-        "",
-        *_throughput(records, names, gains, fair),
-        "",
-        *_latencies(records, names),
-    ]
+    return Article(
+        "The paper's networks: four schemes, heuristic and optimal",
+        [
+            f"{len(names)} instances: eight networks on 16 to 256 chiplets, 64 samples (Fig. 7 of the "
+            "paper). Each scheme is run with the paper's search (balanced segments) and exactly (free "
+            "segments, proved optimal).",
+            records.origin(),
+            bullets(
+                [
+                    f"Proved optimal: {len(proved)} of {len(names)} instances, {seconds:.0f} s together.",
+                    f"`scope` is {100 * median(gaps):.1f} % above the optimum in the median, "
+                    f"{100 * gaps[int(0.9 * (len(gaps) - 1))]:.1f} % at the 90th percentile, "
+                    f"{100 * gaps[-1]:.1f} % at worst; `anneal` (median of its seeds) "
+                    f"{100 * median(annealed):.1f} % in the median, {100 * annealed[-1]:.1f} % at worst.",
+                    f"Largest gain of `scope` over the best baseline: {gains[best]:.2f}x ({best}); "
+                    f"with every scheme at its optimum: {fair[best_fair]:.2f}x ({best_fair}).",
+                    f"Longest search of `scope`: {_seconds(records, slowest, 'scope'):.1f} s ({slowest}).",
+                ]
+            ),
+            Picture(
+                "throughput.svg", "Throughput of the four schemes", partial(_draw, records, names)
+            ),
+            "Throughput over that of the proved optimum of all schemes; bars are the paper's search, "
+            "marks the proved optimum of each scheme.",
+            *_throughput(records, names, gains, fair),
+            *_latencies(records, names),
+        ],
+    )
 
 
 def _throughput(
     records: Records, names: list[str], gains: dict[str, float], fair: dict[str, float]
-) -> list[str]:
-    _draw(records, names)
+) -> list[str | Table]:
     rows = []
     for name in names:
         cells = []
         for heuristic, exact in zip(HEURISTICS, EXACT, strict=True):
-            cells += [text(records.rate(name, label), ".0f") for label in (heuristic, exact)]
-        rows.append([name, *cells, text(gains[name]), text(fair[name])])
+            cells += [fixed(records.rate(name, label), ".0f") for label in (heuristic, exact)]
+        rows.append([name, *cells, fixed(gains[name]), fixed(fair[name])])
     header = ["instance"]
     header += [cell for scheme in HEURISTICS[:-1] for cell in (scheme, "opt")]
     return [
         "## Throughput, samples per second",
-        "",
         "`-` where the scheme has no valid schedule. *opt*: proved optimum of the scheme. *gain*: "
         "`scope` over the best baseline, both as the paper's search finds them; *fair*: the same "
         "with every scheme at its optimum.",
-        "",
-        *table([*header, "scope", "optimum", "gain", "fair"], rows),
+        table([*header, "scope", "optimum", "gain", "fair"], rows),
     ]
 
 
-def _latencies(records: Records, names: list[str]) -> list[str]:
+def _latencies(records: Records, names: list[str]) -> list[str | Table]:
     rows = []
     for name in names:
         cells = [milliseconds(records.objective(name, x)) for x in ("scope", "segmented", "exact")]
@@ -102,20 +99,16 @@ def _latencies(records: Records, names: list[str]) -> list[str]:
     header += ["anneal %", "anneal s", "segments (seg., scope, opt.)"]
     return [
         "## Latency, gap and time",
-        "",
         "*gap*: latency of `scope` above the proved optimum, in per cent of the optimum "
         "([`validation`](../validation) says which decision loses it). *anneal*: the same for "
         "simulated annealing with its default number of moves, median and range of three seeds, and "
         "seconds of the first. Last column: numbers of segments of segmented pipeline, scope and "
         "optimum.",
-        "",
-        *table(header, rows),
+        table(header, rows),
     ]
 
 
-def _draw(records: Records, names: list[str]) -> None:
-    from pages import COLORS, new_figure, save_figure
-
+def _draw(records: Records, names: list[str]) -> Any:
     figure, axes = new_figure(2, 4, width=11, height=5)
     for axis, (network, title) in zip(axes.flat, TITLES.items(), strict=True):
         here = [c for c in PAPER_CHIPLETS if f"{network}-{c}" in names]
@@ -143,7 +136,7 @@ def _draw(records: Records, names: list[str]) -> None:
         axis.set_ylabel("throughput / optimum")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    save_figure(figure, HERE / "throughput.svg")
+    return figure
 
 
 def _complete(records: Records, name: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import best_known
-from pages import COLORS, Records, new_figure, save_figure, table, text
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, fixed, table
+from scope_opt.report.results import best_known
+from scope_opt.report.results.records import records_of
 from scope_opt.solving.metrics import (
     gap_bracket,
     gap_profile,
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     Runs = dict[str, dict[str, Result | None]]
     """Results by solver and instance, of the jobs that were run; None for one without a result."""
 
-HERE = Path(__file__).parent
 SOLVERS = {
     "segmented": "optima",
     "scope": "optima",
@@ -45,11 +46,10 @@ LIMIT_S = 60.0
 SHIFT_S = 10.0
 
 
-def page() -> list[str]:
-    """Lines of README.md; the registry of best known schedules is written, too."""
+def page() -> Article:
+    """The page."""
     known = best_known.known()
-    best_known.write(known)
-    studies = {study: Records(study) for study in set(SOLVERS.values())}
+    studies = {study: records_of(study) for study in set(SOLVERS.values())}
     names = list(known)
     references = {name: known[name][0] for name in names}
     runs: Runs = {
@@ -67,68 +67,58 @@ def page() -> list[str]:
         for kind, meaning in best_known.CLASSES.items()
         if kind in kinds
     )
-    _draw(references, runs)
     rows = []
     for name in names:
         what = references[name]
-        cells = [text(None if what.objective is None else what.objective / 1e9, ".3f"), what.kind]
+        cells = [fixed(None if what.objective is None else what.objective / 1e9, ".3f"), what.kind]
         cells += [_gap(results[name], what) if name in results else "" for results in runs.values()]
         rows.append([name, *cells])
-    return [
-        "# Gap study: every solver on every instance of the paper",
-        "",
-        f"{len(names)} instances, free segments unless the solver has its own method; reference values: "
-        f"{counts}. The registry `instances/best_known.json` and its schedules are written from the same "
-        "records, those of [`optima`](../optima) and [`reach`](../reach). Reproduce with `python "
-        "results/run.py optima reach gaps`.",
-        "",
-        f"`exact` and the heuristics run on one thread to their end, the formulations on two for at most "
-        f"{LIMIT_S:.0f} s; *anneal 60 s* is annealing with the same time. Machine and commits: as the two "
-        "studies say.",
-        "",
-        "![Gap and time profiles](profiles.svg)",
-        "",
-        "Left: share of the instances run whose schedule is within a gap of the reference. Right: share of "
-        f"the {len(_common(runs))} instances that every exact method was run on that are proved optimal within a "
-        "factor of the fastest proof (Dolan and Moré, 2002).",
-        "",
-        "## Over all instances",
-        "",
-        "Gaps to the reference in per cent; *none*: instances without a schedule, which count in the share "
-        f"at 0. *time*: shifted geometric mean in seconds (shift {SHIFT_S:.0f} s) until the solver ended, "
-        f"unproved runs of the exact methods at their limit of {LIMIT_S:.0f} s. *integral*: mean primal and "
-        f"primal-dual integral over {LIMIT_S:.0f} s, as a share of them (Berthold, 2013; 0 is best, 1 is "
-        "nothing at all). *first*, *best*, *proof*: median seconds until the first and the best schedule and "
-        "the proof, of the instances that have them.",
-        "",
-        *table(
-            [
-                "solver",
-                "runs",
-                "median",
-                "p90",
-                "worst",
-                "at 0 %",
-                "none",
-                "proved",
-                "time",
-                "integral",
-                "primal-dual",
-                "first",
-                "best",
-                "proof",
-            ],
-            [_aggregate(solver, results, references) for solver, results in runs.items()],
-        ),
-        "",
-        "## Instance by instance",
-        "",
-        "Reference latency in ms and its class (`opt` proved by two or more independent methods, `opt1` by "
-        "one, `best` only known); then the gap of each solver in per cent, as a bracket where the optimum is "
-        "not proved. A star marks a proof by the solver itself; an empty cell, that it has not been run.",
-        "",
-        *table(["instance", "reference", "class", *runs], rows),
-    ]
+    return Article(
+        "Gap study: every solver on every instance of the paper",
+        [
+            f"{len(names)} instances, free segments unless the solver has its own method; reference values: "
+            f"{counts}. The registry `instances/best_known.json` and its schedules are written from the same "
+            "records, those of [`optima`](../optima) and [`reach`](../reach).",
+            f"`exact` and the heuristics run on one thread to their end, the formulations on two for at most "
+            f"{LIMIT_S:.0f} s; *anneal 60 s* is annealing with the same time. Machine and commits: as the two "
+            "studies say.",
+            Picture("profiles.svg", "Gap and time profiles", partial(_draw, references, runs)),
+            "Left: share of the instances run whose schedule is within a gap of the reference. Right: share of "
+            f"the {len(_common(runs))} instances that every exact method was run on that are proved optimal within a "
+            "factor of the fastest proof (Dolan and Moré, 2002).",
+            "## Over all instances",
+            "Gaps to the reference in per cent; *none*: instances without a schedule, which count in the share "
+            f"at 0. *time*: shifted geometric mean in seconds (shift {SHIFT_S:.0f} s) until the solver ended, "
+            f"unproved runs of the exact methods at their limit of {LIMIT_S:.0f} s. *integral*: mean primal and "
+            f"primal-dual integral over {LIMIT_S:.0f} s, as a share of them (Berthold, 2013; 0 is best, 1 is "
+            "nothing at all). *first*, *best*, *proof*: median seconds until the first and the best schedule and "
+            "the proof, of the instances that have them.",
+            table(
+                [
+                    "solver",
+                    "runs",
+                    "median",
+                    "p90",
+                    "worst",
+                    "at 0 %",
+                    "none",
+                    "proved",
+                    "time",
+                    "integral",
+                    "primal-dual",
+                    "first",
+                    "best",
+                    "proof",
+                ],
+                [_aggregate(solver, results, references) for solver, results in runs.items()],
+            ),
+            "## Instance by instance",
+            "Reference latency in ms and its class (`opt` proved by two or more independent methods, `opt1` by "
+            "one, `best` only known); then the gap of each solver in per cent, as a bracket where the optimum is "
+            "not proved. A star marks a proof by the solver itself; an empty cell, that it has not been run.",
+            table(["instance", "reference", "class", *runs], rows),
+        ],
+    )
 
 
 def _gap(result: Result | None, what: Reference) -> str:
@@ -137,8 +127,8 @@ def _gap(result: Result | None, what: Reference) -> str:
     low, high = gap_bracket(result.objective_ps, what)
     star = "*" if result.status is Status.OPTIMAL else ""
     if low == high:
-        return text(None if low is None else 100 * low) + star
-    return f"{text(None if low is None else 100 * low)} to {text(None if high is None else 100 * high)}"
+        return fixed(None if low is None else 100 * low) + star
+    return f"{fixed(None if low is None else 100 * low)} to {fixed(None if high is None else 100 * high)}"
 
 
 def _common(runs: Runs) -> list[str]:
@@ -186,17 +176,17 @@ def _aggregate(
     return [
         solver,
         str(len(results)),
-        *(text(None if value is None else 100 * value) for value in percent),
+        *(fixed(None if value is None else 100 * value) for value in percent),
         str(spread.missing),
         str(sum(r is not None and r.status is Status.OPTIMAL for r in results.values())),
-        text(shifted_geometric_mean(times, SHIFT_S, LIMIT_S)),
-        text(sum(primal) / len(primal), ".3f"),
-        text(sum(dual) / len(dual), ".3f"),
-        *(text(value) for value in when),
+        fixed(shifted_geometric_mean(times, SHIFT_S, LIMIT_S)),
+        fixed(sum(primal) / len(primal), ".3f"),
+        fixed(sum(dual) / len(dual), ".3f"),
+        *(fixed(value) for value in when),
     ]
 
 
-def _draw(references: Mapping[str, Reference], runs: Runs) -> None:
+def _draw(references: Mapping[str, Reference], runs: Runs) -> Any:
     figure, (left, right) = new_figure(1, 2, width=10, height=3.8)
     for solver, results in runs.items():
         n = list(SOLVERS).index(solver)
@@ -225,4 +215,4 @@ def _draw(references: Mapping[str, Reference], runs: Runs) -> None:
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=7.5)
     left.set_ylabel("share of instances")
-    save_figure(figure, HERE / "profiles.svg")
+    return figure

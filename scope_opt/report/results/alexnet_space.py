@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from pages import COLORS, ROOT, Records, milliseconds, new_figure, save_figure, table, text
 from scope_opt.model.cost import build_tables
-from scope_opt.model.instance import Instance
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, fixed, table
+from scope_opt.report.results.records import milliseconds, paper_instance, records_of
 from scope_opt.search.census.distribution import distribution
 
 if TYPE_CHECKING:
     from scope_opt.search.census.distribution import Distribution
 
-HERE = Path(__file__).parent
 BINS = 12
 """Of the distribution, to a bin of the figure."""
 NAME, VARIANT = "alexnet-16", "stream"
 
 
-def page() -> list[str]:
-    """Lines of README.md."""
-    records = Records("alexnet-space")
-    instance = Instance.load(ROOT / "instances" / "paper" / f"{NAME}.json")
-    instance = instance.model_copy(update={"overflow": "stream"})
+def page() -> Article:
+    """The page."""
+    records = records_of("alexnet-space")
+    instance = paper_instance(NAME).model_copy(update={"overflow": "stream"})
     found = {}
     for label in records.labels:
         result = records.result(NAME, label, VARIANT)
@@ -40,42 +39,41 @@ def page() -> list[str]:
                 milliseconds(rank.latency_ps),
                 str(len(found[label].segments[0].clusters)),
                 f"{rank.better:,}",
-                text(100 * (rank.better + 1) / counted.valid, ".6f"),
-                text(100 * (rank.better + 1) / counted.schedules, ".6f"),
+                fixed(100 * (rank.better + 1) / counted.valid, ".6f"),
+                fixed(100 * (rank.better + 1) / counted.schedules, ".6f"),
             ]
         )
-    _draw(counted, {label: rank.latency_ps for label, rank in ranks.items()})
-    return [
-        "# Every schedule of AlexNet on 16 chiplets",
-        "",
-        f"All {counted.schedules:,} schedules of one segment that use every chiplet (Fig. 8 and Eq. 9 "
-        f"of the paper), of which {counted.valid:,} are valid. The weights of AlexNet exceed all "
-        "buffers of the package, so those that do not fit are fetched again for every sample "
-        "(`overflow` `stream`). Latencies are of 64 samples.",
-        "",
-        records.origin(),
-        "",
-        "![Distribution of the latency](distribution.svg)",
-        "",
-        *table(
-            [
-                "solver",
-                "latency ms",
-                "clusters",
-                "schedules that are faster",
-                "top % of the valid",
-                "top % of all",
-            ],
-            rows,
-        ),
-        "",
-        "The paper's search is among the top 0.05 % there. Here it finds the optimum, which is a single "
-        "cluster on all chiplets: with weights streamed for every sample DRAM bounds every schedule, and "
-        "the case says little about a search. [`validation`](../validation) has cases that do.",
-    ]
+    marks = {label: rank.latency_ps for label, rank in ranks.items()}
+    return Article(
+        "Every schedule of AlexNet on 16 chiplets",
+        [
+            f"All {counted.schedules:,} schedules of one segment that use every chiplet (Fig. 8 and Eq. 9 "
+            f"of the paper), of which {counted.valid:,} are valid. The weights of AlexNet exceed all "
+            "buffers of the package, so those that do not fit are fetched again for every sample "
+            "(`overflow` `stream`). Latencies are of 64 samples.",
+            records.origin(),
+            Picture(
+                "distribution.svg", "Distribution of the latency", partial(_draw, counted, marks)
+            ),
+            table(
+                [
+                    "solver",
+                    "latency ms",
+                    "clusters",
+                    "schedules that are faster",
+                    "top % of the valid",
+                    "top % of all",
+                ],
+                rows,
+            ),
+            "The paper's search is among the top 0.05 % there. Here it finds the optimum, which is a single "
+            "cluster on all chiplets: with weights streamed for every sample DRAM bounds every schedule, and "
+            "the case says little about a search. [`validation`](../validation) has cases that do.",
+        ],
+    )
 
 
-def _draw(counted: Distribution, marks: dict[str, int]) -> None:
+def _draw(counted: Distribution, marks: dict[str, int]) -> Any:
     figure, axis = new_figure(width=8, height=3.6)
     starts = range(0, len(counted.counts), BINS)
     counts = [sum(counted.counts[start : start + BINS]) for start in starts]
@@ -92,4 +90,4 @@ def _draw(counted: Distribution, marks: dict[str, int]) -> None:
     axis.set_xlabel("latency of 64 samples, ms")
     axis.set_ylabel("schedules per bin")
     figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
-    save_figure(figure, HERE / "distribution.svg")
+    return figure

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pages import COLORS, ROOT, Records, new_figure, save_figure, table, text
-from scope_opt.model.instance import Instance
+from scope_opt.report.drawing import COLORS, new_figure
+from scope_opt.report.markdown import Article, Picture, fixed, table
+from scope_opt.report.results.records import paper_instance, records_of
 from scope_opt.schedule.evaluate import Evaluation, evaluate
 
 if TYPE_CHECKING:
     from scope_opt.schedule.evaluate import ClusterReport
 
-HERE = Path(__file__).parent
 NAME = "resnet152-256"
 LABELS = (
     *("segmented 3", "scope 2", "segmented balanced", "scope balanced"),
@@ -50,78 +50,69 @@ class Case(NamedTuple):
         return found
 
 
-def page() -> list[str]:
-    """Lines of README.md."""
-    records = Records("segment-counts")
-    instance = Instance.load(ROOT / "instances" / "paper" / f"{NAME}.json")
+def page() -> Article:
+    """The page."""
+    records = records_of("segment-counts")
+    instance = paper_instance(NAME)
     cases = []
     for label in LABELS:
         result = records.result(NAME, label)
         if result is not None and result.schedule is not None:
             cases.append(Case(label, evaluate(instance, result.schedule)))
-    _draw(cases)
     rows, energies = [], []
     for case in cases:
         evaluation, loads = case.evaluation, case.loads()
         rows.append(
             [
                 case.label,
-                text(1000 * (evaluation.latency_s or 0), ".3f"),
+                fixed(1000 * (evaluation.latency_s or 0), ".3f"),
                 str(len(evaluation.segments)),
                 str(len(case.clusters)),
-                text(pstdev(loads) / fmean(loads)),
-                text(max(loads)),
-                text(100 * fmean(case.busy()), ".0f"),
-                text(100 * (evaluation.utilization or 0), ".1f"),
+                fixed(pstdev(loads) / fmean(loads)),
+                fixed(max(loads)),
+                fixed(100 * fmean(case.busy()), ".0f"),
+                fixed(100 * (evaluation.utilization or 0), ".1f"),
             ]
         )
         energy = evaluation.energy
         assert energy is not None
         parts = (energy.mac_j, energy.sram_j, energy.nop_j, energy.dram_j, energy.total_j)
-        energies.append([case.label, *(text(1000 * part, ".1f") for part in parts)])
-    return [
-        "# Case study: ResNet-152 on 256 chiplets",
-        "",
-        "Where the time goes when layers are merged (Fig. 10 of the paper). The first two schedules "
-        "are the pair of the paper, three segments of single layers against two of merged ones; "
-        "then both schemes with their best number of segments, by the paper's search and at the "
-        "proved optimum. Records: [`segment-counts`](../segment-counts). Reproduce with "
-        "`python results/run.py segment-counts case-study`.",
-        "",
-        "![Load per chiplet of every cluster](loads.svg)",
-        "",
-        "MACs per chiplet of each cluster over the mean of its segment, by layer: 1 is ideal "
-        "balance. Dashed lines are ends of segments.",
-        "",
-        "## Balance",
-        "",
-        "*variation*: standard deviation over mean of the clusters' MACs per chiplet; *largest*: the "
-        "most loaded over the mean of its segment; *busy*: mean share of the beat that clusters "
-        "work; *utilization*: of all MAC units over the whole latency.",
-        "",
-        *table(
-            [
-                "schedule",
-                "latency ms",
-                "segments",
-                "clusters",
-                "variation",
-                "largest",
-                "busy %",
-                "utilization %",
-            ],
-            rows,
-        ),
-        "",
-        "## Energy of 64 samples, mJ",
-        "",
-        *table(["schedule", "MAC", "SRAM", "NoP", "DRAM", "total"], energies),
-        "",
-        *_verdict(cases),
-    ]
+        energies.append([case.label, *(fixed(1000 * part, ".1f") for part in parts)])
+    return Article(
+        "Case study: ResNet-152 on 256 chiplets",
+        [
+            "Where the time goes when layers are merged (Fig. 10 of the paper). The first two schedules "
+            "are the pair of the paper, three segments of single layers against two of merged ones; "
+            "then both schemes with their best number of segments, by the paper's search and at the "
+            "proved optimum. Records: [`segment-counts`](../segment-counts).",
+            Picture("loads.svg", "Load per chiplet of every cluster", partial(_draw, cases)),
+            "MACs per chiplet of each cluster over the mean of its segment, by layer: 1 is ideal "
+            "balance. Dashed lines are ends of segments.",
+            "## Balance",
+            "*variation*: standard deviation over mean of the clusters' MACs per chiplet; *largest*: the "
+            "most loaded over the mean of its segment; *busy*: mean share of the beat that clusters "
+            "work; *utilization*: of all MAC units over the whole latency.",
+            table(
+                [
+                    "schedule",
+                    "latency ms",
+                    "segments",
+                    "clusters",
+                    "variation",
+                    "largest",
+                    "busy %",
+                    "utilization %",
+                ],
+                rows,
+            ),
+            "## Energy of 64 samples, mJ",
+            table(["schedule", "MAC", "SRAM", "NoP", "DRAM", "total"], energies),
+            _verdict(cases),
+        ],
+    )
 
 
-def _verdict(cases: list[Case]) -> list[str]:
+def _verdict(cases: list[Case]) -> str:
     by_label = {case.label: case.evaluation for case in cases}
     pair = [by_label[label] for label in LABELS[:2]]
     assert pair[0].energy is not None
@@ -130,13 +121,13 @@ def _verdict(cases: list[Case]) -> list[str]:
     assert pair[1].utilization is not None
     energy = pair[1].energy.total_j / pair[0].energy.total_j
     used = pair[1].utilization / pair[0].utilization
-    return [
+    return (
         f"Of the paper's pair, the merged schedule takes {energy:.2f} times the energy and uses the "
-        f"MAC units {used:.2f} times as well (the paper: equal energy, more utilization).",
-    ]
+        f"MAC units {used:.2f} times as well (the paper: equal energy, more utilization)."
+    )
 
 
-def _draw(cases: list[Case]) -> None:
+def _draw(cases: list[Case]) -> Any:
     figure, axes = new_figure(len(cases), 1, width=9, height=1.5 * len(cases))
     for axis, case in zip(axes, cases, strict=True):
         xs: list[float] = []
@@ -153,4 +144,4 @@ def _draw(cases: list[Case]) -> None:
         axis.set_ylim(0, 3)
     axes[-1].set_xlabel("layer")
     figure.supylabel("load per chiplet / mean", fontsize=9)
-    save_figure(figure, HERE / "loads.svg")
+    return figure

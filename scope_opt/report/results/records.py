@@ -1,28 +1,30 @@
-"""What the pages of studies share: records by instance and label, Markdown tables, figures."""
+"""Records of the studies in ``results``, by what they were asked for."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scope_opt.model.generate import TITLES
 from scope_opt.model.zoo import PAPER_CHIPLETS
+from scope_opt.report.markdown import fixed
+from scope_opt.solving.api import load
 from scope_opt.studies.provenance import runs
-from scope_opt.studies.records import load_records
+from scope_opt.studies.records import MANIFEST, load_records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from scope_opt.model.instance import Instance
     from scope_opt.solving.result import Result
     from scope_opt.studies.records import Record
 
-RESULTS = Path(__file__).parent
-ROOT = RESULTS.parent
+ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "results"
 PAPER_INSTANCES = tuple(
     f"{network}-{chiplets}" for network in TITLES for chiplets in PAPER_CHIPLETS
 )
-COLORS = ("#1b6ca8", "#c8553d", "#3c8d5a", "#7a4ea3", "#8a6d1f", "#4c4c4c")
-MARKERS = "osD^vx"
 
 
 class Records:
@@ -35,9 +37,9 @@ class Records:
     """
 
     def __init__(self, study: str) -> None:
-        self.folder = RESULTS / study
+        self.study = study
         self._records: dict[tuple[str, str, str | None], list[Record]] = {}
-        for record in load_records(self.folder):
+        for record in load_records(RESULTS / study):
             key = (record.instance.name, record.label, record.variant)
             self._records.setdefault(key, []).append(record)
         for records in self._records.values():
@@ -90,30 +92,30 @@ class Records:
     def origin(self) -> str:
         """How the records came about, as a paragraph."""
         return (
-            f"Reproduce with `python results/run.py {self.folder.name}`. `study.toml` says what is "
-            "run, `records.jsonl` holds every result with its schedule, `table.csv` a row of each, "
-            f"`manifest.json` the versions. {machine(self.folder / 'manifest.json')}"
+            f"Reproduce with `scope-opt study results/{self.study}/study.toml`. `study.toml` says "
+            "what is run, `records.jsonl` holds every result with its schedule, `table.csv` a row "
+            f"of each, `manifest.json` the versions. {machine(self.study)}"
         )
 
 
-def machine(manifest: Path) -> str:
-    """Machine, commits and date of the runs in a manifest, as a sentence."""
-    done = runs(manifest)
+@cache
+def records_of(study: str) -> Records:
+    """The records of a study, read once for all pages."""
+    return Records(study)
+
+
+def paper_instance(name: str) -> Instance:
+    """An instance of the paper as it is committed."""
+    return load(ROOT / "instances" / "paper" / f"{name}.json")
+
+
+def machine(study: str) -> str:
+    """Machine, commits and date of the runs in a study's manifest, as a sentence."""
+    done = runs(RESULTS / study / MANIFEST)
     last = done[-1]
     commits = ", ".join(dict.fromkeys((run["commit"] or "none")[:12] for run in done))
     cpu, cores = last["machine"]["cpu"], last["machine"]["cores"]
     return f"Machine: {cpu}, {cores} cores; commits {commits}, {last['started'][:10]}."
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a Markdown table; all columns but the first ``left`` are aligned to the right."""
-    marks = ["---"] * left + ["---:"] * (len(header) - left)
-    return [f"| {' | '.join(cells)} |" for cells in (header, marks, *rows)]
-
-
-def text(value: float | None, pattern: str = ".2f") -> str:
-    """A number, or ``-`` where there is none."""
-    return "-" if value is None else format(value, pattern)
 
 
 def ratio(above: float | None, below: float | None) -> float | None:
@@ -123,20 +125,4 @@ def ratio(above: float | None, below: float | None) -> float | None:
 
 def milliseconds(value: int | None) -> str:
     """A latency in ps as milliseconds."""
-    return text(None if value is None else value / 1e9, ".3f")
-
-
-def new_figure(rows: int = 1, columns: int = 1, width: float = 9, height: float = 3.6) -> Any:
-    """Figure and axes of matplotlib that draw the same SVG each time."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams |= {"svg.hashsalt": "scope-opt", "svg.fonttype": "none", "font.size": 9}
-    from matplotlib import pyplot as plt
-
-    return plt.subplots(rows, columns, figsize=(width, height), constrained_layout=True)
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as SVG, without its date."""
-    figure.savefig(path, metadata={"Date": None})
+    return fixed(None if value is None else value / 1e9, ".3f")

@@ -1,0 +1,47 @@
+"""Which pages there are, and where each lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scope_opt.report.results import (
+    alexnet_space,
+    case_study,
+    gaps,
+    optima,
+    overview,
+    reach,
+    relaxations,
+    scaling,
+    segment_counts,
+    sensitivity,
+    validation,
+)
+from scope_opt.report.results.records import RESULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scope_opt.report.markdown import Article
+
+OVERVIEW = "overview"
+PAGES: dict[str, Callable[[], Article]] = {
+    "optima": optima.page,
+    "scaling": scaling.page,
+    "segment-counts": segment_counts.page,
+    "case-study": case_study.page,
+    "alexnet-space": alexnet_space.page,
+    "sensitivity": sensitivity.page,
+    "validation": validation.page,
+    "reach": reach.page,
+    "gaps": gaps.page,
+    "formulations": relaxations.page,
+    OVERVIEW: overview.page,
+}
+"""By the folder in ``results``; the overview is of all of them."""
+
+
+def folder(name: str) -> Path:
+    """Where its README.md and pictures lie."""
+    return RESULTS if name == OVERVIEW else RESULTS / name
