@@ -14,7 +14,7 @@ from documents import INSTANCES, shipped
 from helpers import invoke
 
 import scope_opt.solving.solver
-from scope_opt import __version__
+from scope_opt import __version__, load
 from scope_opt.commands.documents import NETWORK_NAMES
 from scope_opt.model.generate import TITLES, instance_named, paper_instance
 from scope_opt.model.instance import Constraints, Instance
@@ -116,8 +116,8 @@ def test_network_names_are_those_of_the_zoo() -> None:
 def test_generate_to_stdout_and_file(tmp_path: Path) -> None:
     outcome = invoke("generate", "resnet50", "--chiplets", 64)
     instance = Instance.from_json(outcome.stdout, "stdout")
-    assert instance.name == "resnet50-64"
-    assert instance.description == "ResNet-50 on 64 chiplets (8 x 8)"
+    assert instance.name == "resnet50-64-placed"
+    assert instance.description == ("ResNet-50 on 64 chiplets (8 x 8), transfers where regions lie")
     assert (instance.samples, instance.overflow) == (64, "forbid")
     file = tmp_path / "resnet50.json.gz"
     outcome = invoke("generate", "resnet50", "--chiplets", 64, "-o", file)
@@ -129,6 +129,22 @@ def test_generate_to_stdout_and_file(tmp_path: Path) -> None:
     assert invoke("generate", "resnet50", "--chiplets", 64, "-o", file, "--force").exit_code == 0
 
 
+def test_generate_in_either_model_and_order() -> None:
+    outcome = invoke("generate", "resnet50", "--chiplets", 64, "--nop", "regressed")
+    assert Instance.from_json(outcome.stdout, "stdout") == load("resnet50-64")
+    outcome = invoke("generate", "resnet50", "--chiplets", 64, "--order", "blocks-4")
+    instance = Instance.from_json(outcome.stdout, "stdout")
+    assert instance.package is not None
+    assert (instance.package.order, instance.package.nop.eta_link) == ("blocks-4", 1.2)
+    refused = invoke("generate", "resnet50", "--chiplets", 64, "--order", "blocks-3")
+    assert refused.exit_code == 2
+    assert "order: found 'blocks-3'; allowed zigzag, blocks-1, blocks-2" in refused.stderr
+    refused = invoke(
+        "generate", "resnet50", "--chiplets", 64, "--nop", "regressed", "--order", "blocks-4"
+    )
+    assert refused.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
@@ -138,6 +154,8 @@ def test_generate_to_stdout_and_file(tmp_path: Path) -> None:
         ({"rows": 2}, "vgg16-16-2x8"),
         ({"rows": 4, "cols": 4}, "vgg16-16"),
         ({"cols": 1, "samples": 1, "overflow": "stream"}, "vgg16-16-16x1-1samples-stream"),
+        ({"nop": "placed"}, "vgg16-16-placed"),
+        ({"nop": "placed", "order": "blocks-2", "samples": 8}, "vgg16-16-8samples-placed-blocks-2"),
     ],
 )
 def test_names_say_what_differs(arguments: dict[str, Any], name: str) -> None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from helpers import read, solve_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scope_opt import evaluate, load
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
@@ -640,3 +642,52 @@ def test_constraints_a_search_does_not_honour_are_refused() -> None:
         solve_with("scope", document)
     (problem,) = refusal.value.problems  # which other solvers do is not for this test to know
     assert problem.startswith("solver 'scope' does not honour max_region; ")
+
+
+# --- Where regions lie ---------------------------------------------------------------------------
+
+
+@given(document=placed_strategies.placed_instances(), data=st.data())
+@settings(max_examples=strategies.share(2))
+def test_placed_schedules_are_what_they_claim_to_be(document: Json, data: st.DataObject) -> None:
+    """`solve` has the evaluator check latency and rules; the oracle says whether any are broken."""
+    solver = data.draw(st.sampled_from(["scope", "sequential", "pipeline", "segmented"]))
+    result = solve_with(solver, document, data.draw(st.sampled_from(["balanced", "dp", "single"])))
+    if result.schedule is None:
+        return
+    schedule = json.loads(result.schedule.to_json())
+    assert not oracle.violations(document, schedule)
+    assert oracle.objective_ps(document, schedule) == result.objective_ps
+
+
+@given(document=placed_strategies.placed_instances(max_layers=3, max_chiplets=4))
+@settings(max_examples=strategies.share(4))
+def test_placed_schedules_are_never_faster_than_the_best(document: Json) -> None:
+    result = solve_with("scope", document, "dp")
+    best = oracle.best(document, "free")
+    if result.objective_ps is not None:
+        assert best is not None
+        assert best[1] <= result.objective_ps
+    assert result.bound_ps is None or best is None or result.bound_ps <= best[1]
+
+
+@pytest.mark.parametrize("name", ["resnet18-16", "resnet50-64"])
+def test_more_bandwidth_and_unshared_links_are_never_slower(name: str) -> None:
+    """Of one schedule; a search may find another."""
+    instance = load(f"{name}-placed")
+    result = solve(instance, "scope")
+    assert result.schedule is not None
+    assert instance.package is not None
+    known = evaluate(instance, result.schedule).objective_ps
+    assert known is not None
+    nop = instance.package.nop
+    for changes in ({"bandwidth_bytes_per_s": 2e11}, {"shared_links": False}, {"eta_link": 1.0}):
+        package = instance.package.model_copy(update={"nop": nop.model_copy(update=changes)})
+        faster = evaluate(instance.model_copy(update={"package": package}), result.schedule)
+        assert faster.objective_ps is not None
+        assert faster.objective_ps <= known
+
+
+def test_solvers_that_know_no_places_say_so() -> None:
+    with pytest.raises(InputError, match=r"nop.model: solver 'paths' knows regions by their sizes"):
+        solve(load("resnet18-16-placed"), "paths")
