@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scope_opt.report.results import (
     alexnet_space,
+    as_placed,
     case_study,
     gaps,
     optima,
@@ -37,6 +38,7 @@ PAGES: dict[str, Callable[[], Article]] = {
     "reach": reach.page,
     "gaps": gaps.page,
     "formulations": relaxations.page,
+    "as-placed": as_placed.page,
     OVERVIEW: overview.page,
 }
 """By the folder in ``results``; the overview is of all of them."""
