@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import numpy as np
 import oracle
 import pytest
 import strategies
@@ -20,10 +21,12 @@ from scope_opt.cli import app
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.replay import report as replay_report
+from scope_opt.replay import sharing
 from scope_opt.replay.engine import MAX_LAYER_RUNS, Slice, simulate
 from scope_opt.replay.report import InvalidSchedule, Replay, replay
-from scope_opt.replay.stages import LayerWork, Link, Pipeline, Stage, pipelines
+from scope_opt.replay.stages import Channel, LayerWork, Pipeline, Stage, pipelines
 from scope_opt.replay.trace import Trace, default_shown
+from scope_opt.replay.transfers import Transfer
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
 
@@ -36,7 +39,7 @@ Json = dict[str, Any]
 
 ROOT = Path(__file__).parent.parent
 OPTIMA = ("alexnet-32", "resnet50-64", "darknet19-256", "resnet152-256")
-WAITS = ("input_ps", "room_ps", "dram_ps", "power_ps", "beat_ps")
+WAITS = ("input_ps", "room_ps", "dram_ps", "power_ps", "beat_ps", "links_ps")
 
 
 def optimum(name: str) -> tuple[Instance, Schedule, int]:
@@ -66,6 +69,51 @@ def problems(draw: st.DrawFn) -> tuple[Json, Json]:
     instance = {**instance, "samples": draw(st.integers(1, 7)), "constraints": power}
     schedule = draw(strategies.schedules(instance))
     assume(not oracle.violations(instance, schedule))
+    return instance, schedule
+
+
+STREAMS = {
+    "latency_s": 45.4e-9,
+    "latency_per_stream_s": 15.4e-9,
+    "latency_mixed_s": 79.8e-9,
+    "read": 0.908,
+    "write": 0.866,
+    "slope": 0.049,
+    "slope_write": 0.083,
+    "most": 8,
+}
+
+
+@st.composite
+def placed_problems(draw: st.DrawFn) -> tuple[Json, Json]:
+    """A random instance of the placed model, and a valid schedule of it."""
+    instance = draw(strategies.physical_instances(max_layers=6, couplings=True))
+    package, network = instance["package"], instance["network"]
+    package["nop"] |= {
+        "model": "placed",
+        "gather": draw(st.sampled_from(["relay", "unicast"])),
+        "shared_links": draw(st.sampled_from([True, True, True, False])),
+        "eta_link": draw(st.sampled_from([1.15, 1.0])),
+    }
+    rows, cols = package["mesh_rows"], package["mesh_cols"]
+    every = [[row, column] for row in range(rows) for column in range(cols)]
+    blocks = [f"blocks-{width}" for width in range(1, cols + 1) if cols % width == 0]
+    package["order"] = draw(
+        st.just("zigzag") | st.sampled_from(blocks) | st.permutations(every).map(list)
+    )
+    if draw(st.booleans()):
+        package["dram"]["streams"] = STREAMS
+    for edge in network["edges"]:
+        feeds = draw(st.sampled_from([None, "input", "sum"]))
+        edge |= {} if feeds is None else {"feeds": feeds}
+    for layer in network["layers"]:
+        for key in ("dram_read_bytes", "dram_write_bytes"):
+            layer |= {key: draw(st.sampled_from([0, 0, 0, 1000]))}
+    limits = instance["constraints"]
+    power = {key: limits[key] for key in ("power_budget_w",) if key in limits}
+    instance = {**instance, "samples": draw(st.integers(1, 7)), "constraints": power}
+    schedule = draw(strategies.schedules(instance))
+    assume(evaluate(*parsed(instance, schedule)).feasible)
     return instance, schedule
 
 
@@ -136,8 +184,39 @@ def test_random_schedules(problem: tuple[Json, Json], buffers: int) -> None:
         assert found.asynchronous_ps <= found.lockstep_ps
 
 
+@settings(max_examples=strategies.share(1))
+@given(placed_problems(), st.integers(1, 4))
+def test_random_placed_schedules(problem: tuple[Json, Json], buffers: int) -> None:
+    instance, schedule = problem
+    found = replay(*parsed(instance, schedule), "asynchronous", buffers)
+    assert found.lockstep_ps == found.evaluator_ps
+
+    m, shared = instance["samples"], instance["package"]["nop"]["shared_links"]
+    evaluation = evaluate(*parsed(instance, schedule))
+    for replayed, segment in zip(found.segments, evaluation.segments, strict=True):
+        busiest, link_ps = segment.busiest_link, 0
+        if shared and busiest is not None:
+            assert replayed.busiest_link is not None
+            assert replayed.busiest_link.sample_ps == segment.link_beat_ps
+            link_ps = segment.link_beat_ps
+        else:
+            assert replayed.busiest_link is None
+        times, paces = stage_times(segment), (segment.dram_beat_ps, segment.power_beat_ps)
+        neighbours = [(c, c + 1) for c in range(len(times) - 1)]
+        alone = asynchronous_end(times, neighbours, paces, m, buffers)
+        late = sum(stage.links_ps for stage in replayed.stages)
+        # Nobody is early: neither a sample nor the link that has to carry all of them.
+        assert replayed.run_ps >= max(alone, m * (link_ps - 1))
+        assert late or replayed.run_ps == alone
+        assert shared or not late
+
+
 @settings(max_examples=strategies.share(4))
-@given(problems(), st.sampled_from(["lockstep", "asynchronous"]), st.integers(1, 3))
+@given(
+    problems() | placed_problems(),
+    st.sampled_from(["lockstep", "asynchronous"]),
+    st.integers(1, 3),
+)
 def test_times_add_up(problem: tuple[Json, Json], mode: Any, buffers: int) -> None:
     instance, schedule = parsed(*problem)
     slices: list[Slice] = []
@@ -150,7 +229,7 @@ def test_times_add_up(problem: tuple[Json, Json], mode: Any, buffers: int) -> No
             waited = sum(getattr(stage, wait) for wait in WAITS)
             assert stage.busy_ps + waited + stage.drained_ps == segment.run_ps
             if mode == "lockstep":
-                assert stage.room_ps == stage.dram_ps == stage.power_ps == 0
+                assert stage.room_ps == stage.dram_ps == stage.power_ps == stage.links_ps == 0
             else:
                 assert stage.beat_ps == 0
                 assert c == 0 or stage.dram_ps == stage.power_ps == 0
@@ -158,6 +237,9 @@ def test_times_add_up(problem: tuple[Json, Json], mode: Any, buffers: int) -> No
             samples = [p for p in slices if (p.kind, p.segment, p.stage) == ("sample", s, c)]
             assert [piece.sample for piece in samples] == list(range(instance.samples))
             assert all(a.end_ps <= b.start_ps for a, b in pairwise(samples))
+            # A sample is late only by what its transfers are, and those show when.
+            late = [p for p in slices if (p.kind, p.segment, p.stage) == ("links", s, c)]
+            assert stage.links_ps <= sum(piece.end_ps - piece.start_ps for piece in late)
         drams = [p for p in slices if (p.kind, p.segment) == ("dram", s)]
         assert [piece.sample for piece in drams] == list(range(instance.samples))
         assert all(a.end_ps <= b.start_ps for a, b in pairwise(drams))
@@ -175,13 +257,48 @@ def test_committed_optima(name: str) -> None:
     assert replay(instance, schedule, buffers=9).asynchronous_ps == found.asynchronous_ps
 
 
+def as_placed(instance: Instance) -> Instance:
+    """An instance of the paper with its links and its DRAM as the placed model has them.
+
+    A projection and the layer it stands beside read the same input.
+    """
+    data = json.loads(instance.to_json())
+    data["package"]["nop"]["model"] = "placed"
+    data["package"]["dram"]["streams"] = STREAMS
+    names = [layer["name"] for layer in data["network"]["layers"]]
+    for edge in data["network"]["edges"]:
+        before = edge["to"] - 1
+        if "projection" in names[before] and edge["from"] != before:
+            edge["feeds"] = "input"
+    return Instance.from_json(json.dumps(data), "placed")
+
+
+@pytest.mark.parametrize("name", OPTIMA)
+def test_optima_as_placed(name: str) -> None:
+    instance, schedule, _ = optimum(name)
+    placed = as_placed(instance)
+    found, evaluation = replay(placed, schedule), evaluate(placed, schedule)
+    assert found.lockstep_ps == found.evaluator_ps == evaluation.objective_ps
+    for replayed, segment in zip(found.segments, evaluation.segments, strict=True):
+        link, expected = replayed.busiest_link, segment.busiest_link
+        assert (link is None) == (expected is None)
+        if link is not None and expected is not None:
+            assert link.sample_ps == segment.link_beat_ps
+            assert (link.source, link.target) == (expected.source, expected.target)
+        times = stage_times(segment)
+        paces = segment.dram_beat_ps, segment.power_beat_ps
+        beat = max(*times, *paces)
+        alone = (instance.samples - 1) * beat + max(sum(times), *paces)
+        assert replayed.run_ps >= max(alone, instance.samples * (segment.link_beat_ps - 1))
+
+
 # --- By hand -------------------------------------------------------------------------------------
 
 
-def chain(*times: int, dram: int = 0, power: int = 0, links: Sequence[Link] = ()) -> Pipeline:
+def chain(*times: int, dram: int = 0, power: int = 0, channels: Sequence[Channel] = ()) -> Pipeline:
     """Stages of one layer with such times, a load of 100."""
     stages = tuple(Stage(s, s, 1, 0, (LayerWork(s, time, 0, 0),)) for s, time in enumerate(times))
-    every = {Link(s, s + 1) for s in range(len(times) - 1)} | set(links)
+    every = {Channel(s, s + 1) for s in range(len(times) - 1)} | set(channels)
     return Pipeline(100, dram, power, stages, tuple(sorted(every)))
 
 
@@ -202,7 +319,7 @@ def test_by_hand() -> None:
 
 def test_skip_links_need_room() -> None:
     """A skip past the middle stage holds one sample more than a link to the next."""
-    pipeline = chain(1, 1, 10, links=[Link(0, 2)])
+    pipeline = chain(1, 1, 10, channels=[Channel(0, 2)])
     assert latency(pipeline, 5) == latency(chain(1, 1, 10), 5) == 100 + 2 + 5 * 10
     # The last stage ends samples 0 and 1 at 12 and 22. With the skip, samples 3 and 4 wait for
     # these; without, sample 4 for the middle stage, which passed sample 2 on at 12.
@@ -227,6 +344,78 @@ def test_refetch_comes_first() -> None:
         "layer": (4, 8),
         "sample": (0, 8),
     }
+
+
+# --- Shared links --------------------------------------------------------------------------------
+
+
+def transfer(time: int, *links: float) -> Transfer:
+    """With parts of its time in which it keeps links busy."""
+    return Transfer(time, 0, time * np.array(links))
+
+
+def sends(*works: tuple[Transfer, ...], computation: int = 0) -> Pipeline:
+    """Stages of one layer that sends such transfers; nothing to load."""
+    stages = tuple(
+        Stage(s, s, 1, 0, (LayerWork(s, 0, computation, sum(t.time_ps for t in sent), (), sent),))
+        for s, sent in enumerate(works)
+    )
+    channels = tuple(Channel(s, s + 1) for s in range(len(works) - 1))
+    links_ps = sum(t.links_ps for sent in works for t in sent if t.links_ps is not None)
+    return Pipeline(0, 0, 0, stages, channels, int(np.max(links_ps)))
+
+
+def test_links_by_hand() -> None:
+    one, other = (transfer(10, 1, 0),), (transfer(10, 0, 1),)
+    assert latency(sends(one, other), 4) == latency(chain(10, 10), 4) - 100
+    # The same link: samples 0 of the second stage and 1 of the first take turns, 20 together.
+    assert latency(sends(one, one), 4) == 10 + 3 * 20 + 10
+    assert latency(sends(one, one), 4, "lockstep") == (4 + 1) * 20
+    # A third stage on a link of its own is in nobody's way.
+    assert latency(sends(one, one, other), 4) == 10 + 3 * 20 + 10 + 10
+    # Half a link each: both at once.
+    half = (transfer(10, 0.5),)
+    assert latency(sends(half, half), 4) == 5 * 10
+    # The first needs 4, the second 10: together 8 until the first is done, then 6 more.
+    assert latency(sends((transfer(4, 1),), (transfer(10, 1),)), 2) == 4 + 8 + 6 + 10
+    # Two transfers one after the other: only the second meets the next stage's.
+    two = (transfer(5, 0, 1), transfer(5, 1, 0))
+    assert latency(sends(two, (transfer(5, 1, 0),)), 2) == 10 + 10 + 5
+
+
+def test_computation_hides_what_links_take_longer() -> None:
+    one = (transfer(10, 1),)
+    times = [simulate([sends(one, one, computation=c)], 4, "asynchronous") for c in (10, 15, 20)]
+    assert [each.latency_ps for each in times] == [10 + 3 * 20 + 10, 15 + 3 * 20 + 15, 5 * 20]
+    assert [each.segments[0].stages[0].waits_ps["links"] for each in times] == [30, 15, 0]
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda links: st.lists(
+            st.lists(
+                st.sampled_from([0.0, 0.1, 0.5, 1.0]) | st.floats(0, 1),
+                min_size=links,
+                max_size=links,
+            ),
+            min_size=1,
+            max_size=6,
+        )
+    )
+)
+def test_paces_are_fair(drawn: list[list[float]]) -> None:
+    """No link carries more than it can; a slowed transfer is the fastest on one that is full."""
+    use = np.array(drawn)
+    found = sharing.paces(use)
+    carried = found @ use
+    assert (carried <= 1 + 1e-6).all()
+    for row, pace in enumerate(found):
+        assert 0 < pace <= 1
+        if pace < 1:
+            assert any(
+                carried[link] >= 1 - 1e-6 and pace >= found[use[:, link] > 0].max() - 1e-6
+                for link in np.flatnonzero(use[row])
+            )
 
 
 def test_work_is_bounded() -> None:
@@ -313,7 +502,11 @@ def _check_nesting(intervals: list[tuple[int, int]]) -> None:
 
 
 @settings(max_examples=strategies.share(4))
-@given(problems(), st.sampled_from(["lockstep", "asynchronous"]), st.sampled_from([None, 1, 2]))
+@given(
+    problems() | placed_problems(),
+    st.sampled_from(["lockstep", "asynchronous"]),
+    st.sampled_from([None, 1, 2]),
+)
 def test_traces_nest(problem: tuple[Json, Json], mode: Any, shown: int | None) -> None:
     instance, schedule = parsed(*problem)
     trace = Trace(instance, schedule, shown)
