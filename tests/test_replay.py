@@ -95,6 +95,8 @@ def placed_problems(draw: st.DrawFn) -> tuple[Json, Json]:
         "shared_links": draw(st.sampled_from([True, True, True, False])),
         "eta_link": draw(st.sampled_from([1.15, 1.0])),
     }
+    # Slow links, so that they are what matters and transfers meet on them.
+    package["nop"]["bandwidth_bytes_per_s"] = draw(st.sampled_from([1e11, 1e8, 1e6]))
     rows, cols = package["mesh_rows"], package["mesh_cols"]
     every = [[row, column] for row in range(rows) for column in range(cols)]
     blocks = [f"blocks-{width}" for width in range(1, cols + 1) if cols % width == 0]
@@ -381,6 +383,8 @@ def test_links_by_hand() -> None:
     # Two transfers one after the other: only the second meets the next stage's.
     two = (transfer(5, 0, 1), transfer(5, 1, 0))
     assert latency(sends(two, (transfer(5, 1, 0),)), 2) == 10 + 10 + 5
+    # In step, stages meet on one link after the other: slower than the beat, which is 20.
+    assert latency(sends(two * 2, two * 2), 4) > latency(sends(two * 2, two * 2), 4, "lockstep")
 
 
 def test_computation_hides_what_links_take_longer() -> None:
