@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import numpy as np
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from hypothesis import assume, given, settings
@@ -58,65 +59,41 @@ def parsed(instance: Json, schedule: Json) -> tuple[Instance, Schedule]:
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[Json, Json]:
-    """A random instance without limits on schedules, and a valid schedule of it."""
-    instance = draw(
-        strategies.table_instances(constraints=False)
-        | strategies.physical_instances(max_layers=5, couplings=True)
-    )
+def limited(draw: st.DrawFn, instances: st.SearchStrategy[Json]) -> tuple[Json, Json]:
+    """An instance whose only limit is a power budget, and a valid schedule of it."""
+    instance = draw(instances)
     limits = instance.get("constraints", {})
     power = {key: limits[key] for key in ("power_budget_w",) if key in limits}
     instance = {**instance, "samples": draw(st.integers(1, 7)), "constraints": power}
-    schedule = draw(strategies.schedules(instance))
+    schedules = strategies.schedules(instance)
+    if "package" in instance:
+        instance["package"].pop("activation_buffer_bytes", None)
+        schedules |= placed_strategies.pipelines(instance)
+    schedule = draw(schedules)
     assume(not oracle.violations(instance, schedule))
     return instance, schedule
 
 
-STREAMS = {
-    "latency_s": 45.4e-9,
-    "latency_per_stream_s": 15.4e-9,
-    "latency_mixed_s": 79.8e-9,
-    "read": 0.908,
-    "write": 0.866,
-    "slope": 0.049,
-    "slope_write": 0.083,
-    "most": 8,
-}
-
-
-@st.composite
-def placed_problems(draw: st.DrawFn) -> tuple[Json, Json]:
-    """A random instance of the placed model, and a valid schedule of it."""
-    instance = draw(strategies.physical_instances(max_layers=6, couplings=True))
-    package, network = instance["package"], instance["network"]
-    package["nop"] |= {
-        "model": "placed",
-        "gather": draw(st.sampled_from(["relay", "unicast"])),
-        "shared_links": draw(st.sampled_from([True, True, True, False])),
-        "eta_link": draw(st.sampled_from([1.15, 1.0])),
-    }
-    # Slow links, so that they are what matters and transfers meet on them.
-    package["nop"]["bandwidth_bytes_per_s"] = draw(st.sampled_from([1e11, 1e8, 1e6]))
-    rows, cols = package["mesh_rows"], package["mesh_cols"]
-    every = [[row, column] for row in range(rows) for column in range(cols)]
-    blocks = [f"blocks-{width}" for width in range(1, cols + 1) if cols % width == 0]
-    package["order"] = draw(
-        st.just("zigzag") | st.sampled_from(blocks) | st.permutations(every).map(list)
+def problems() -> st.SearchStrategy[tuple[Json, Json]]:
+    """A random instance of the regressed model or of tables, and a valid schedule of it."""
+    return limited(
+        strategies.table_instances(constraints=False)
+        | strategies.physical_instances(max_layers=5, couplings=True)
+        | placed_strategies.repaired_instances(max_layers=5, couplings=True)
     )
-    if draw(st.booleans()):
-        package["dram"]["streams"] = STREAMS
-    for edge in network["edges"]:
-        feeds = draw(st.sampled_from([None, "input", "sum"]))
-        edge |= {} if feeds is None else {"feeds": feeds}
-    for layer in network["layers"]:
-        for key in ("dram_read_bytes", "dram_write_bytes"):
-            layer |= {key: draw(st.sampled_from([0, 0, 0, 1000]))}
-    limits = instance["constraints"]
-    power = {key: limits[key] for key in ("power_budget_w",) if key in limits}
-    instance = {**instance, "samples": draw(st.integers(1, 7)), "constraints": power}
-    schedule = draw(strategies.schedules(instance))
-    assume(evaluate(*parsed(instance, schedule)).feasible)
-    return instance, schedule
+
+
+def placed_problems() -> st.SearchStrategy[tuple[Json, Json]]:
+    """The same of the placed model."""
+    instances = placed_strategies.placed_instances(couplings=True)
+    return limited(instances | instances.map(crowded))
+
+
+def crowded(instance: Json) -> Json:
+    """More chiplets on slow links, where transfers of several stages meet."""
+    package = {**instance["package"], "mesh_rows": 3, "mesh_cols": 4, "order": "zigzag"}
+    slow = {"bandwidth_bytes_per_s": 1e6, "shared_links": True}
+    return {**instance, "package": {**package, "nop": {**package["nop"], **slow}}}
 
 
 # --- Independent times of the asynchronous mode --------------------------------------------------
@@ -191,9 +168,9 @@ def test_random_schedules(problem: tuple[Json, Json], buffers: int) -> None:
 def test_random_placed_schedules(problem: tuple[Json, Json], buffers: int) -> None:
     instance, schedule = problem
     found = replay(*parsed(instance, schedule), "asynchronous", buffers)
-    assert found.lockstep_ps == found.evaluator_ps
+    assert found.lockstep_ps == found.evaluator_ps == oracle.objective_ps(instance, schedule)
 
-    m, shared = instance["samples"], instance["package"]["nop"]["shared_links"]
+    m, shared = instance["samples"], instance["package"]["nop"].get("shared_links", True)
     evaluation = evaluate(*parsed(instance, schedule))
     for replayed, segment in zip(found.segments, evaluation.segments, strict=True):
         busiest, link_ps = segment.busiest_link, 0
@@ -259,27 +236,11 @@ def test_committed_optima(name: str) -> None:
     assert replay(instance, schedule, buffers=9).asynchronous_ps == found.asynchronous_ps
 
 
-def as_placed(instance: Instance) -> Instance:
-    """An instance of the paper with its links and its DRAM as the placed model has them.
-
-    A projection and the layer it stands beside read the same input.
-    """
-    data = json.loads(instance.to_json())
-    data["package"]["nop"]["model"] = "placed"
-    data["package"]["dram"]["streams"] = STREAMS
-    names = [layer["name"] for layer in data["network"]["layers"]]
-    for edge in data["network"]["edges"]:
-        before = edge["to"] - 1
-        if "projection" in names[before] and edge["from"] != before:
-            edge["feeds"] = "input"
-    return Instance.from_json(json.dumps(data), "placed")
-
-
 @pytest.mark.parametrize("name", OPTIMA)
-def test_optima_as_placed(name: str) -> None:
-    instance, schedule, _ = optimum(name)
-    placed = as_placed(instance)
-    found, evaluation = replay(placed, schedule), evaluate(placed, schedule)
+def test_optima_where_they_lie(name: str) -> None:
+    _, schedule, _ = optimum(name)
+    instance = Instance.load(ROOT / "instances" / "placed" / f"{name}-placed.json")
+    found, evaluation = replay(instance, schedule), evaluate(instance, schedule)
     assert found.lockstep_ps == found.evaluator_ps == evaluation.objective_ps
     for replayed, segment in zip(found.segments, evaluation.segments, strict=True):
         link, expected = replayed.busiest_link, segment.busiest_link

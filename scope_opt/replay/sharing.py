@@ -50,12 +50,12 @@ def paces(use: Floats) -> Floats:
     if not crowded.any():
         return found
     use = use[:, crowded]  # no other link can be full
-    rising = use.any(axis=1)
+    rising, pace = use.any(axis=1), 0.0
     while rising.any():
         wanted = rising @ use
         left = 1 - np.where(rising, 0.0, found) @ use
-        level = np.divide(left, wanted, out=np.full(len(left), inf), where=wanted > 0)
-        pace = level.min()
+        level = np.divide(left, wanted, out=np.full(len(left), inf), where=wanted > SLACK)
+        pace = max(pace, level.min())  # never less, but for float noise
         if pace >= 1:
             break
         full = level <= pace * (1 + SLACK)
