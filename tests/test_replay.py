@@ -344,8 +344,10 @@ def test_links_by_hand() -> None:
     # Two transfers one after the other: only the second meets the next stage's.
     two = (transfer(5, 0, 1), transfer(5, 1, 0))
     assert latency(sends(two, (transfer(5, 1, 0),)), 2) == 10 + 10 + 5
-    # In step, stages meet on one link after the other: slower than the beat, which is 20.
-    assert latency(sends(two * 2, two * 2), 4) > latency(sends(two * 2, two * 2), 4, "lockstep")
+    # In step, stages meet on one link after the other: 40 a sample, where the beat is 20.
+    both = (transfer(10, 1, 0), transfer(10, 0, 1))
+    assert latency(sends(both, both), 4) == 20 + 3 * 40 + 20
+    assert latency(sends(both, both), 4, "lockstep") == (4 + 1) * 20
 
 
 def test_computation_hides_what_links_take_longer() -> None:
@@ -549,6 +551,33 @@ def test_command(files: tuple[Path, Path], tmp_path: Path) -> None:
     slices = check_trace(gzip.decompress(trace.read_bytes()).decode())
     shown = {event["args"]["sample"] for event in slices if event["cat"] == "sample"}
     assert shown == {0, 1, 2, 61, 62, 63}
+
+
+def test_command_shows_links(tmp_path: Path) -> None:
+    _, schedule, _ = optimum("resnet50-64")
+    instance = Instance.load(ROOT / "instances" / "placed" / "resnet50-64-placed.json")
+    reference = InstanceReference.to(instance)
+    paths = tmp_path / "instance.json", tmp_path / "schedule.json"
+    instance.save(paths[0])
+    schedule.model_copy(update={"instance": reference}).save(paths[1])
+    trace = tmp_path / "trace.json"
+    outcome = run("simulate", *paths, "--trace", trace)
+    assert outcome.exit_code == 0, outcome.output
+    found = replay(instance, schedule)
+    shares = [
+        (instance.samples * segment.busiest_link.sample_ps / segment.run_ps, segment.busiest_link)
+        for segment in found.segments
+        if segment.busiest_link is not None
+    ]
+    used, link = max(shares, key=lambda share: share[0])
+    place = f"{list(link.source)} to {list(link.target)}"
+    line = next(x for x in outcome.stdout.splitlines() if "busiest link" in x)
+    assert place in line
+    assert f"{100 * used:.1f}% of the time of segment" in line
+    assert " links " in outcome.stdout
+    late = [event for event in check_trace(trace.read_text()) if event["cat"] == "links"]
+    assert late
+    assert all("layer" in event["args"] for event in late)
 
 
 def test_command_json(files: tuple[Path, Path]) -> None:
