@@ -8,7 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import numpy as np
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from documents import ROOT, Json
@@ -19,10 +21,12 @@ from hypothesis import strategies as st
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.replay import report as replay_report
+from scope_opt.replay import sharing
 from scope_opt.replay.engine import MAX_LAYER_RUNS, Slice, simulate
 from scope_opt.replay.report import InvalidSchedule, Replay, replay
-from scope_opt.replay.stages import LayerWork, Link, Pipeline, Stage, pipelines
+from scope_opt.replay.stages import Channel, LayerWork, Pipeline, Stage, pipelines
 from scope_opt.replay.trace import Trace, default_shown
+from scope_opt.replay.transfers import Transfer
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
 
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 
 OPTIMA = ("alexnet-32", "resnet50-64", "darknet19-256", "resnet152-256")
-WAITS = ("input_ps", "room_ps", "dram_ps", "power_ps", "beat_ps")
+WAITS = ("input_ps", "room_ps", "dram_ps", "power_ps", "beat_ps", "links_ps")
 
 
 def optimum(name: str) -> tuple[Instance, Schedule, int]:
@@ -50,18 +54,41 @@ def parsed(instance: Json, schedule: Json) -> tuple[Instance, Schedule]:
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[Json, Json]:
-    """A random instance without limits on schedules, and a valid schedule of it."""
-    instance = draw(
-        strategies.table_instances(constraints=False)
-        | strategies.physical_instances(max_layers=5, couplings=True)
-    )
+def limited(draw: st.DrawFn, instances: st.SearchStrategy[Json]) -> tuple[Json, Json]:
+    """An instance whose only limit is a power budget, and a valid schedule of it."""
+    instance = draw(instances)
     limits = instance.get("constraints", {})
     power = {key: limits[key] for key in ("power_budget_w",) if key in limits}
     instance = {**instance, "samples": draw(st.integers(1, 7)), "constraints": power}
-    schedule = draw(strategies.schedules(instance))
+    schedules = strategies.schedules(instance)
+    if "package" in instance:
+        instance["package"].pop("activation_buffer_bytes", None)
+        schedules |= placed_strategies.pipelines(instance)
+    schedule = draw(schedules)
     assume(not oracle.violations(instance, schedule))
     return instance, schedule
+
+
+def problems() -> st.SearchStrategy[tuple[Json, Json]]:
+    """A random instance of the regressed model or of tables, and a valid schedule of it."""
+    return limited(
+        strategies.table_instances(constraints=False)
+        | strategies.physical_instances(max_layers=5, couplings=True)
+        | placed_strategies.repaired_instances(max_layers=5, couplings=True)
+    )
+
+
+def placed_problems() -> st.SearchStrategy[tuple[Json, Json]]:
+    """The same of the placed model."""
+    instances = placed_strategies.placed_instances(couplings=True)
+    return limited(instances | instances.map(crowded))
+
+
+def crowded(instance: Json) -> Json:
+    """More chiplets on slow links, where transfers of several stages meet."""
+    package = {**instance["package"], "mesh_rows": 3, "mesh_cols": 4, "order": "zigzag"}
+    slow = {"bandwidth_bytes_per_s": 1e6, "shared_links": True}
+    return {**instance, "package": {**package, "nop": {**package["nop"], **slow}}}
 
 
 # --- Independent times of the asynchronous mode --------------------------------------------------
@@ -131,8 +158,39 @@ def test_random_schedules(problem: tuple[Json, Json], buffers: int) -> None:
         assert found.asynchronous_ps <= found.lockstep_ps
 
 
+@settings(max_examples=strategies.share(1))
+@given(placed_problems(), st.integers(1, 4))
+def test_random_placed_schedules(problem: tuple[Json, Json], buffers: int) -> None:
+    instance, schedule = problem
+    found = replay(*parsed(instance, schedule), "asynchronous", buffers)
+    assert found.lockstep_ps == found.evaluator_ps == oracle.objective_ps(instance, schedule)
+
+    m, shared = instance["samples"], instance["package"]["nop"].get("shared_links", True)
+    evaluation = evaluate(*parsed(instance, schedule))
+    for replayed, segment in zip(found.segments, evaluation.segments, strict=True):
+        busiest, link_ps = segment.busiest_link, 0
+        if shared and busiest is not None:
+            assert replayed.busiest_link is not None
+            assert replayed.busiest_link.sample_ps == segment.link_beat_ps
+            link_ps = segment.link_beat_ps
+        else:
+            assert replayed.busiest_link is None
+        times, paces = stage_times(segment), (segment.dram_beat_ps, segment.power_beat_ps)
+        neighbours = [(c, c + 1) for c in range(len(times) - 1)]
+        alone = asynchronous_end(times, neighbours, paces, m, buffers)
+        late = sum(stage.links_ps for stage in replayed.stages)
+        # Nobody is early: neither a sample nor the link that has to carry all of them.
+        assert replayed.run_ps >= max(alone, m * (link_ps - 1))
+        assert late or replayed.run_ps == alone
+        assert shared or not late
+
+
 @settings(max_examples=strategies.share(4))
-@given(problems(), st.sampled_from(["lockstep", "asynchronous"]), st.integers(1, 3))
+@given(
+    problems() | placed_problems(),
+    st.sampled_from(["lockstep", "asynchronous"]),
+    st.integers(1, 3),
+)
 def test_times_add_up(problem: tuple[Json, Json], mode: Any, buffers: int) -> None:
     instance, schedule = parsed(*problem)
     slices: list[Slice] = []
@@ -145,7 +203,7 @@ def test_times_add_up(problem: tuple[Json, Json], mode: Any, buffers: int) -> No
             waited = sum(getattr(stage, wait) for wait in WAITS)
             assert stage.busy_ps + waited + stage.drained_ps == segment.run_ps
             if mode == "lockstep":
-                assert stage.room_ps == stage.dram_ps == stage.power_ps == 0
+                assert stage.room_ps == stage.dram_ps == stage.power_ps == stage.links_ps == 0
             else:
                 assert stage.beat_ps == 0
                 assert c == 0 or stage.dram_ps == stage.power_ps == 0
@@ -153,6 +211,9 @@ def test_times_add_up(problem: tuple[Json, Json], mode: Any, buffers: int) -> No
             samples = [p for p in slices if (p.kind, p.segment, p.stage) == ("sample", s, c)]
             assert [piece.sample for piece in samples] == list(range(instance.samples))
             assert all(a.end_ps <= b.start_ps for a, b in pairwise(samples))
+            # A sample is late only by what its transfers are, and those show when.
+            late = [p for p in slices if (p.kind, p.segment, p.stage) == ("links", s, c)]
+            assert stage.links_ps <= sum(piece.end_ps - piece.start_ps for piece in late)
         drams = [p for p in slices if (p.kind, p.segment) == ("dram", s)]
         assert [piece.sample for piece in drams] == list(range(instance.samples))
         assert all(a.end_ps <= b.start_ps for a, b in pairwise(drams))
@@ -170,13 +231,32 @@ def test_committed_optima(name: str) -> None:
     assert replay(instance, schedule, buffers=9).asynchronous_ps == found.asynchronous_ps
 
 
+@pytest.mark.parametrize("name", OPTIMA)
+def test_optima_where_they_lie(name: str) -> None:
+    _, schedule, _ = optimum(name)
+    instance = Instance.load(ROOT / "instances" / "placed" / f"{name}-placed.json")
+    found, evaluation = replay(instance, schedule), evaluate(instance, schedule)
+    assert found.lockstep_ps == found.evaluator_ps == evaluation.objective_ps
+    for replayed, segment in zip(found.segments, evaluation.segments, strict=True):
+        link, expected = replayed.busiest_link, segment.busiest_link
+        assert (link is None) == (expected is None)
+        if link is not None and expected is not None:
+            assert link.sample_ps == segment.link_beat_ps
+            assert (link.source, link.target) == (expected.source, expected.target)
+        times = stage_times(segment)
+        paces = segment.dram_beat_ps, segment.power_beat_ps
+        beat = max(*times, *paces)
+        alone = (instance.samples - 1) * beat + max(sum(times), *paces)
+        assert replayed.run_ps >= max(alone, instance.samples * (segment.link_beat_ps - 1))
+
+
 # --- By hand -------------------------------------------------------------------------------------
 
 
-def chain(*times: int, dram: int = 0, power: int = 0, links: Sequence[Link] = ()) -> Pipeline:
+def chain(*times: int, dram: int = 0, power: int = 0, channels: Sequence[Channel] = ()) -> Pipeline:
     """Stages of one layer with such times, a load of 100."""
     stages = tuple(Stage(s, s, 1, 0, (LayerWork(s, time, 0, 0),)) for s, time in enumerate(times))
-    every = {Link(s, s + 1) for s in range(len(times) - 1)} | set(links)
+    every = {Channel(s, s + 1) for s in range(len(times) - 1)} | set(channels)
     return Pipeline(100, dram, power, stages, tuple(sorted(every)))
 
 
@@ -197,7 +277,7 @@ def test_by_hand() -> None:
 
 def test_skip_links_need_room() -> None:
     """A skip past the middle stage holds one sample more than a link to the next."""
-    pipeline = chain(1, 1, 10, links=[Link(0, 2)])
+    pipeline = chain(1, 1, 10, channels=[Channel(0, 2)])
     assert latency(pipeline, 5) == latency(chain(1, 1, 10), 5) == 100 + 2 + 5 * 10
     # The last stage ends samples 0 and 1 at 12 and 22. With the skip, samples 3 and 4 wait for
     # these; without, sample 4 for the middle stage, which passed sample 2 on at 12.
@@ -222,6 +302,82 @@ def test_refetch_comes_first() -> None:
         "layer": (4, 8),
         "sample": (0, 8),
     }
+
+
+# --- Shared links --------------------------------------------------------------------------------
+
+
+def transfer(time: int, *links: float) -> Transfer:
+    """With parts of its time in which it keeps links busy."""
+    return Transfer(time, 0, time * np.array(links))
+
+
+def sends(*works: tuple[Transfer, ...], computation: int = 0) -> Pipeline:
+    """Stages of one layer that sends such transfers; nothing to load."""
+    stages = tuple(
+        Stage(s, s, 1, 0, (LayerWork(s, 0, computation, sum(t.time_ps for t in sent), (), sent),))
+        for s, sent in enumerate(works)
+    )
+    channels = tuple(Channel(s, s + 1) for s in range(len(works) - 1))
+    links_ps = sum(t.links_ps for sent in works for t in sent if t.links_ps is not None)
+    return Pipeline(0, 0, 0, stages, channels, int(np.max(links_ps)))
+
+
+def test_links_by_hand() -> None:
+    one, other = (transfer(10, 1, 0),), (transfer(10, 0, 1),)
+    assert latency(sends(one, other), 4) == latency(chain(10, 10), 4) - 100
+    # The same link: samples 0 of the second stage and 1 of the first take turns, 20 together.
+    assert latency(sends(one, one), 4) == 10 + 3 * 20 + 10
+    assert latency(sends(one, one), 4, "lockstep") == (4 + 1) * 20
+    # A third stage on a link of its own is in nobody's way.
+    assert latency(sends(one, one, other), 4) == 10 + 3 * 20 + 10 + 10
+    # Half a link each: both at once.
+    half = (transfer(10, 0.5),)
+    assert latency(sends(half, half), 4) == 5 * 10
+    # The first needs 4, the second 10: together 8 until the first is done, then 6 more.
+    assert latency(sends((transfer(4, 1),), (transfer(10, 1),)), 2) == 4 + 8 + 6 + 10
+    # Two transfers one after the other: only the second meets the next stage's.
+    two = (transfer(5, 0, 1), transfer(5, 1, 0))
+    assert latency(sends(two, (transfer(5, 1, 0),)), 2) == 10 + 10 + 5
+    # In step, stages meet on one link after the other: 40 a sample, where the beat is 20.
+    both = (transfer(10, 1, 0), transfer(10, 0, 1))
+    assert latency(sends(both, both), 4) == 20 + 3 * 40 + 20
+    assert latency(sends(both, both), 4, "lockstep") == (4 + 1) * 20
+
+
+def test_computation_hides_what_links_take_longer() -> None:
+    one = (transfer(10, 1),)
+    times = [simulate([sends(one, one, computation=c)], 4, "asynchronous") for c in (10, 15, 20)]
+    assert [each.latency_ps for each in times] == [10 + 3 * 20 + 10, 15 + 3 * 20 + 15, 5 * 20]
+    assert [each.segments[0].stages[0].waits_ps["links"] for each in times] == [30, 15, 0]
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda links: st.lists(
+            st.lists(
+                st.sampled_from([0.0, 0.1, 0.5, 1.0]) | st.floats(0, 1),
+                min_size=links,
+                max_size=links,
+            ),
+            min_size=1,
+            max_size=6,
+        )
+    )
+)
+def test_paces_are_fair(drawn: list[list[float]]) -> None:
+    """No link carries more than it can; a slowed transfer is the fastest on one that is full."""
+    use = np.array(drawn)
+    found = sharing.paces(use)
+    carried = found @ use
+    assert (carried <= 1 + 1e-6).all()
+    for row, pace in enumerate(found):
+        assert 0 < pace <= 1
+        if pace < 1:
+            assert any(
+                carried[link] >= 1 - 1e-6 and pace >= found[use[:, link] > 0].max() - 1e-6
+                for link in np.flatnonzero(use[row])
+            )
 
 
 def test_work_is_bounded() -> None:
@@ -309,7 +465,11 @@ def _check_nesting(intervals: list[tuple[int, int]]) -> None:
 
 
 @settings(max_examples=strategies.share(4))
-@given(problems(), st.sampled_from(["lockstep", "asynchronous"]), st.sampled_from([None, 1, 2]))
+@given(
+    problems() | placed_problems(),
+    st.sampled_from(["lockstep", "asynchronous"]),
+    st.sampled_from([None, 1, 2]),
+)
 def test_traces_nest(problem: tuple[Json, Json], mode: Any, shown: int | None) -> None:
     instance, schedule = parsed(*problem)
     trace = Trace(instance, schedule, shown)
@@ -383,6 +543,33 @@ def test_command(files: tuple[Path, Path], tmp_path: Path) -> None:
     slices = check_trace(gzip.decompress(trace.read_bytes()).decode())
     shown = {event["args"]["sample"] for event in slices if event["cat"] == "sample"}
     assert shown == {0, 1, 2, 61, 62, 63}
+
+
+def test_command_shows_links(tmp_path: Path) -> None:
+    _, schedule, _ = optimum("resnet50-64")
+    instance = Instance.load(ROOT / "instances" / "placed" / "resnet50-64-placed.json")
+    reference = InstanceReference.to(instance)
+    paths = tmp_path / "instance.json", tmp_path / "schedule.json"
+    instance.save(paths[0])
+    schedule.model_copy(update={"instance": reference}).save(paths[1])
+    trace = tmp_path / "trace.json"
+    outcome = run("simulate", *paths, "--trace", trace)
+    assert outcome.exit_code == 0, outcome.output
+    found = replay(instance, schedule)
+    shares = [
+        (instance.samples * segment.busiest_link.sample_ps / segment.run_ps, segment.busiest_link)
+        for segment in found.segments
+        if segment.busiest_link is not None
+    ]
+    used, link = max(shares, key=lambda share: share[0])
+    place = f"{list(link.source)} to {list(link.target)}"
+    line = next(x for x in outcome.stdout.splitlines() if "busiest link" in x)
+    assert place in line
+    assert f"{100 * used:.1f}% of the time of segment" in line
+    assert " links " in outcome.stdout
+    late = [event for event in check_trace(trace.read_text()) if event["cat"] == "links"]
+    assert late
+    assert all("layer" in event["args"] for event in late)
 
 
 def test_command_json(files: tuple[Path, Path]) -> None:

@@ -2,7 +2,8 @@
 
 Two modes. In lockstep all stages of a segment move on together, which is what Eq. 2 of the paper
 assumes; asynchronously a stage starts a sample as soon as its input, room for its output and the
-shared DRAM are there. docs/replay.md defines both. Times are integer picoseconds throughout.
+shared DRAM are there, and transfers under way share the mesh's links. docs/replay.md defines both.
+Times are integer picoseconds throughout.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import simpy
 from simpy.core import EmptySchedule
 
 from scope_opt.model.files import InputError
+from scope_opt.replay.sharing import SharedLinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from scope_opt.replay.stages import Link, Pipeline, Stage
+    from scope_opt.replay.stages import Channel, LayerWork, Pipeline, Stage
+    from scope_opt.replay.transfers import Transfer
 
-    Steps = Generator[simpy.Event]
+    Steps = Generator[simpy.Event, int]
+    Timed = Generator[simpy.Event, int, int]
 
 Mode = Literal["lockstep", "asynchronous"]
-Wait = Literal["input", "room", "dram", "power", "beat"]
-Work = Literal["sample", "refetch", "layer", "preparation", "computation", "communication"]
+Wait = Literal["input", "room", "dram", "power", "beat", "links"]
+Work = Literal["sample", "refetch", "layer", "preparation", "computation", "communication", "links"]
 Kind = Literal["load", "dram"] | Work
 
 MAX_LAYER_RUNS = 10**7
@@ -34,7 +38,8 @@ MAX_LAYER_RUNS = 10**7
 class Slice(NamedTuple):
     """Something that went on from ``start_ps`` to ``end_ps``; indices that do not apply are None.
 
-    ``dram`` is the traffic of one sample in the shared DRAM.
+    ``dram`` is the traffic of one sample in the shared DRAM, ``links`` the time by which a transfer
+    is late because others use its links.
     """
 
     kind: Kind
@@ -50,7 +55,8 @@ class Slice(NamedTuple):
 class StageTimes:
     """How a stage spent its time, in ps; with ``drained_ps`` the time of its segment after loading.
 
-    It works, waits, and after the last sample has nothing left to do.
+    It works, waits, and after the last sample has nothing left to do. Waiting for links is what
+    its samples take longer than they would with every link to themselves.
     """
 
     busy_ps: int = 0
@@ -117,14 +123,14 @@ def simulate(
         run = _Run(env, index, pipeline, samples, buffers, record)
         process = env.process(run.lockstep() if mode == "lockstep" else run.asynchronous())
         try:
-            while True:
+            while not process.processed:
                 env.step()
                 events += 1
                 if on_progress is not None and events % 50_000 == 0:
                     share = (index + run.done / samples) / len(pipelines)
                     on_progress(f"{mode}, segment {index}, {run.done} samples done", share)
         except EmptySchedule:
-            assert process.processed, "a stage waits for ever"
+            raise AssertionError("a stage waits for ever") from None
         end_ps = int(env.now)
         segments.append(run.times(clock_ps, end_ps))
         clock_ps = end_ps
@@ -147,6 +153,8 @@ class _Run:
         self._samples, self._buffers, self._record = samples, buffers, record
         self._times = [StageTimes() for _ in pipeline.stages]
         self._finished_ps = [0] * len(pipeline.stages)
+        self._links: SharedLinks | None = None
+        """In the asynchronous mode, where links are shared."""
         self.done = 0
         """Samples that have left the last stage."""
 
@@ -166,8 +174,9 @@ class _Run:
     def lockstep(self) -> Steps:
         """Every beat all stages move on together, whether or not they hold a sample.
 
-        A beat ends when each stage, the DRAM and the power budget are done with one sample. That
-        stages without a sample take their time too is how Eq. 2 fills and drains the pipeline.
+        A beat ends when each stage, the DRAM, the power budget and the busiest link are done with
+        one sample. That stages without a sample take their time too is how Eq. 2 fills and drains
+        the pipeline.
         """
         yield from self._load()
         held: list[int | None] = [None] * len(self._pipeline.stages)
@@ -177,7 +186,7 @@ class _Run:
             held = [enters, *held[:-1]]
             began_ps = self._now_ps
             parts = [self._env.process(self._beat(s, held[s])) for s in range(len(held))]
-            shared = (self._pipeline.dram_ps, self._pipeline.power_ps)
+            shared = self._pipeline.dram_ps, self._pipeline.power_ps, self._pipeline.link_ps
             yield self._env.all_of([*parts, *map(self._env.timeout, shared)])
             if enters is not None:
                 self._note("dram", began_ps, began_ps + self._pipeline.dram_ps, sample=enters)
@@ -197,31 +206,36 @@ class _Run:
     # --- Asynchronous ---------------------------------------------------------------------------
 
     def asynchronous(self) -> Steps:
-        """Stages on their own, with links between them that hold a limited number of samples."""
+        """Stages on their own; the channels between them hold a limited number of samples."""
         yield from self._load()
-        env, links = self._env, self._pipeline.links
-        filled = {link: simpy.Container(env) for link in links}
-        # A link past n stages holds n samples more: as many as are on their way in between.
+        env, stages, channels = self._env, self._pipeline.stages, self._pipeline.channels
+        if self._pipeline.link_ps:
+            self._links = SharedLinks(env, stages)
+        filled = {channel: simpy.Container(env) for channel in channels}
+        # A channel past n stages holds n samples more: as many as are on their way in between.
         rooms = {
-            link: simpy.Container(env, init=self._buffers + link.target - link.source - 1)
-            for link in links
+            channel: simpy.Container(env, init=self._buffers + channel.target - channel.source - 1)
+            for channel in channels
         }
-        stages = range(len(self._pipeline.stages))
-        yield env.all_of([env.process(self._stage(s, filled, rooms)) for s in stages])
+        yield env.all_of([env.process(self._stage(s, filled, rooms)) for s in range(len(stages))])
 
     def _stage(
-        self, stage: int, filled: dict[Link, simpy.Container], rooms: dict[Link, simpy.Container]
+        self,
+        stage: int,
+        filled: dict[Channel, simpy.Container],
+        rooms: dict[Channel, simpy.Container],
     ) -> Steps:
-        inputs = [link for link in filled if link.target == stage]
-        outputs = [link for link in filled if link.source == stage]
+        inputs = [channel for channel in filled if channel.target == stage]
+        outputs = [channel for channel in filled if channel.source == stage]
+        occupied: list[simpy.Process] = []
         dram, power = simpy.Resource(self._env), simpy.Resource(self._env)
         for sample in range(self._samples):
             waiting_ps = self._now_ps
-            for link in inputs:
-                yield filled[link].get(1)
+            for channel in inputs:
+                yield filled[channel].get(1)
             waiting_ps = self._waited(stage, "input", waiting_ps)
-            for link in outputs:
-                yield rooms[link].get(1)
+            for channel in outputs:
+                yield rooms[channel].get(1)
             waiting_ps = self._waited(stage, "room", waiting_ps)
             if stage == 0:
                 # A sample's traffic is served as one job, in order, from when it enters.
@@ -233,15 +247,18 @@ class _Run:
                 self._waited(stage, "power", waiting_ps)
                 began_ps, dram_ps = self._now_ps, self._pipeline.dram_ps
                 self._note("dram", began_ps, began_ps + dram_ps, sample=sample)
-                self._env.process(self._occupy(dram, served, dram_ps))
-                self._env.process(self._occupy(power, paid, self._pipeline.power_ps))
+                occupied = [
+                    self._env.process(self._occupy(dram, served, dram_ps)),
+                    self._env.process(self._occupy(power, paid, self._pipeline.power_ps)),
+                ]
             yield from self._work(stage, sample)
-            for link in outputs:
-                yield filled[link].put(1)
-            for link in inputs:
-                yield rooms[link].put(1)
+            for channel in outputs:
+                yield filled[channel].put(1)
+            for channel in inputs:
+                yield rooms[channel].put(1)
             self._finished_ps[stage] = self._now_ps
             self.done += stage == len(self._pipeline.stages) - 1
+        yield self._env.all_of(occupied)
 
     def _occupy(
         self, resource: simpy.Resource, request: simpy.resources.resource.Request, time_ps: int
@@ -264,23 +281,54 @@ class _Run:
         if stage.refetch_ps:
             yield env.timeout(stage.refetch_ps)
             self._note("refetch", began_ps, self._now_ps, index, sample)
-        for layer, preparation_ps, computation_ps, communication_ps in stage.layers:
-            start_ps = self._now_ps
-            yield env.timeout(preparation_ps)
-            ready_ps = self._now_ps
-            computed, sent = env.timeout(computation_ps), env.timeout(communication_ps)
+        for work in stage.layers:
+            layer, start_ps = work.layer, self._now_ps
+            ready_ps = yield self._moving(index, sample, work, work.preparation_ps, work.gathered)
+            computed = env.timeout(work.computation_ps)
+            sent = self._moving(index, sample, work, work.communication_ps, work.sent)
             yield computed
-            yield sent  # returns at once if that was sooner
+            sent_ps = yield sent  # returns at once if that was sooner
             if self._record is not None:
-                done_ps = ready_ps + computation_ps
-                sent_ps = ready_ps + communication_ps
+                done_ps = ready_ps + work.computation_ps
                 self._note("preparation", start_ps, ready_ps, index, sample, layer)
                 self._note("computation", ready_ps, done_ps, index, sample, layer)
                 self._note("communication", ready_ps, sent_ps, index, sample, layer)
                 self._note("layer", start_ps, self._now_ps, index, sample, layer)
         if sample is not None:
-            self._times[index].busy_ps += self._now_ps - began_ps
+            self._times[index].busy_ps += stage.sample_ps
+            self._waited(index, "links", began_ps + stage.sample_ps)
             self._note("sample", began_ps, self._now_ps, index, sample)
+
+    def _moving(
+        self,
+        stage: int,
+        sample: int | None,
+        work: LayerWork,
+        time_ps: int,
+        transfers: tuple[Transfer, ...],
+    ) -> simpy.Event:
+        """Transfers of a layer, then DRAM, ``time_ps`` together; the event's value is their end."""
+        if self._links is None or not transfers:
+            return self._env.timeout(time_ps, self._now_ps + time_ps)
+        return self._env.process(self._carry(self._links, stage, sample, work, time_ps, transfers))
+
+    def _carry(
+        self,
+        links: SharedLinks,
+        stage: int,
+        sample: int | None,
+        work: LayerWork,
+        time_ps: int,
+        transfers: tuple[Transfer, ...],
+    ) -> Timed:
+        for transfer in transfers:
+            alone_ps = self._now_ps + transfer.time_ps
+            yield links.carry(stage, transfer)
+            if self._now_ps > alone_ps:
+                self._note("links", alone_ps, self._now_ps, stage, sample, work.layer)
+            time_ps -= transfer.time_ps
+        yield self._env.timeout(time_ps)
+        return self._now_ps
 
     def _waited(self, stage: int, wait: Wait, since_ps: int) -> int:
         """Count the time since then as waiting; returns the time now."""

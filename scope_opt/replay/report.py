@@ -50,17 +50,32 @@ class ReplayedStage(Document):
     """Waiting for the power budget; only first stages do."""
     beat_ps: Index
     """Waiting for the end of the beat; in lockstep only."""
+    links_ps: Index = 0
+    """What its samples took longer because mesh links were shared; not in lockstep."""
     drained_ps: Index
     """After its last sample."""
+
+
+class ReplayedLink(Document):
+    """A directed link of the mesh, by row and column of the chiplets that it joins."""
+
+    source: tuple[Index, Index]
+    target: tuple[Index, Index]
+    sample_ps: Index
+    """How long it is busy with the transfers of one sample."""
 
 
 class ReplayedSegment(Document):
     """A segment; it loads weights, then runs."""
 
+    keep_nulls: ClassVar[bool] = True
+
     first_layer: Index
     last_layer: Index
     load_ps: Index
     run_ps: Index
+    busiest_link: ReplayedLink | None = None
+    """None where links are not shared or carry nothing."""
     stages: tuple[ReplayedStage, ...]
 
 
@@ -150,14 +165,19 @@ def _segment(pipeline: Pipeline, times: SegmentTimes) -> ReplayedSegment:
             dram_ps=spent.waits_ps.get("dram", 0),
             power_ps=spent.waits_ps.get("power", 0),
             beat_ps=spent.waits_ps.get("beat", 0),
+            links_ps=spent.waits_ps.get("links", 0),
             drained_ps=spent.drained_ps,
         )
         for stage, spent in zip(pipeline.stages, times.stages, strict=True)
     ]
+    link, busiest = pipeline.busiest_link, None
+    if link is not None:
+        busiest = ReplayedLink(source=link.source, target=link.target, sample_ps=pipeline.link_ps)
     return ReplayedSegment(
         first_layer=stages[0].first_layer,
         last_layer=stages[-1].last_layer,
         load_ps=times.load_ps,
         run_ps=times.run_ps,
+        busiest_link=busiest,
         stages=tuple(stages),
     )

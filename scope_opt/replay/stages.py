@@ -1,7 +1,7 @@
 """What the stages of a pipeline do for each sample, read off the latency tables.
 
-This is the replay's own reading of docs/model.md (sections 3 to 8 and 10). It shares no code with
-the evaluator, so that the two can check each other.
+This is the replay's own reading of docs/model.md. It shares no code with the evaluator, so that
+the two can check each other.
 """
 
 from __future__ import annotations
@@ -9,24 +9,35 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from scope_opt.model.tables import PARTITIONS, WSP
+import numpy as np
+
+from scope_opt.model.mesh import links
+from scope_opt.model.tables import ceil_int
+from scope_opt.replay.transfers import Layout, moves
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import EnergyTables, LatencyTables
+    from scope_opt.replay.transfers import Moves, Transfer
     from scope_opt.schedule.schedule import Cluster, Schedule, Segment
 
 
 class LayerWork(NamedTuple):
-    """One layer, one sample, in ps: preparation, then computation while results are sent away."""
+    """One layer, one sample, in ps: preparation, then computation while results are sent away.
+
+    Preparation and communication begin with transfers between chiplets; the rest is DRAM.
+    """
 
     layer: int
     preparation_ps: int
     computation_ps: int
     communication_ps: int
+    gathered: tuple[Transfer, ...] = ()
+    """Transfers of the preparation."""
+    sent: tuple[Transfer, ...] = ()
+    """Transfers of the communication."""
 
 
 class Stage(NamedTuple):
@@ -41,18 +52,31 @@ class Stage(NamedTuple):
 
     @property
     def sample_ps(self) -> int:
-        """Time for one sample."""
+        """Time for one sample, with every mesh link to itself."""
         return self.refetch_ps + sum(
             layer.preparation_ps + max(layer.computation_ps, layer.communication_ps)
             for layer in self.layers
         )
 
+    @property
+    def transfers(self) -> Iterator[Transfer]:
+        """All transfers of a sample."""
+        for layer in self.layers:
+            yield from (*layer.gathered, *layer.sent)
 
-class Link(NamedTuple):
+
+class Channel(NamedTuple):
     """Data that passes from one stage to a later one, stages by index."""
 
     source: int
     target: int
+
+
+class MeshLink(NamedTuple):
+    """The busiest directed link of the mesh, by ``(row, column)`` of the chiplets it joins."""
+
+    source: tuple[int, int]
+    target: tuple[int, int]
 
 
 class Pipeline(NamedTuple):
@@ -64,63 +88,73 @@ class Pipeline(NamedTuple):
     power_ps: int
     """Time in which one sample draws no more than the power budget; 0 without one."""
     stages: tuple[Stage, ...]
-    links: tuple[Link, ...]
+    channels: tuple[Channel, ...]
     """From each stage to the next, and skip edges between clusters; sorted, each once."""
+    link_ps: int = 0
+    """Time in which the busiest link carries one sample; 0 where links are not shared."""
+    busiest_link: MeshLink | None = None
+    """None where links are not shared or carry nothing."""
 
 
 def pipelines(instance: Instance, schedule: Schedule, tables: LatencyTables) -> list[Pipeline]:
     """Work of every segment of a valid schedule, in order."""
-    return [_Reading(instance, tables, segment).pipeline() for segment in schedule.segments]
-
-
-class _Moves(NamedTuple):
-    """Tables of what moving data takes, all in ps or all in fJ; axes as in `LatencyTables`."""
-
-    gather: NDArray[np.int64]
-    within: NDArray[np.int64]
-    send: NDArray[np.int64]
-    receive: NDArray[np.int64]
-    skip: NDArray[np.int64]
+    package = instance.package
+    every = moves(tables, 0.0 if package is None else package.nop.energy_pj_per_bit)
+    return [_Reading(instance, tables, segment, every).pipeline() for segment in schedule.segments]
 
 
 class _Reading:
-    """One segment's entries of the tables."""
+    """One segment's work."""
 
-    def __init__(self, instance: Instance, tables: LatencyTables, segment: Segment) -> None:
-        self._tables, self._clusters = tables, segment.clusters
+    def __init__(
+        self, instance: Instance, tables: LatencyTables, segment: Segment, moves: Moves
+    ) -> None:
+        self._tables, self._clusters, self._moves = tables, segment.clusters, moves
         self._budget_w = instance.constraints.power_budget_w
+        self._at = Layout(segment)
         self._first, self._last = segment.first_layer, segment.last_layer
-        self._stage: list[int] = []
-        """Stage of each layer of the segment, counted from its first layer."""
-        self._partition: list[int] = []
-        for index, cluster in enumerate(segment.clusters):
-            self._stage += [index] * len(cluster.partitions)
-            self._partition += map(PARTITIONS.index, cluster.partitions)
         only = self._first == self._last
         self._tiled = only and segment.clusters[0].chiplets == instance.chiplets
         """A layer alone on the package: its weights pass through once, for all samples."""
-        edges = zip(tables.edge_from.tolist(), tables.edge_to.tolist(), strict=True)
-        self._edges: list[tuple[int, int, int]] = [
-            (edge, source, target) for edge, (source, target) in enumerate(edges)
-        ]
 
     def pipeline(self) -> Pipeline:
         """The segment's work."""
         ends = self._first, self._last
+        stages = tuple(map(self._stage_work, self._clusters))
+        link_ps, busiest_link = self._busiest_link(stages)
         return Pipeline(
             load_ps=int(self._tables.load_ps[ends]),
             dram_ps=int(self._tables.segment_dram_ps[ends]),
-            power_ps=self._power_ps(),
-            stages=tuple(map(self._stage_work, self._clusters)),
-            links=self._links(),
+            power_ps=self._power_ps(stages),
+            stages=stages,
+            channels=self._channels(),
+            link_ps=link_ps,
+            busiest_link=busiest_link,
         )
 
-    def _links(self) -> tuple[Link, ...]:
-        found = {Link(stage, stage + 1) for stage in range(len(self._clusters) - 1)}
-        for _, source, target in self._edges:
-            if self._inside(source) and self._inside(target):
-                found.add(Link(self._stage_of(source), self._stage_of(target)))
-        return tuple(sorted(link for link in found if link.source != link.target))
+    def _channels(self) -> tuple[Channel, ...]:
+        """In the placed model everything travels from stage to stage: it has no skip edges."""
+        found = {Channel(stage, stage + 1) for stage in range(len(self._clusters) - 1)}
+        edges = zip(self._tables.edge_from.tolist(), self._tables.edge_to.tolist(), strict=True)
+        for source, target in edges:
+            if self._first <= source and target <= self._last:
+                found.add(Channel(self._at.stage[source], self._at.stage[target]))
+        return tuple(sorted(channel for channel in found if channel.source != channel.target))
+
+    def _busiest_link(self, stages: tuple[Stage, ...]) -> tuple[int, MeshLink | None]:
+        """The link that all transfers of a sample together load most, and how long."""
+        loads = [
+            transfer.links_ps
+            for stage in stages
+            for transfer in stage.transfers
+            if transfer.links_ps is not None
+        ]
+        placed = self._tables.placed
+        if placed is None or not loads:
+            return 0, None
+        total = np.sum(loads, axis=0)
+        busiest = int(total.argmax())
+        return int(ceil_int(total[busiest])), MeshLink(*links(*placed.mesh)[busiest])
 
     def _stage_work(self, cluster: Cluster) -> Stage:
         layers = range(cluster.first_layer, cluster.last_layer + 1)
@@ -138,67 +172,33 @@ class _Reading:
         )
 
     def _layer_work(self, layer: int) -> LayerWork:
-        t = self._tables
-        moves = _Moves(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
-        preparation = self._gathering(moves, layer)
-        communication = self._sending(moves, layer)
-        if layer == self._first:
-            preparation += int(t.input_ps[layer])
-        if layer == self._last:
-            communication += int(t.output_ps[layer])
-        for edge, source, target in self._edges:
-            if target == layer and source < self._first:
-                preparation += int(t.edge_read_ps[edge])
-            if source == layer and target > self._last:
-                communication += int(t.edge_write_ps[edge])
-        partition, chiplets = self._partition[layer - self._first], self._chiplets(layer)
-        computation = int(t.compute_ps[layer, partition, chiplets])
-        return LayerWork(layer, preparation, computation, communication)
+        t, at = self._tables, self._at
+        gathered, sent = self._moves.preparing(at, layer), self._moves.sending(at, layer)
+        read_ps, write_ps = int(t.read_ps[self._first, layer]), int(t.write_ps[self._last, layer])
+        return LayerWork(
+            layer,
+            sum(transfer.time_ps for transfer in gathered) + read_ps,
+            int(t.compute_ps[layer, at.partition[layer], at.region(layer).size]),
+            sum(transfer.time_ps for transfer in sent) + write_ps,
+            tuple(gathered),
+            tuple(sent),
+        )
 
-    def _gathering(self, moves: _Moves, layer: int) -> int:
-        """The whole kernel of a WSP layer, again for every sample unless the layer is alone."""
-        cluster = self._clusters[self._stage_of(layer)]
-        shared = cluster.first_layer < cluster.last_layer
-        wsp = self._partition[layer - self._first] == WSP
-        return int(moves.gather[layer, cluster.chiplets]) if wsp and shared else 0
-
-    def _sending(self, moves: _Moves, layer: int) -> int:
-        """To the next layer and along skip edges, inside the segment."""
-        chiplets, total = self._chiplets(layer), 0
-        if layer < self._last:
-            position = layer - self._first
-            this, then = self._partition[position : position + 2]
-            if self._stage_of(layer + 1) == self._stage_of(layer):
-                total += int(moves.within[layer, this, then, chiplets])
-            else:
-                total += int(moves.send[layer, chiplets])
-                total += int(moves.receive[layer, then, self._chiplets(layer + 1)])
-        for edge, source, target in self._edges:
-            leaves = source == layer and self._inside(target)
-            if leaves and self._stage_of(target) != self._stage_of(layer):
-                total += int(moves.skip[edge, chiplets])
-        return total
-
-    def _power_ps(self) -> int:
+    def _power_ps(self, stages: tuple[Stage, ...]) -> int:
         energy = self._tables.energy
         if self._budget_w is None or energy is None:
             return 0
         budget_fj_per_ps = 1000 * Fraction(str(self._budget_w))  # 1 W is 1 J/s, 1000 fJ/ps
-        return -int(-self._sample_fj(energy) // budget_fj_per_ps)
+        return -int(-self._sample_fj(energy, stages) // budget_fj_per_ps)
 
-    def _sample_fj(self, e: EnergyTables) -> int:
+    def _sample_fj(self, e: EnergyTables, stages: tuple[Stage, ...]) -> int:
         """Energy that one sample takes in this segment."""
-        moves = _Moves(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
-        total = 0
-        for layer in range(self._first, self._last + 1):
-            partition = self._partition[layer - self._first]
-            total += int(e.mac_fj[layer]) + int(e.sram_fj[layer, partition, self._chiplets(layer)])
-            total += self._gathering(moves, layer) + self._sending(moves, layer)
-        moved = int(e.input_bytes[self._first]) + int(e.output_bytes[self._last])
+        total = sum(transfer.energy_fj for stage in stages for transfer in stage.transfers)
+        for layer, partition in self._at.partition.items():
+            size = self._at.region(layer).size
+            total += int(e.mac_fj[layer]) + int(e.sram_fj[layer, partition, size])
+        moved = int(e.traffic_bytes[self._first, self._last])
         moved += sum(self._excess(cluster) for cluster in self._clusters)
-        for edge, source, target in self._edges:
-            if self._inside(source) != self._inside(target):
-                moved += int(e.edge_bytes[edge])
         return total + moved * e.dram_fj_per_byte
 
     def _excess(self, cluster: Cluster) -> int:
@@ -207,12 +207,3 @@ class _Reading:
             return 0
         stored = self._tables.weight_bytes[cluster.first_layer : cluster.last_layer + 1].sum()
         return max(0, int(stored) - self._tables.weight_buffer_bytes * cluster.chiplets)
-
-    def _inside(self, layer: int) -> bool:
-        return self._first <= layer <= self._last
-
-    def _stage_of(self, layer: int) -> int:
-        return self._stage[layer - self._first]
-
-    def _chiplets(self, layer: int) -> int:
-        return self._clusters[self._stage_of(layer)].chiplets

@@ -2,7 +2,9 @@
 
 A process per segment; in it a thread per cluster, with a slice per sample, in that one per layer,
 in that preparation and computation. What a cluster sends is on a thread of its own, because on one
-thread slices must nest and communication overlaps with computation. The DRAM is a process too.
+thread slices must nest and communication overlaps with computation. On that thread "links" is the
+time by which a transfer, weight gathers included, is late because others use its links. The DRAM is
+a process too.
 
 Timestamps are microseconds with three decimals. They are rounded down to nanoseconds, begin and end
 alike, which keeps slices nested and disjoint; ``args`` holds the exact picoseconds.
@@ -98,7 +100,7 @@ class Trace:
             assert piece.stage is not None
             pid = piece.segment + 2
             tid = self._first_tid[piece.segment] + 2 * piece.stage
-            tid += piece.kind == "communication"
+            tid += piece.kind in ("communication", "links")
             if piece.kind == "sample":
                 name = f"sample {piece.sample}"
             elif piece.kind == "layer" and piece.layer is not None:

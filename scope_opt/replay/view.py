@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SPENT = (
     *(("busy", "busy_ps"), ("no input", "input_ps"), ("no room", "room_ps"), ("DRAM", "dram_ps")),
-    *(("power", "power_ps"), ("beat", "beat_ps"), ("drained", "drained_ps")),
+    *(("power", "power_ps"), ("links", "links_ps"), ("beat", "beat_ps"), ("drained", "drained_ps")),
 )
 """Columns about a stage's time, with their fields."""
 
@@ -43,6 +43,9 @@ def replay_view(console: Console, replay: Replay, instance: Instance) -> Rendera
         ),
         ("events", str(replay.events), f"{replay.mode}, {instance.samples} samples"),
     ]
+    busiest = _busiest_link(replay, instance.samples)
+    if busiest is not None:
+        rows.append(busiest)
     heading = title(f"Stages, {replay.mode}", "shares of the segment's time after loading")
     return Group(
         title(instance.name, instance.description),
@@ -53,6 +56,22 @@ def replay_view(console: Console, replay: Replay, instance: Instance) -> Rendera
         Text(),
         _stages(console, replay),
     )
+
+
+def _busiest_link(replay: Replay, samples: int) -> Fact | None:
+    """The link in use for the largest share of its segment's time, where links are shared."""
+    found = [
+        (samples * segment.busiest_link.sample_ps / segment.run_ps, index, segment.busiest_link)
+        for index, segment in enumerate(replay.segments)
+        if segment.busiest_link is not None
+    ]
+    if not found:
+        return None
+    used, index, link = max(found, key=lambda entry: entry[0])
+    (row, column), (to_row, to_column) = link.source, link.target
+    place = f"[{row}, {column}] to [{to_row}, {to_column}]"
+    carries = f"{units.picoseconds(link.sample_ps)} per sample"
+    return "busiest link", place, f"{carries}, {units.percent(used)} of the time of segment {index}"
 
 
 def _stages(console: Console, replay: Replay) -> RenderableType:
