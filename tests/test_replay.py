@@ -553,7 +553,7 @@ def test_command_shows_links(tmp_path: Path) -> None:
     instance.save(paths[0])
     schedule.model_copy(update={"instance": reference}).save(paths[1])
     trace = tmp_path / "trace.json"
-    outcome = run("simulate", *paths, "--trace", trace)
+    outcome = invoke("simulate", *paths, "--trace", trace)
     assert outcome.exit_code == 0, outcome.output
     found = replay(instance, schedule)
     shares = [

@@ -17,6 +17,7 @@ STUDIES = {
     "scaling": "ResNet-152 on more and more chiplets (Fig. 9)",
     "segment-counts": "how many segments, and what decides the gain of merging (Fig. 1(b))",
     "case-study": "loads and energy of ResNet-152 on 256 chiplets (Fig. 10)",
+    "as-placed": "what the schedules of `optima` take where their regions lie, and who overtakes whom",
     "alexnet-space": "every schedule of AlexNet on 16 chiplets (Fig. 8)",
     "sensitivity": "the gain against samples, bandwidth, buffers and the split of PEs",
     "validation": "the paper's search by gap, rank and losses",
