@@ -169,7 +169,10 @@ class Evaluation:
     energy_fj: int | None = None
     """Energy of all samples in femtojoules, exact."""
     placed_latency_ps: int | None = None
-    """Latency in the placed model: what transfers take where the regions lie, links shared."""
+    """Latency in the placed model: what transfers take where the regions lie, links shared.
+
+    None where that is the objective.
+    """
     segments: tuple[SegmentReport, ...] = ()
 
     @property
@@ -228,7 +231,7 @@ def evaluate(
     if violations:
         return Evaluation(violations, segments=segments)
     latency_s = objective_ps / 10**12
-    placed_ps = objective_ps if t.placed is not None else _placed_ps(instance, t, schedule)
+    placed_ps = None if t.placed is not None else _placed_ps(instance, t, schedule)
     return Evaluation(
         violations=(),
         objective_ps=objective_ps,

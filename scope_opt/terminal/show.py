@@ -370,8 +370,6 @@ def placement_facts(objective_ps: int, evaluation: Evaluation | None) -> Iterabl
     """Latency with the regions where they really lie, if it is known."""
     if evaluation is not None and evaluation.placed_latency_ps is not None:
         placed = evaluation.placed_latency_ps
-        if placed == objective_ps:
-            return
         remark = "with every transfer where its regions lie, and shared links"
         if objective_ps:
             remark = f"{100 * (placed / objective_ps - 1):+.1f}%, {remark}"
