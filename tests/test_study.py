@@ -346,7 +346,7 @@ def test_times_hold_no_start_up(ran: Path) -> None:
     found = [by_label(ran)[label] for label in ("anneal", "exact", "scope")]
     for record in found:
         assert record.result is not None
-        assert record.result.times_s.total <= record.wall_s + 1e-3
+        assert record.result.times_s.total <= record.wall_s + 0.05
     assert min(record.wall_s for record in found) < 0.4
 
 
