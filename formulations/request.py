@@ -37,6 +37,9 @@ class Request:
 
     instance: Instance
     tables: LatencyTables
+    """As programs take them; see `LatencyTables.folded`."""
+    given: LatencyTables
+    """As the instance has them; schedules are evaluated with these."""
     space: Space
     options: SolveOptions
     monitor: Monitor
@@ -67,7 +70,7 @@ class Request:
         """Evaluate a schedule and report it unless it breaks a rule."""
         reference = InstanceReference.to(self.instance)
         schedule = Schedule(instance=reference, segments=tuple(segments))
-        evaluation = evaluate(self.instance, schedule, self.tables)
+        evaluation = evaluate(self.instance, schedule, self.given)
         objective = self.objective(evaluation)
         if objective is not None:
             self.monitor.improve(objective, schedule.segments)
@@ -116,8 +119,9 @@ def make_request(
         If the segments asked for contradict the instance or need another solver.
     """
     count, starts = _wanted(name, instance, options.segments)
+    given, tables = tables, tables.folded()
     space = make_space(instance, tables, starts, count)
-    request = Request(instance, tables, space, options, monitor, tuning)
+    request = Request(instance, tables, given, space, options, monitor, tuning)
     if options.warm_start is not None:
         firsts = tuple(segment.first_layer for segment in options.warm_start.segments)
         if starts not in (None, firsts) or count not in (None, len(firsts)):

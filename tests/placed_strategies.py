@@ -237,3 +237,16 @@ def pipelines(draw: Draw, instance: Json) -> Json:
         partitions = tuple(draw(st.sampled_from(oracle.PARTITIONS)) for _ in range(first, after))
         clusters.append(oracle.Cluster(first, after - 1, r, partitions))
     return oracle.to_json([tuple(clusters)])
+
+
+def unlimited_instances(
+    max_layers: int = 4, max_chiplets: int = 4, constraints: bool = False, couplings: bool = False
+) -> st.SearchStrategy[Json]:
+    """Those of `repaired_instances` whose chiplets can hold any amount of activations."""
+    drawn = repaired_instances(max_layers, max_chiplets, constraints, couplings)
+
+    def without(instance: Json) -> Json:
+        instance["package"].pop("activation_buffer_bytes", None)
+        return instance
+
+    return drawn.map(without)

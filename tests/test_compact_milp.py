@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import helpers
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from documents import TINY_FILES, Json, shipped
@@ -52,6 +53,7 @@ FLOATS = 1e-6
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=4)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
+SMALL |= placed_strategies.unlimited_instances()
 SIDE = strategies.table_instances(max_layers=4, max_chiplets=5, constraints=True)
 PHYSICAL = strategies.physical_instances(
     max_layers=4, max_chiplets=4, constraints=True, couplings=True

@@ -414,6 +414,7 @@ def test_dram_times_of_the_worked_example() -> None:
 FREE_OF_PHYSICS = {
     *("load", "parallelism", "energy"),
     *("flow", "placed", "held_bytes", "activation_buffer_bytes"),
+    *("own_read_ps", "own_write_ps", "own_read_bytes", "own_write_bytes"),
 }
 """What explicit tables lack or define differently: search hints, energies, bytes, places."""
 

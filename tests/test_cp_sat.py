@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from documents import TINY_FILES, Json, only, shipped
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=4)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
+SMALL |= placed_strategies.unlimited_instances()
 SIDE = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
 SIDE |= strategies.physical_instances(max_layers=4, max_chiplets=4, constraints=True)
 BUDGETED = strategies.physical_instances(max_layers=3, max_chiplets=4, constraints=True).filter(
@@ -64,9 +66,10 @@ MEDIUM |= strategies.physical_instances(max_layers=6, max_chiplets=6)
 POWERED = strategies.physical_instances(max_layers=4, max_chiplets=4, couplings=True).filter(
     lambda document: not {"energy_budget_j", "latency_bound_s"} & set(document["constraints"])
 )
-COUPLED = strategies.physical_instances(max_layers=3, max_chiplets=4, couplings=True).filter(
-    lambda document: bool(document["constraints"])
-)
+COUPLED = (
+    strategies.physical_instances(max_layers=3, max_chiplets=4, couplings=True)
+    | placed_strategies.unlimited_instances(3, 4, couplings=True)
+).filter(lambda document: bool(document["constraints"]))
 
 
 def run(

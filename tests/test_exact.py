@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from documents import TINY_FILES, Json, keep_constraints, shipped
@@ -62,6 +63,7 @@ Costs = dict[tuple[int, int], int]
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=5)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
+SMALL |= placed_strategies.unlimited_instances()
 SIDE = strategies.table_instances(max_layers=4, max_chiplets=5, constraints=True)
 SIDE |= strategies.physical_instances(max_layers=4, max_chiplets=4, constraints=True)
 MEDIUM = strategies.table_instances(max_layers=8, max_chiplets=10)

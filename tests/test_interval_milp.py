@@ -6,6 +6,7 @@ import json
 import sys
 
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from documents import TINY_FILES, Json, only, shipped
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=4)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
+SMALL |= placed_strategies.unlimited_instances()
 SIDE = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
 SIDE |= strategies.physical_instances(
     max_layers=3, max_chiplets=4, constraints=True, couplings=True

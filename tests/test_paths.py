@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from hypothesis import assume, given, settings
@@ -31,6 +32,7 @@ TINY = Path(__file__).parents[1] / "instances" / "tiny"
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
+SMALL |= placed_strategies.unlimited_instances()
 MEDIUM = strategies.table_instances(max_layers=6, max_chiplets=6)
 MEDIUM |= strategies.physical_instances(max_layers=6, max_chiplets=6)
 

@@ -219,11 +219,11 @@ class Cuts:
         """By the evaluator; a segment that is the whole schedule has to keep to all rules."""
         request = self._request
         if segment.last_layer - segment.first_layer + 1 < self._tables.layers:
-            report = evaluate_segment(request.instance, segment, self._tables)
+            report = evaluate_segment(request.instance, segment, request.given)
             return None if report is None else report.latency_ps
         reference = InstanceReference.to(request.instance)
         whole = Schedule(instance=reference, segments=(segment,))
-        return evaluate(request.instance, whole, self._tables).objective_ps
+        return evaluate(request.instance, whole, request.given).objective_ps
 
     def _keep(self, ends: tuple[int, int], known: Known) -> None:
         self.known[ends] = known

@@ -56,6 +56,8 @@ def build_tables(instance: Instance) -> LatencyTables:
     skip_bytes = np.array([edge.bytes for edge in skips], dtype=np.float64)
     traffic = dram_traffic(network, package.dram, once=placed)
     flow = _flow(network)
+    own = np.array([(layer.dram_read_bytes, layer.dram_write_bytes) for layer in network.layers])
+    own_bytes = own.T.astype(np.int64) if own.any() else (None, None)
     nop = None if placed else _nop(package)
     moved = _transfers(nop, network, shapes)
     link_s = 1 / package.nop.port_bytes_per_s
@@ -100,6 +102,10 @@ def build_tables(instance: Instance) -> LatencyTables:
             ]
         ),
         energy=_energy(network, package, nop, shapes, skip_bytes, opening, closing, traffic.bytes),
+        own_read_bytes=own_bytes[0],
+        own_write_bytes=own_bytes[1],
+        own_read_ps=ps(dram_s(package.dram, own[:, 0])) if own.any() else None,
+        own_write_ps=ps(dram_s(package.dram, own[:, 1], written=1.0)) if own.any() else None,
         flow=flow,
         placed=None if nop else placed_tables(network, package, [s.seams for s in shapes]),
         held_bytes=np.array([s.held_bytes for s in shapes]),

@@ -7,7 +7,7 @@ every entry was rounded up once by `ceil_int`, so all that follows is exact inte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -176,6 +176,14 @@ class LatencyTables:
     parallelism: NDArray[np.float64]
     """(L, 2) log2 of what ISP and WSP can split: channels, outputs"""
     energy: EnergyTables | None = None
+    own_read_bytes: NDArray[np.int64] | None = None
+    """(L,) what a layer reads from DRAM in any schedule, part of ``read_ps``; None for nothing"""
+    own_write_bytes: NDArray[np.int64] | None = None
+    """(L,) likewise what it writes, part of ``write_ps``"""
+    own_read_ps: NDArray[np.int64] | None = None
+    """(L,) time of that"""
+    own_write_ps: NDArray[np.int64] | None = None
+    """(L,) time of that"""
     flow: Flow | None = None
     """None for explicit tables"""
     placed: PlacedTables | None = None
@@ -192,6 +200,30 @@ class LatencyTables:
             for value in _arrays(self.energy):
                 value.setflags(write=False)
         self._refuse_overflow()
+
+    def folded(self) -> LatencyTables:
+        """The same times without DRAM traffic of the layers' own, for solvers that know of none.
+
+        A layer takes its reads and the longer of computing and sending; so its own reads can as
+        well be part of both, and its own writes of whatever it sends. Energies likewise.
+        """
+        reads, writes = self.own_read_ps, self.own_write_ps
+        if reads is None or writes is None:
+            return self
+        energy = self.energy
+        if energy is not None and self.own_read_bytes is not None:
+            assert self.own_write_bytes is not None
+            moved = (self.own_read_bytes + self.own_write_bytes) * energy.dram_fj_per_byte
+            energy = replace(energy, mac_fj=energy.mac_fj + moved)
+        both = reads + writes
+        return replace(
+            self,
+            compute_ps=self.compute_ps + reads[:, None, None],
+            within_ps=self.within_ps + both[:, None, None, None],
+            send_ps=self.send_ps + both[:, None],
+            output_ps=self.output_ps + both,
+            energy=energy,
+        )
 
     @property
     def layers(self) -> int:

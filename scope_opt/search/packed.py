@@ -67,6 +67,7 @@ class PackedTables(NamedTuple):
 
 def pack_tables(tables: LatencyTables) -> PackedTables:
     """Rearrange tables for compiled code."""
+    places, tables = make_placed(tables), tables.folded()
     layers, chiplets = tables.layers, tables.chiplets
     times = np.empty((layers, chiplets + 1, ENTRIES), dtype=np.int64)
     times[:, :, COMPUTE:GATHER] = tables.compute_ps.transpose(0, 2, 1)
@@ -101,5 +102,5 @@ def pack_tables(tables: LatencyTables) -> PackedTables:
         load_ps=tables.load_ps.copy(),
         stream_fs_per_byte=tables.stream_fs_per_byte.copy(),
         parallelism=tables.parallelism.copy(),
-        places=make_placed(tables),
+        places=places,
     )
