@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scope_opt.model.files import InputError
-from scope_opt.model.instance import SHAPE
+from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.model.tables import LIMIT, PARTITIONS
 from scope_opt.schedule.bounds import latency_bound, layer_floors
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed
+from scope_opt.search.anneal.evaluation import evaluate_segment, even_out, reshare
 from scope_opt.search.anneal.moves import (
     SEGMENT_MERGE,
     SEGMENT_SHIFT,
@@ -45,10 +46,7 @@ from scope_opt.search.anneal.state import (
     Walk,
     after_cluster,
     after_segment,
-    even_out,
     make_rng,
-    reshare,
-    revalue,
 )
 from scope_opt.search.anneal.tuning import (
     BALANCED_CUTS,
@@ -75,6 +73,7 @@ from scope_opt.search.cuts import shortest_cut
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
 from scope_opt.search.paper.solver import agreed_segments
+from scope_opt.search.placed import FACTS, weight_gather_ps, within_ps
 from scope_opt.search.times import ISP, WSP, gather_time, inner_layer_time
 
 if TYPE_CHECKING:
@@ -143,25 +142,30 @@ def construct(walk: Walk, low: int, high: int) -> bool:
 @compiled
 def assess(walk: Walk) -> None:
     """Evaluate a whole schedule, and remember its segments."""
-    layer, changed = walk.state.layer, walk.changed
+    layer = walk.state.layer
     for low in range(len(layer) - 1):
         if layer[low, MARK] == SEGMENT:
             high = after_segment(layer, low)
-            changed[:] = 0
-            changed[0], changed[1] = low, high
-            revalue(walk.packed, walk.rules, walk.state, low, high, changed)
+            evaluate_segment(walk, low, high)
             note_segment(walk.memory, layer, low, high)
 
 
 @compiled
-def likely_partitions(times: Ints) -> NDArray[np.bool_]:
+def likely_partitions(packed: PackedTables) -> NDArray[np.bool_]:
     """Whether WSP suits each layer better, on some of the chiplets, before anything is known."""
-    size = max(1, (times.shape[1] - 1) // 4)
-    shared = np.empty(len(times), dtype=np.bool_)
-    for layer in range(len(times)):
+    times, places = packed.times, packed.places
+    layers, size = len(times), max(1, (times.shape[1] - 1) // 4)
+    shared = np.empty(layers, dtype=np.bool_)
+    for layer in range(layers):
         isp = inner_layer_time(times, layer, ISP, ISP, size, 0)
         wsp = inner_layer_time(times, layer, WSP, WSP, size, 0)
-        shared[layer] = wsp + gather_time(times, layer, WSP, size, False) < isp
+        gather = gather_time(times, layer, WSP, size, False)
+        if places.placed:  # then all of these were computation
+            gather = weight_gather_ps(places, places.weights[layer], 0, size)
+            if layer < layers - 1:
+                isp = max(isp, within_ps(places, layer, ISP, ISP, 0, size, layer))
+                wsp = max(wsp, within_ps(places, layer, WSP, WSP, 0, size, layer))
+        shared[layer] = wsp + gather < isp
     return shared
 
 
@@ -208,11 +212,16 @@ def make_rules(instance: Instance, tables: LatencyTables, cuts: int) -> Rules:
     )
 
 
-def make_state(layers: int) -> State:
+def make_state(layers: int, placed: bool) -> State:
     """A schedule that is still to be filled in."""
     layer = np.zeros((layers + 1, COLUMNS), dtype=np.int64)
     layer[layers, MARK] = SEGMENT
-    return State(layer, np.zeros(layers + 1, dtype=np.int8), np.zeros(layers + 1))
+    return State(
+        layer,
+        partition=np.zeros(layers + 1, dtype=np.int8),
+        guide=np.zeros(layers + 1),
+        phase=np.zeros(layers + 1 if placed else 0, dtype=np.int64),
+    )
 
 
 def make_memory(layers: int) -> Memory:
@@ -228,7 +237,8 @@ def make_memory(layers: int) -> Memory:
 
 def make_walk(packed: PackedTables, rules: Rules, cuts: int, rng: Words) -> Walk:
     """A walk without a schedule to begin with."""
-    layers = len(packed.times)
+    layers, placed = len(packed.times), packed.places.placed
+    judged = layers if placed or packed.places.limit >= 0 else 0
     frequency = FREQUENCY.copy()
     if cuts != ANY:
         frequency[[SEGMENT_SPLIT, SEGMENT_MERGE]] = 0
@@ -238,13 +248,14 @@ def make_walk(packed: PackedTables, rules: Rules, cuts: int, rng: Words) -> Walk
     return Walk(
         packed=packed,
         rules=rules,
-        state=make_state(layers),
-        saved=make_state(layers),
-        spare=make_state(layers),
+        state=make_state(layers, placed),
+        saved=make_state(layers, placed),
+        spare=make_state(layers, placed),
         memory=make_memory(layers),
         frequency=frequency,
         share=np.zeros(layers + 1),
         changed=np.zeros(4, dtype=np.int64),
+        facts=np.zeros((judged, FACTS), dtype=np.int64),
         rng=rng,
         stats=np.zeros((KINDS, 2), dtype=np.int64),
     )
@@ -314,7 +325,7 @@ class Annealing:
         latency; None if the segments have no room for their clusters.
         """
         walk = self.walk
-        walk.state.layer[:-1, WISH] = likely_partitions(walk.packed.times)
+        walk.state.layer[:-1, WISH] = likely_partitions(walk.packed)
         walk.state.layer[:-1, MARK] = INSIDE
         walk.state.layer[list(cuts), MARK] = SEGMENT
         for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
@@ -412,7 +423,7 @@ class AnnealSolver:
         "simulated annealing over segments, clusters, regions and partitions together"
     )
     exact: ClassVar[bool] = False
-    constraints: ClassVar[frozenset[str]] = SHAPE
+    constraints: ClassVar[frozenset[str]] = SHAPE | PLACES
     options: ClassVar[frozenset[str]] = frozenset({"seed", "iterations", "warm_start"})
 
     def run(

@@ -1,4 +1,4 @@
-"""State of simulated annealing: a schedule as one row per layer, and its incremental evaluation.
+"""State of simulated annealing: a schedule as one row per layer, and what is known of it.
 
 Also the random numbers, so that equal seeds give equal runs on every machine.
 """
@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.anneal.tuning import CROWD, SPREAD
-from scope_opt.search.compiled import compiled, inlined, loop
-from scope_opt.search.times import (
-    ISP,
-    WSP,
-    chiplets_for,
-    copy_fits,
-    free_bytes,
-    layers_time,
-    refetch_time,
-    segment_latency,
-    whole_package,
-)
+from scope_opt.search.compiled import compiled, inlined
+from scope_opt.search.times import chiplets_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,9 +62,12 @@ class State(NamedTuple):
     layer: Ints
     """(L+1, COLUMNS); row ``L`` only marks the end"""
     partition: Bytes
-    """(L+1,) partition of each layer: WSP where it is wished for and its copy fits"""
+    """(L+1,) partition of each layer: the one wished for, where weights and activations fit"""
     guide: Floats
     """(L+1,) of a segment, at its first layer: its latency, and a little for what may lower it"""
+    phase: Ints
+    """(L+1,) of a cluster, at its first layer: where its region begins, as far as it matters to
+    transfers; empty where they have no places"""
 
 
 class Memory(NamedTuple):
@@ -111,6 +102,9 @@ class Walk(NamedTuple):
     """(L+1,) at the first layer of a cluster: what new regions are to be in proportion to"""
     changed: Ints
     """(4,) see `revalue`"""
+    facts: Ints
+    """(L, FACTS) of the segment at hand: what `segment_facts` says of it, see `learn_ends`; empty
+    where it does not matter"""
     rng: Words
     stats: Ints
     """(KINDS, 2) moves tried and accepted"""
@@ -205,242 +199,3 @@ def least_size(packed: PackedTables, rules: Rules, first: int, after: int) -> in
     weights = rules.weights[after] - rules.weights[first]
     needed = chiplets_for(weights, packed.weight_buffer_bytes)
     return int(max(rules.unit, -(-needed // rules.unit) * rules.unit))
-
-
-# --- Evaluation ----------------------------------------------------------------------------------
-
-
-@inlined
-def _choose_partitions(
-    layers: Ints,
-    choices: Bytes,
-    layer: Ints,
-    partition: Bytes,
-    first: int,
-    after: int,
-    size: int,
-    room: int,
-) -> int:
-    """WSP in a cluster where it is wished for or required and the copy fits.
-
-    Returns how many required copies do not fit.
-    """
-    missing = 0
-    for index in range(first, after):
-        fits, choice = copy_fits(layers, index, size, room), choices[index]
-        isp = may_isp(choice, fits)
-        shared = may_wsp(choice, fits) and (layer[index, WISH] == WSP or not isp)
-        partition[index] = WSP if shared else ISP
-        if not (shared or isp):
-            missing += 1
-    return missing
-
-
-@inlined
-def _judge(packed: PackedTables, rules: Rules, state: State, low: int, high: int) -> None:
-    """Sum up the clusters of a segment: latency, what does not fit, and the guide."""
-    layer = state.layer
-    clusters = used = missing = 0
-    slowest, area = low, 0.0
-    for a in range(low, high):
-        if layer[a, MARK] == INSIDE:
-            continue
-        clusters += 1
-        used += layer[a, SIZE]
-        missing += layer[a, MISSING]
-        area += float(layer[a, SIZE]) * float(layer[a, TIME])
-        if layer[a, TIME] > layer[slowest, TIME]:
-            slowest = a
-    top = 1.0 / max(1, layer[slowest, TIME])
-    crowd = 0.0
-    for a in range(low, high):
-        if layer[a, MARK] != INSIDE:
-            ratio = layer[a, TIME] * top
-            ratio *= ratio
-            ratio *= ratio
-            crowd += ratio * ratio
-    missing += max(0, rules.fewest - clusters) + max(0, clusters - rules.most)
-    latency = segment_latency(
-        packed.load_ps[low, high - 1],
-        packed.segment_dram_ps[low, high - 1],
-        packed.samples,
-        clusters,
-        layer[slowest, TIME],
-    )
-    layer[low, LATENCY] = latency
-    layer[low, EXCESS] = missing
-    layer[low, USED] = used
-    layer[low, SLOWEST] = slowest
-    extra = CROWD * layer[slowest, TIME] * crowd / clusters
-    extra += SPREAD * area / rules.package
-    state.guide[low] = latency + (packed.samples + clusters - 1) * extra
-
-
-@loop
-def revalue(
-    packed: PackedTables, rules: Rules, state: State, low: int, high: int, changed: Ints
-) -> None:
-    """Bring a segment up to date.
-
-    ``changed`` are two ranges of layers, ``changed[0]..changed[1]-1`` and
-    ``changed[2]..changed[3]-1``, that consist of the clusters that were changed. The guide adds to
-    the latency a little for clusters nearly as slow as the slowest one, and for chiplet-time,
-    which a later move can turn into latency.
-    """
-    layer, partition, choices, cumulated = state.layer, state.partition, rules.choice, rules.weights
-    times, layers, edges, in_edges = packed.times, packed.layers, packed.edges, packed.in_edges
-    stream_fs_per_byte, dram_latency_ps = packed.stream_fs_per_byte, packed.dram_latency_ps
-    buffer, stream = packed.weight_buffer_bytes, packed.stream
-    for part in (0, 2):
-        a = changed[part]
-        while a < changed[part + 1]:
-            after, size = after_cluster(layer, a), layer[a, SIZE]
-            weights = cumulated[after] - cumulated[a]
-            room = free_bytes(buffer, size, weights, True)
-            missing = _choose_partitions(layers, choices, layer, partition, a, after, size, room)
-            excess = 0
-            if not whole_package(times, low, high - 1, size):
-                excess = -min(0, free_bytes(buffer, size, weights, False))
-            if excess > 0 and not stream:
-                missing += chiplets_for(excess, buffer)
-            layer[a, MISSING] = missing
-            layer[a, STREAM] = refetch_time(
-                layers, stream_fs_per_byte, dram_latency_ps, a, after - 1, size, excess
-            )
-            a = after
-    for part in (0, 2):
-        a = changed[part]
-        if a < changed[part + 1] and a > low:  # the cluster before sends into the first one
-            a = head_of_cluster(layer, a - 1)
-        while a < changed[part + 1]:
-            after, size = after_cluster(layer, a), layer[a, SIZE]
-            following = layer[after, SIZE] if after < high else 0
-            layer[a, TIME] = layer[a, STREAM] + layers_time(
-                times,
-                layers,
-                edges,
-                in_edges,
-                low,
-                high - 1,
-                a,
-                after - 1,
-                size,
-                following,
-                partition,
-            )
-            a = after
-    _judge(packed, rules, state, low, high)
-
-
-@compiled
-def reshare(walk: Walk, low: int, high: int) -> bool:
-    """Give all chiplets to the clusters of a segment, in proportion to ``share``.
-
-    Every cluster gets what its weights need, if there are enough chiplets for that, and at least
-    the unit. False if there are too few even for that.
-    """
-    packed, rules, share = walk.packed, walk.rules, walk.share
-    layer, unit = walk.state.layer, rules.unit
-    total, needed, count = 0.0, 0, 0
-    least = np.empty(high - low, dtype=np.int64)
-    alone = whole_package(packed.times, low, high - 1, rules.package)
-    a = low
-    while a < high:
-        after = after_cluster(layer, a)
-        least[a - low] = least_size(packed, rules, a, after)
-        if alone and rules.largest == rules.package:
-            least[a - low] = rules.package  # weights of any size pass through
-        least[a - low] = min(least[a - low], rules.largest)
-        needed += least[a - low]
-        total += share[a]
-        count += 1
-        a = after
-    if count * unit > rules.package:
-        return False
-    if needed > rules.package:
-        least[:] = unit
-    left = rules.package
-    scale = rules.package / max(total, 1e-9)
-    for a in range(low, high):
-        if layer[a, MARK] != INSIDE:
-            size = int(share[a] * scale) // unit * unit
-            layer[a, SIZE] = min(rules.largest, max(size, least[a - low]))
-            left -= layer[a, SIZE]
-    while left != 0:
-        change = unit if left > 0 else -unit
-        best, most = -1, 0.0
-        for a in range(low, high):
-            if layer[a, MARK] == INSIDE:
-                continue
-            size = layer[a, SIZE] + change
-            if size > rules.largest or size < least[a - low]:
-                continue
-            # Chiplets that the cluster lacks, or has too many, in proportion to its share.
-            lack = (share[a] * scale - layer[a, SIZE]) * change
-            if best < 0 or lack > most:
-                best, most = a, lack
-        if best < 0:  # all regions are as large as they may be
-            break
-        layer[best, SIZE] += change
-        left -= change
-    return True
-
-
-@loop
-def _extremes(
-    packed: PackedTables, rules: Rules, layer: Ints, low: int, high: int
-) -> tuple[int, int, int, int]:
-    """Slowest cluster, how many are as slow, the one to take chiplets from (or -1), the idle."""
-    slowest, ties, donor, idle, least = low, 0, -1, rules.package, 0.0
-    a = low
-    while a < high:
-        after = after_cluster(layer, a)
-        size, time = layer[a, SIZE], layer[a, TIME]
-        idle -= size
-        if time > layer[slowest, TIME]:
-            slowest, ties = a, 1
-        elif time == layer[slowest, TIME]:
-            ties += 1
-        if size > rules.unit:
-            then = float(time) * size / (size - rules.unit)
-            if (donor < 0 or then < least) and size > least_size(packed, rules, a, after):
-                donor, least = a, then
-        a = after
-    return slowest, ties, donor, idle
-
-
-@loop
-def even_out(walk: Walk, low: int, high: int) -> None:
-    """Move chiplets to the slowest cluster while that helps; evaluates the whole segment."""
-    packed, rules, state, changed = walk.packed, walk.rules, walk.state, walk.changed
-    layer, unit = state.layer, rules.unit
-    changed[:] = 0
-    changed[0], changed[1] = low, high
-    revalue(packed, rules, state, low, high, changed)
-    slowest, ties, donor, idle = _extremes(packed, rules, layer, low, high)
-    while True:
-        top = layer[slowest, TIME]
-        if idle >= unit:
-            donor = -1
-        elif donor < 0 or donor == slowest:
-            break
-        if layer[slowest, SIZE] + unit > rules.largest:
-            break
-        if top <= packed.segment_dram_ps[low, high - 1]:
-            break
-        gained, lost = slowest, donor
-        changed[:] = 0
-        changed[0], changed[1] = gained, after_cluster(layer, gained)
-        layer[gained, SIZE] += unit
-        if lost >= 0:
-            changed[2], changed[3] = lost, after_cluster(layer, lost)
-            layer[lost, SIZE] -= unit
-        revalue(packed, rules, state, low, high, changed)
-        slowest, now, donor, idle = _extremes(packed, rules, layer, low, high)
-        if layer[slowest, TIME] > top or (layer[slowest, TIME] == top and now >= ties):
-            layer[gained, SIZE] -= unit
-            if lost >= 0:
-                layer[lost, SIZE] += unit
-            revalue(packed, rules, state, low, high, changed)
-            break
-        ties = now

@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.search.anneal.evaluation import (
+    evaluate_segment,
+    even_out,
+    learn_ends,
+    reshare,
+    revalue,
+    settle,
+)
 from scope_opt.search.anneal.moves import (
     SEGMENT_SHIFT,
     SEGMENT_SPLIT,
@@ -22,13 +30,10 @@ from scope_opt.search.anneal.state import (
     State,
     Walk,
     after_segment,
-    even_out,
     head_of_cluster,
     head_of_segment,
     random_below,
     random_share,
-    reshare,
-    revalue,
 )
 from scope_opt.search.anneal.tuning import BURST, TRIALS
 from scope_opt.search.compiled import compiled
@@ -69,14 +74,12 @@ def note_segment(memory: Memory, layer: Ints, low: int, high: int) -> None:
 @compiled
 def recall(walk: Walk, low: int, high: int) -> None:
     """Bring back the best schedule of a segment; there must be one."""
-    memory, layer, changed = walk.memory, walk.state.layer, walk.changed
+    memory, layer = walk.memory, walk.state.layer
     start, rows = memory.offset[low, high - 1], memory.rows
     for a in range(low, high):
         for column in range(3):
             layer[a, column] = rows[start + a - low, column]
-    changed[:] = 0
-    changed[0], changed[1] = low, high
-    revalue(walk.packed, walk.rules, walk.state, low, high, changed)
+    evaluate_segment(walk, low, high)
 
 
 # --- Annealing -----------------------------------------------------------------------------------
@@ -90,6 +93,8 @@ def copy_rows(source: State, target: State, a: int, b: int) -> None:
             target.layer[index, column] = source.layer[index, column]
         target.partition[index] = source.partition[index]
         target.guide[index] = source.guide[index]
+    for index in range(a, min(b, len(source.phase))):
+        target.phase[index] = source.phase[index]
 
 
 @compiled
@@ -103,8 +108,10 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
     """Anneal one segment for a few moves at one temperature."""
     packed, rules, state, saved = walk.packed, walk.rules, walk.state, walk.saved
     memory, frequency, changed = walk.memory, walk.frequency, walk.changed
-    rng, stats = walk.rng, walk.stats
+    rng, stats, facts, shared = walk.rng, walk.stats, walk.facts, packed.places.shared
     layer = state.layer
+    learn_ends(walk, low, high)
+    worse = 0.0
     for _ in range(moves):
         draw = random_share(rng)
         kind = 0
@@ -114,7 +121,7 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
         stats[kind, 0] += 1
         fine = change_inside(rules, layer, state.partition, low, high, kind, changed, rng)
         if fine:
-            revalue(packed, rules, state, low, high, changed)
+            revalue(packed, rules, facts, state, low, high, changed)
             now, before = layer[low, EXCESS], saved.layer[low, EXCESS]
             if now != before:
                 # Only towards valid schedules; on the way there seldom a step back.
@@ -122,6 +129,12 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
             elif now == 0:
                 worse = state.guide[low] - saved.guide[low]
                 fine = _accepts(worse, temperature, rng)
+            if fine and shared:
+                settle(walk, low, high)
+                if now == 0 and before == 0:
+                    # Twice accepted is as likely as the product, which is what Metropolis asks.
+                    further = state.guide[low] - saved.guide[low] - max(0.0, worse)
+                    fine = _accepts(further, temperature, rng)
         if fine:
             stats[kind, 1] += 1
             note_segment(memory, layer, low, high)
