@@ -35,7 +35,7 @@ ANY = strategies.table_instances(6, 8, constraints=True) | strategies.physical_i
 )
 PLACED = placed_strategies.placed_instances(
     6, 8, constraints=True
-) | placed_strategies.repaired_instances(6, 8, constraints=True)
+) | placed_strategies.limited_instances(6, 8)
 
 
 def shaped(document: Json) -> Instance:
