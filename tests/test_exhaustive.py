@@ -119,12 +119,12 @@ def test_empty_spaces_are_refused(sizes: tuple[int, int]) -> None:
 # --- Solver --------------------------------------------------------------------------------------
 
 
-def agrees(document: Json) -> None:
-    """The solver and the oracle find the same optimum, or both find none; the exact one, too."""
+def agrees(document: Json, exact: bool = True) -> None:
+    """The solver and the oracle find the same optimum, or all find none; also the exact one."""
     instance, best = read(document), oracle.best(document, segments="single")
     found = run(instance)
     results = [found]
-    if instance.demands <= load_solver("exact").constraints:
+    if exact and instance.demands <= load_solver("exact").constraints:
         results.append(solve(instance, "exact", SolveOptions(segments="single")))
     assert found.stop_reason is StopReason.COMPLETED
     for result in results:
@@ -161,7 +161,7 @@ def test_finds_the_optimum_in_place_under_side_constraints(document: Json) -> No
 @settings(max_examples=strategies.share(2))
 @given(LIMITED)
 def test_finds_the_optimum_with_little_room_for_activations(document: Json) -> None:
-    agrees(document)
+    agrees(document, exact=False)
 
 
 @given(SMALL | PLACED, st.sampled_from([1, 7]))
