@@ -201,9 +201,15 @@ def _hold(kernel: PlacedKernel, facts: Ints, first: int, u: int, layer: int, ahe
 
 
 @inlined
-def link_ps(kernel: PlacedKernel, link_bytes: float) -> int:
+def carry_ps(ps_per_byte: float, link_bytes: float) -> int:
     """Time in which a link carries so many bytes; rounded as `ceil_int` does."""
-    return math.ceil(link_bytes * kernel.ps_per_byte * (1 - 1e-12))
+    return math.ceil(link_bytes * ps_per_byte * (1 - 1e-12))
+
+
+@inlined
+def link_ps(kernel: PlacedKernel, link_bytes: float) -> int:
+    """The same for links of the package."""
+    return carry_ps(kernel.ps_per_byte, link_bytes)
 
 
 @loop

@@ -32,7 +32,7 @@ from scope_opt.search.census.enumeration import (
 )
 from scope_opt.search.census.tuning import MAX_LINK_LOADS, MAX_TIMES, PLACED_PAUSE
 from scope_opt.search.census.validity import permitted
-from scope_opt.search.compiled import compiled, loop
+from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.packed import NEVER, PackedTables, pack_tables
 from scope_opt.search.placed import (
     TRAVEL,
@@ -41,8 +41,8 @@ from scope_opt.search.placed import (
     add_gather,
     add_halo,
     add_pairs,
+    carry_ps,
     layer_ps,
-    link_ps,
     segment_facts,
     within_bytes,
 )
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
     from scope_opt.search.census.enumeration import Tally
     from scope_opt.search.packed import Bytes, Ints
+    from scope_opt.search.placed import PlacedKernel
     from scope_opt.solving.monitor import Monitor
 
     Floats = NDArray[np.float64]
@@ -78,6 +79,15 @@ GATHER, EXCHANGE, SCATTER = 0, 1, 2
 """Patterns of `PlacedWalk.unit`."""
 
 
+class Costs(NamedTuple):
+    """What clusters may be and what they cost, for compiled code."""
+
+    packed: PackedTables
+    allowed: Allowed
+    facts: Ints
+    """`segment_facts`"""
+
+
 class PlacedWalk(NamedTuple):
     """The schedules to enumerate and where the enumeration is, for compiled code."""
 
@@ -85,11 +95,10 @@ class PlacedWalk(NamedTuple):
     load_ps: int
     dram_ps: int
     """Least beat from the DRAM traffic of the segment"""
-    idle: bool
     best_only: bool
-    packed: PackedTables
-    allowed: Allowed
-    facts: Ints
+    shared: bool
+    """Whether the busiest link bounds the beat"""
+    ps_per_byte: float
     options: Floats
     """(L, L, C+1) `count_partitions`"""
     ways: Floats
@@ -144,7 +153,7 @@ class PlacedWalk(NamedTuple):
 
 def prepare_placed(
     instance: Instance, tables: LatencyTables, idle: bool, best_only: bool
-) -> tuple[PlacedWalk, int]:
+) -> tuple[Costs, PlacedWalk, int]:
     """What compiled code needs, and the number of schedules to enumerate.
 
     Raises
@@ -178,11 +187,9 @@ def prepare_placed(
         samples=tables.samples,
         load_ps=int(tables.load_ps[0, -1]),
         dram_ps=int(tables.segment_dram_ps[0, -1]),
-        idle=idle,
         best_only=best_only,
-        packed=packed,
-        allowed=allowed,
-        facts=facts,
+        shared=placed.shared_links,
+        ps_per_byte=placed.ps_per_byte,
         options=options,
         ways=ways,
         at=np.array([0, -1]),
@@ -209,13 +216,13 @@ def prepare_placed(
         best_layout=layout.copy(),
         best_choice=np.zeros(layers, np.int8),
     )
-    return walk, int(number)
+    return Costs(packed, allowed, facts), walk, int(number)
 
 
 # --- Layouts -------------------------------------------------------------------------------------
 
 
-@loop
+@inlined
 def _longest_beat(walk: PlacedWalk, tally: Tally, clusters: int) -> int:
     """Beats above this one are of no interest for schedules of so many clusters or more."""
     if not walk.best_only or tally.totals[TOTAL] == 0:
@@ -224,7 +231,7 @@ def _longest_beat(walk: PlacedWalk, tally: Tally, clusters: int) -> int:
     return int((tally.totals[LEAST] - walk.load_ps - 1) // steps)
 
 
-@loop
+@inlined
 def _rest_of(walk: PlacedWalk, depth: int) -> float:
     """Number of schedules of what lies behind the cluster at this depth, for its partitions."""
     layers, deepest = len(walk.layout), walk.ways.shape[0] - 1
@@ -234,9 +241,9 @@ def _rest_of(walk: PlacedWalk, depth: int) -> float:
 
 
 @compiled
-def _next_layout(walk: PlacedWalk, tally: Tally) -> bool:
+def _next_layout(costs: Costs, walk: PlacedWalk, tally: Tally) -> bool:
     """Go on to the next layout; False if there is none."""
-    layers, layout = len(walk.layout), walk.layout
+    kernel, layers, layout = costs.packed.places, len(walk.layout), walk.layout
     depth = walk.at[DEPTH]
     while depth >= 0:
         own = layout[depth]
@@ -247,9 +254,11 @@ def _next_layout(walk: PlacedWalk, tally: Tally) -> bool:
             if own[SIZE] > own[LEFT]:
                 depth -= 1
                 continue
-            _open_region(walk, depth)
+            _open_region(kernel, walk, depth)
             if depth > 0:
-                _close_cluster(walk, depth - 1)
+                # The last layer of the cluster before sends to this region.
+                sender = layout[depth - 1]
+                _fill_times(kernel, costs.facts, walk.step_ps, sender, own[FIRST] - 1, own[SIZE])
                 if _least_ps(walk, depth - 1) > _longest_beat(walk, tally, depth + 1):
                     for last in range(own[FIRST], layers):
                         own[LAST] = last
@@ -259,7 +268,7 @@ def _next_layout(walk: PlacedWalk, tally: Tally) -> bool:
             continue
         first, last, size, start, left = own
         walk.above[depth + 1] = walk.above[depth] * walk.options[first, last, size]
-        _fill_cluster(walk, depth)
+        _fill_cluster(costs, walk, depth)
         if last == layers - 1:
             walk.at[DEPTH] = depth
             _look_ahead(walk)
@@ -272,10 +281,9 @@ def _next_layout(walk: PlacedWalk, tally: Tally) -> bool:
 
 
 @compiled
-def _open_region(walk: PlacedWalk, depth: int) -> None:
+def _open_region(kernel: PlacedKernel, walk: PlacedWalk, depth: int) -> None:
     """Patterns of transfers in a cluster's region and from the region before it."""
-    kernel = walk.packed.places
-    if not kernel.shared:
+    if not walk.shared:
         return
     walk.unit[depth] = 0
     start, size = walk.layout[depth, START], walk.layout[depth, SIZE]
@@ -288,20 +296,21 @@ def _open_region(walk: PlacedWalk, depth: int) -> None:
 
 
 @loop
-def _fill_times(walk: PlacedWalk, depth: int, layer: int, following: int) -> None:
-    """Times of a layer of a cluster, before a region of so many chiplets."""
-    first, last, size, start, _ = walk.layout[depth]
+def _fill_times(
+    kernel: PlacedKernel, facts: Ints, step_ps: Ints, own: Ints, layer: int, following: int
+) -> None:
+    """Times of a layer of the cluster ``own``, before a region of so many chiplets."""
     for this in (ISP, WSP):
         for then in (ISP, WSP):
-            walk.step_ps[layer, this, then] = layer_ps(
-                walk.packed.places,
-                walk.facts,
+            step_ps[layer, this, then] = layer_ps(
+                kernel,
+                facts,
                 0,
-                len(walk.layout) - 1,
-                first,
-                last,
-                start,
-                size,
+                len(step_ps) - 1,
+                own[FIRST],
+                own[LAST],
+                own[START],
+                own[SIZE],
                 following,
                 layer,
                 this,
@@ -309,13 +318,7 @@ def _fill_times(walk: PlacedWalk, depth: int, layer: int, following: int) -> Non
             )
 
 
-@loop
-def _close_cluster(walk: PlacedWalk, depth: int) -> None:
-    """Times of a cluster's last layer, now that the next region is known."""
-    _fill_times(walk, depth, walk.layout[depth, LAST], walk.layout[depth + 1, SIZE])
-
-
-@loop
+@inlined
 def _least_step(walk: PlacedWalk, layer: int) -> int:
     """Least time of a layer with a partition that it may have."""
     least = NEVER
@@ -325,7 +328,7 @@ def _least_step(walk: PlacedWalk, layer: int) -> int:
     return least
 
 
-@loop
+@inlined
 def _least_ps(walk: PlacedWalk, depth: int) -> int:
     """A time that a closed cluster takes at least."""
     first, last = walk.layout[depth, FIRST], walk.layout[depth, LAST]
@@ -336,10 +339,10 @@ def _least_ps(walk: PlacedWalk, depth: int) -> int:
 
 
 @compiled
-def _fill_cluster(walk: PlacedWalk, depth: int) -> None:
+def _fill_cluster(costs: Costs, walk: PlacedWalk, depth: int) -> None:
     """All that is known of a cluster's layers without the next region."""
-    packed, layers = walk.packed, len(walk.layout)
-    first, last, size, _, _ = walk.layout[depth]
+    packed, layers, cluster = costs.packed, len(walk.layout), walk.layout[depth]
+    first, last, size = cluster[FIRST], cluster[LAST], cluster[SIZE]
     weights = total_weights(packed.layers, first, last)
     tiled = whole_package(packed.times, 0, layers - 1, size)
     room = free_bytes(packed.weight_buffer_bytes, size, weights, packed.stream or tiled)
@@ -348,18 +351,19 @@ def _fill_cluster(walk: PlacedWalk, depth: int) -> None:
         walk.opens[layer] = layer == first
         for own in (ISP, WSP):
             walk.may[layer, own] = permitted(
-                packed, walk.allowed, walk.facts, first, layer, own, size, room
+                packed, costs.allowed, costs.facts, first, layer, own, size, room
             )
         if layer < last or layer == layers - 1:
-            _fill_times(walk, depth, layer, 0)
-        if packed.places.shared:
-            _fill_carried(walk, depth, layer)
+            _fill_times(packed.places, costs.facts, walk.step_ps, cluster, layer, 0)
+        if walk.shared:
+            _fill_carried(packed.places, costs.facts, walk, depth, layer)
 
 
 @compiled
-def _fill_carried(walk: PlacedWalk, depth: int, layer: int) -> None:
+def _fill_carried(
+    kernel: PlacedKernel, facts: Ints, walk: PlacedWalk, depth: int, layer: int
+) -> None:
     """Bytes that come with a layer: what enters it, and its gathered weights."""
-    kernel = walk.packed.places
     first, last, size, start, _ = walk.layout[depth]
     if layer > first:
         walk.halo[:] = 0
@@ -371,9 +375,9 @@ def _fill_carried(walk: PlacedWalk, depth: int, layer: int) -> None:
             if layer > first:
                 gathered, exchanged, halo = within_bytes(kernel, layer - 1, before, own, 0)
             elif layer > 0:
-                scattered = float(walk.facts[layer - 1, TRAVEL])
+                scattered = float(facts[layer - 1, TRAVEL])
                 if own == ISP:
-                    gathered = float(walk.facts[layer - 1, WANTED])
+                    gathered = float(facts[layer - 1, WANTED])
             if own == WSP and last > first:
                 gathered += kernel.weights[layer]
             most = 0.0
@@ -460,7 +464,7 @@ def _count_partitions(walk: PlacedWalk, tally: Tally, until: int) -> None:
 
     Level after level, the next partition of a layer that it may have.
     """
-    kernel, choice, may, totals = walk.packed.places, walk.choice, walk.may, tally.totals
+    choice, may, totals = walk.choice, walk.may, tally.totals
     layers, clusters = len(choice), walk.at[DEPTH] + 1
     steps = walk.samples + clusters - 1
     longest = _longest_beat(walk, tally, clusters)
@@ -487,20 +491,20 @@ def _count_partitions(walk: PlacedWalk, tally: Tally, until: int) -> None:
                 continue
         loads, more = walk.loads[level], walk.carried[level, before, own]
         if level < layers - 1:
-            if kernel.shared:
+            if walk.shared:
                 most = _add_loads(loads, more, walk.loads[level + 1])
                 walk.most[level + 1] = most
-                if walk.best_only and link_ps(kernel, most) > longest:
+                if walk.best_only and carry_ps(walk.ps_per_byte, most) > longest:
                     totals[TOTAL] += walk.below[level + 1]
                     continue
             level += 1
             walk.spent_ps[level], walk.beat_ps[level], choice[level] = spent, beat, -1
             continue
         beat = max(beat, spent + walk.step_ps[level, own, ISP])
-        if kernel.shared:
+        if walk.shared:
             most = walk.most[level] + walk.carried_most[level, before, own]
-            if link_ps(kernel, most) > beat:
-                beat = max(beat, link_ps(kernel, _most_loaded(loads, more)))
+            if carry_ps(walk.ps_per_byte, most) > beat:
+                beat = max(beat, carry_ps(walk.ps_per_byte, _most_loaded(loads, more)))
         latency = walk.load_ps + steps * beat
         usual = _record(walk, tally, latency, usual)
         longest = _longest_beat(walk, tally, clusters)
@@ -508,24 +512,24 @@ def _count_partitions(walk: PlacedWalk, tally: Tally, until: int) -> None:
 
 
 @compiled
-def _count_until(walk: PlacedWalk, tally: Tally, until: int) -> bool:
+def _count_until(costs: Costs, walk: PlacedWalk, tally: Tally, until: int) -> bool:
     """Go on until so many schedules are counted; False if there are no more."""
     while tally.totals[TOTAL] < until:
-        if walk.at[LEVEL] < 0 and not _next_layout(walk, tally):
+        if walk.at[LEVEL] < 0 and not _next_layout(costs, walk, tally):
             return False
         _count_partitions(walk, tally, until)
     return True
 
 
 def enumerate_placed(
-    walk: PlacedWalk, tally: Tally, number: int, monitor: Monitor, pause: int
+    costs: Costs, walk: PlacedWalk, tally: Tally, number: int, monitor: Monitor, pause: int
 ) -> Iterator[None]:
     """Count every schedule, with a pause after so many or so; raises `SearchStopped`."""
     done, pause, more = 0, min(pause, PLACED_PAUSE), True
     while more and done < number:
         if monitor.stopping:
             raise SearchStopped
-        more = _count_until(walk, tally, done + pause)
+        more = _count_until(costs, walk, tally, done + pause)
         done = int(tally.totals[TOTAL])
         monitor.report(f"{done:,} of {number:,} schedules", done / number)
         yield
@@ -534,12 +538,12 @@ def enumerate_placed(
 # --- Bounds and results --------------------------------------------------------------------------
 
 
-def longest_placed(walk: PlacedWalk) -> int:
+def longest_placed(costs: Costs, walk: PlacedWalk) -> int:
     """A beat that no schedule exceeds: all layers one after the other, at their slowest, in ps.
 
     The busiest link of a segment has no more to do than the busiest links of all its transfers.
     """
-    kernel, layers = walk.packed.places, len(walk.layout)
+    kernel, layers = costs.packed.places, len(walk.layout)
     sizes = np.arange(1, kernel.gather.shape[1])
     gather = float((kernel.gather[:, 1:] / sizes).max())
     exchange = float((kernel.exchange[:, 1:] / sizes**2).max())
@@ -549,12 +553,12 @@ def longest_placed(walk: PlacedWalk) -> int:
         kernel.edges[:, 2].sum()
     )
     load += 2 * float(halo.sum())
-    load += float(scatter * walk.facts[:, TRAVEL].sum() + gather * walk.facts[:, WANTED].sum())
+    load += float(scatter * costs.facts[:, TRAVEL].sum() + gather * costs.facts[:, WANTED].sum())
     entries = 4 * layers + 2 * len(kernel.edges)
     fixed = kernel.read_ps[0].sum() + kernel.write_ps[-1].sum()
     fixed += kernel.compute_ps.reshape(layers, -1).max(axis=1).sum()
-    stream = int(walk.packed.stream_fs_per_byte.max()) * int(kernel.weights.sum()) // 1000
-    stream += layers * (walk.packed.dram_latency_ps + 1)
+    stream = int(costs.packed.stream_fs_per_byte.max()) * int(kernel.weights.sum()) // 1000
+    stream += layers * (costs.packed.dram_latency_ps + 1)
     return max(walk.dram_ps, int(fixed) + int(load * kernel.ps_per_byte) + entries + stream + 1)
 
 

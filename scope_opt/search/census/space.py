@@ -111,13 +111,13 @@ class _ByPlace:
     def __init__(
         self, instance: Instance, tables: LatencyTables, idle: bool, best_only: bool
     ) -> None:
-        self.walk, self.number = prepare_placed(instance, tables, idle, best_only)
+        self.costs, self.walk, self.number = prepare_placed(instance, tables, idle, best_only)
 
     def longest_beat(self) -> int:
-        return longest_placed(self.walk)
+        return longest_placed(self.costs, self.walk)
 
     def count(self, tally: Tally, monitor: Monitor, pause: int) -> Iterator[None]:
-        return enumerate_placed(self.walk, tally, self.number, monitor, pause)
+        return enumerate_placed(self.costs, self.walk, tally, self.number, monitor, pause)
 
     def best(self, tally: Tally) -> Segment:
         return make_segment(0, best_clusters(self.walk, tally))
