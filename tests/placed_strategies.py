@@ -141,6 +141,22 @@ def _put(draw: Draw, target: Json, key: str, values: list[Any]) -> None:
         target[key] = draw(st.sampled_from(values))
 
 
+def _room(draw: Draw, instance: Json, schedule: Json) -> int:
+    """Bytes around what a schedule needs; with that it fits exactly, with less it just does not."""
+    need = max(max(needs) for needs in oracle.activation_bytes(instance, schedule))
+    return max(1, need + draw(st.sampled_from([0, -1, need, -(need // 2)])))
+
+
+@st.composite
+def limited_instances(draw: Draw, max_layers: int, max_chiplets: int) -> Json:
+    """Instances of the regressed model, without what was added to it but limited activations."""
+    instance = draw(strategies.physical_instances(max_layers, max_chiplets))
+    _put(draw, instance["package"], "activation_policy", ["stream", "whole"])
+    schedule = draw(strategies.schedules(instance))
+    instance["package"]["activation_buffer_bytes"] = _room(draw, instance, schedule)
+    return instance
+
+
 @st.composite
 def _instances(
     draw: Draw, model: str, max_layers: int, max_chiplets: int, constraints: bool, couplings: bool
@@ -177,10 +193,7 @@ def _instances(
     limits = instance["constraints"]
     schedule = draw(strategies.schedules(instance))
     if _rarely(draw):
-        # Around what some schedule needs; with 1 it fits exactly, with less it just does not.
-        need = max(max(needs) for needs in oracle.activation_bytes(instance, schedule))
-        off = draw(st.sampled_from([0, -1, need, -(need // 2)]))
-        package["activation_buffer_bytes"] = max(1, need + off)
+        package["activation_buffer_bytes"] = _room(draw, instance, schedule)
     if "energy_budget_j" in limits:
         energy = oracle.energy_j(instance, schedule)
         assert energy is not None

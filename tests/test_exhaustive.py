@@ -9,8 +9,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import oracle
+import placed_strategies
 import pytest
 import strategies
+from documents import keep_constraints
 from helpers import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import SHAPE
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.schedule.schedule import Schedule
 from scope_opt.search.census.distribution import Distribution, distribution
@@ -26,7 +29,7 @@ from scope_opt.search.census.tuning import BINS
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
-from scope_opt.solving.solver import SolveOptions, solve
+from scope_opt.solving.solver import SolveOptions, load_solver, solve
 
 if TYPE_CHECKING:
     from documents import Json
@@ -35,6 +38,15 @@ if TYPE_CHECKING:
 
 ANY = strategies.table_instances(5, 6) | strategies.physical_instances(5, 6)
 SMALL = strategies.table_instances(4, 5) | strategies.physical_instances(4, 5)
+PLACED = placed_strategies.placed_instances(4, 4)
+LIMITED = placed_strategies.limited_instances(4, 5)
+
+
+@st.composite
+def placed_constrained(draw: st.DrawFn) -> Json:
+    """Placed instances with side constraints that concern a single segment."""
+    document = draw(placed_strategies.placed_instances(4, 4, constraints=True))
+    return keep_constraints(document, SHAPE - {"fixed_segments"})
 
 
 @st.composite
@@ -107,17 +119,21 @@ def test_empty_spaces_are_refused(sizes: tuple[int, int]) -> None:
 # --- Solver --------------------------------------------------------------------------------------
 
 
-def agrees(document: Json) -> None:
-    """The solver, the exact solver and the oracle find the same optimum, or all find none."""
+def agrees(document: Json, exact: bool = True) -> None:
+    """The solver and the oracle find the same optimum, or all find none; also the exact one."""
     instance, best = read(document), oracle.best(document, segments="single")
-    found, exact = run(instance), solve(instance, "exact", SolveOptions(segments="single"))
+    found = run(instance)
+    results = [found]
+    if exact and instance.demands <= load_solver("exact").constraints:
+        results.append(solve(instance, "exact", SolveOptions(segments="single")))
     assert found.stop_reason is StopReason.COMPLETED
-    if best is None:
-        assert found.status is exact.status is Status.INFEASIBLE
-        assert found.explanation
-    else:
-        assert found.status is exact.status is Status.OPTIMAL
-        assert found.objective_ps == found.bound_ps == exact.objective_ps == best[1]
+    for result in results:
+        if best is None:
+            assert result.status is Status.INFEASIBLE
+            assert result.explanation
+        else:
+            assert result.status is Status.OPTIMAL
+            assert result.objective_ps == result.bound_ps == best[1]
 
 
 @given(ANY)
@@ -130,7 +146,25 @@ def test_finds_the_optimum_under_side_constraints(document: Json) -> None:
     agrees(document)
 
 
-@given(SMALL, st.sampled_from([1, 7]))
+@settings(max_examples=strategies.share(2))
+@given(PLACED)
+def test_finds_the_optimum_in_place(document: Json) -> None:
+    agrees(document)
+
+
+@settings(max_examples=strategies.share(2))
+@given(placed_constrained())
+def test_finds_the_optimum_in_place_under_side_constraints(document: Json) -> None:
+    agrees(document)
+
+
+@settings(max_examples=strategies.share(2))
+@given(LIMITED)
+def test_finds_the_optimum_with_little_room_for_activations(document: Json) -> None:
+    agrees(document, exact=False)
+
+
+@given(SMALL | PLACED, st.sampled_from([1, 7]))
 @settings(max_examples=20)
 def test_pausing_changes_nothing(document: Json, chunk: int) -> None:
     whole = run(read(document))
@@ -278,7 +312,13 @@ def test_distribution_keeps_side_constraints(
     matches(document, idle, data)
 
 
-@given(SMALL, st.booleans(), st.data())
+@settings(max_examples=strategies.share(2))
+@given(PLACED | LIMITED | placed_constrained(), st.booleans(), st.data())
+def test_distribution_counts_in_place(document: Json, idle: bool, data: st.DataObject) -> None:
+    matches(document, idle, data)
+
+
+@given(SMALL | PLACED, st.booleans(), st.data())
 @settings(max_examples=20)
 def test_distribution_in_many_parts(document: Json, idle: bool, data: st.DataObject) -> None:
     bins = data.draw(st.sampled_from([1, 2, 10]))

@@ -121,6 +121,7 @@ def test_validations() -> None:
         validation = Validation.from_json(line, "validations.jsonl")
         name = validation.instance.name
         assert validation.optimum.objective_ps == optima()[name]
+        assert validation.exact is not None
         for result in (*validation.runs, validation.exact):
             check(result, *paper(name))
         gap, losses = validation.gaps[0], validation.losses

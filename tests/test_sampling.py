@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from documents import Json, keep_constraints
@@ -32,6 +33,9 @@ from scope_opt.solving.monitor import Monitor
 ANY = strategies.table_instances(6, 8, constraints=True) | strategies.physical_instances(
     6, 8, constraints=True
 )
+PLACED = placed_strategies.placed_instances(
+    6, 8, constraints=True
+) | placed_strategies.limited_instances(6, 8)
 
 
 def shaped(document: Json) -> Instance:
@@ -100,7 +104,7 @@ def test_other_numbers_are_refused(number: int) -> None:
 # --- Evaluation ----------------------------------------------------------------------------------
 
 
-@given(ANY, st.data())
+@given(ANY | PLACED, st.data())
 def test_latencies_are_those_of_the_evaluator(document: Json, data: st.DataObject) -> None:
     instance = shaped(document)
     tables = build_tables(instance)
@@ -130,7 +134,11 @@ def test_valid_schedules_of_a_large_instance_agree() -> None:
 
 
 @settings(max_examples=strategies.share(4))
-@given(strategies.table_instances(4, 5) | strategies.physical_instances(4, 5))
+@given(
+    strategies.table_instances(4, 5)
+    | strategies.physical_instances(4, 5)
+    | placed_strategies.placed_instances(4, 5)
+)
 def test_all_numbers_give_the_distribution(document: Json) -> None:
     instance = shaped(document)
     tables = build_tables(instance)
@@ -254,7 +262,7 @@ def test_other_constraints_are_refused(constraints: Json) -> None:
 # --- Valid schedules only ------------------------------------------------------------------------
 
 
-@given(ANY)
+@given(ANY | PLACED)
 def test_valid_schedules_are_counted_and_drawn(document: Json) -> None:
     instance = shaped(document)
     tables = build_tables(instance)

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from documents import two_layers
+from documents import INSTANCES, two_layers
 from helpers import invoke, read
 
 import scope_opt.solving.solver
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import SHAPE
 from scope_opt.model.tables import ISP
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.census.distribution import distribution
+from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.solver import SolveOptions, SolverDisagreement, solve
+from scope_opt.terminal.inputs import load_instance
 from scope_opt.validation.document import Validation
 from scope_opt.validation.run import ValidationOptions, validate
 
@@ -188,9 +191,36 @@ def test_one_run_for_each_seed() -> None:
 # --- What is missing, and why --------------------------------------------------------------------
 
 
+def test_where_exact_does_not_know_the_model_the_best_known_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ExactSolver, "constraints", SHAPE)
+    instance = load_instance(str(INSTANCES / "tiny-placed" / "tiny-links.json"))
+    best = solve(instance, "exhaustive").objective_ps
+    found = validate(instance, "pipeline")
+    run, gap, known = found.runs[0].objective_ps, found.gaps[0], found.optimum
+    assert best is not None
+    assert run is not None
+    assert gap is not None
+    assert known.bound_ps is not None
+    assert found.exact is None
+    assert (found.others[0].solver, found.others[0].objective_ps) == ("exhaustive", best)
+    assert (known.kind, known.methods) == ("best", ())
+    assert known.bound_ps < best
+    assert known.objective_ps == min(result.objective_ps or run for result in found.others) < run
+    assert gap.at_least == pytest.approx(run / known.objective_ps - 1)
+    assert gap.at_most == pytest.approx(run / known.bound_ps - 1)
+    assert found.rank is not None
+    assert found.rank.method == "enumeration"
+    assert found.rank.among_valid.better > 0
+    assert found.no_losses == "its proofs do not honour placed"
+    assert Validation.from_json(found.to_json(), "test") == found
+
+
 def test_without_a_proof_the_gap_is_a_range() -> None:
     instance = paper_instance("vgg16", 64)
     found = validate(instance, "scope", ValidationOptions(time_limit_s=0, draws=10))
+    assert found.exact is not None
     assert found.exact.status != "optimal"
     assert found.optimum.kind == "best"
     gap = found.gaps[0]

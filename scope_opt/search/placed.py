@@ -201,9 +201,15 @@ def _hold(kernel: PlacedKernel, facts: Ints, first: int, u: int, layer: int, ahe
 
 
 @inlined
-def link_ps(kernel: PlacedKernel, link_bytes: float) -> int:
+def carry_ps(ps_per_byte: float, link_bytes: float) -> int:
     """Time in which a link carries so many bytes; rounded as `ceil_int` does."""
-    return math.ceil(link_bytes * kernel.ps_per_byte * (1 - 1e-12))
+    return math.ceil(link_bytes * ps_per_byte * (1 - 1e-12))
+
+
+@inlined
+def link_ps(kernel: PlacedKernel, link_bytes: float) -> int:
+    """The same for links of the package."""
+    return carry_ps(kernel.ps_per_byte, link_bytes)
 
 
 @loop
@@ -290,6 +296,37 @@ def hand_over_ps(
 
 
 @loop
+def layer_ps(
+    kernel: PlacedKernel,
+    facts: Ints,
+    seg_first: int,
+    seg_last: int,
+    first: int,
+    last: int,
+    start: int,
+    size: int,
+    following: int,
+    layer: int,
+    this: int,
+    then: int,
+) -> int:
+    """Time per sample of one layer of a cluster ``first..last``, in ps; see `cluster_ps`.
+
+    ``this`` is its partition, ``then`` that of the next layer.
+    """
+    preparation = kernel.read_ps[seg_first, layer]
+    if this == 1 and last > first:
+        preparation += weight_gather_ps(kernel, kernel.weights[layer], start, size)
+    communication = kernel.write_ps[seg_last, layer]
+    if layer < last:
+        communication += within_ps(kernel, layer, this, then, start, size, seg_first)
+    elif layer < seg_last:
+        travel, wanted = facts[layer - seg_first, TRAVEL], facts[layer - seg_first, WANTED]
+        communication += hand_over_ps(kernel, travel, wanted, then, start, size, following)
+    return int(preparation + max(kernel.compute_ps[layer, this, size], communication))
+
+
+@loop
 def cluster_ps(
     kernel: PlacedKernel,
     facts: Ints,
@@ -309,19 +346,21 @@ def cluster_ps(
     """
     time = 0
     for layer in range(first, last + 1):
-        this = partition[layer]
-        preparation = kernel.read_ps[seg_first, layer]
-        if this == 1 and last > first:
-            preparation += weight_gather_ps(kernel, kernel.weights[layer], start, size)
-        communication = kernel.write_ps[seg_last, layer]
-        if layer < last:
-            then = partition[layer + 1]
-            communication += within_ps(kernel, layer, this, then, start, size, seg_first)
-        elif layer < seg_last:
-            travel, wanted = facts[layer - seg_first, TRAVEL], facts[layer - seg_first, WANTED]
-            then = partition[layer + 1]
-            communication += hand_over_ps(kernel, travel, wanted, then, start, size, following)
-        time += preparation + max(kernel.compute_ps[layer, this, size], communication)
+        this, then = partition[layer], partition[layer + 1] if layer < seg_last else 0
+        time += layer_ps(
+            kernel,
+            facts,
+            seg_first,
+            seg_last,
+            first,
+            last,
+            start,
+            size,
+            following,
+            layer,
+            this,
+            then,
+        )
     return int(time)
 
 
@@ -340,7 +379,7 @@ def activations_fit(
 
 
 @njit(cache=True)
-def _add_pairs(
+def add_pairs(
     kernel: PlacedKernel, loads: Floats, start: int, size: int, to: int, to_size: int, share: float
 ) -> None:
     """Every chiplet of a run sends a share to every chiplet of another."""
@@ -379,7 +418,7 @@ def _add_pairs(
 def add_gather(kernel: PlacedKernel, loads: Floats, volume: float, start: int, size: int) -> None:
     """Bytes of a gather over every link, named by direction and the chiplet that it leaves."""
     if not kernel.relay:
-        _add_pairs(kernel, loads, start, size, start, size, volume / size)
+        add_pairs(kernel, loads, start, size, start, size, volume / size)
         return
     for k in range(1, size):
         before, here = kernel.place[start + k - 1], kernel.place[start + k]
@@ -390,7 +429,7 @@ def add_gather(kernel: PlacedKernel, loads: Floats, volume: float, start: int, s
 @njit(cache=True)
 def add_exchange(kernel: PlacedKernel, loads: Floats, volume: float, start: int, size: int) -> None:
     """Bytes of an exchange over every link."""
-    _add_pairs(kernel, loads, start, size, start, size, volume / (size * size))
+    add_pairs(kernel, loads, start, size, start, size, volume / (size * size))
 
 
 @loop
@@ -412,6 +451,34 @@ def add_halo(kernel: PlacedKernel, loads: Floats, layer: int, start: int, size: 
                 beside = kernel.place[start + k * columns + c + 1]
                 add_route(loads, here, beside, across)
                 add_route(loads, beside, here, across)
+
+
+@loop
+def within_bytes(
+    kernel: PlacedKernel, layer: int, this: int, then: int, seg_first: int
+) -> tuple[float, float, bool]:
+    """What `within_ps` times, in bytes: gathered, exchanged, and whether there is a halo."""
+    gathered = exchanged = 0.0
+    moved, kind = kernel.chain[layer]
+    halo = False
+    if kind == CHAIN_SUM and this != then:
+        exchanged += moved
+    elif kind == CHAIN_INPUT:
+        if then == 0:
+            gathered += moved
+        else:
+            halo = True
+            if this == 0:
+                exchanged += moved
+    for index in range(kernel.in_start[layer + 1], kernel.in_start[layer + 2]):
+        edge = kernel.in_edges[index]
+        if _arrives(kernel, edge, layer, this, seg_first):
+            if then == 0:
+                gathered += kernel.edges[edge, 2]
+            else:
+                exchanged += kernel.edges[edge, 2]
+                halo = halo or kind == NO_CHAIN
+    return gathered, exchanged, halo
 
 
 @njit(cache=True)
@@ -439,26 +506,11 @@ def add_cluster(
             gathered += kernel.weights[layer]
         if layer == last:
             continue
-        then = partition[layer + 1]
-        moved, kind = kernel.chain[layer]
-        halo = False
-        if kind == CHAIN_SUM and this != then:
-            exchanged += moved
-        elif kind == CHAIN_INPUT:
-            if then == 0:
-                gathered += moved
-            else:
-                halo = True
-                if this == 0:
-                    exchanged += moved
-        for index in range(kernel.in_start[layer + 1], kernel.in_start[layer + 2]):
-            edge = kernel.in_edges[index]
-            if _arrives(kernel, edge, layer, this, seg_first):
-                if then == 0:
-                    gathered += kernel.edges[edge, 2]
-                else:
-                    exchanged += kernel.edges[edge, 2]
-                    halo = halo or kind == NO_CHAIN
+        more_gathered, more_exchanged, halo = within_bytes(
+            kernel, layer, this, partition[layer + 1], seg_first
+        )
+        gathered += more_gathered
+        exchanged += more_exchanged
         if halo:
             add_halo(kernel, loads, layer + 1, start, size)
     if gathered > 0:
@@ -469,7 +521,7 @@ def add_cluster(
         travel, to = facts[last - seg_first, TRAVEL], start + size
         if travel > 0:
             share = float(travel) / (size * following)
-            _add_pairs(kernel, loads, start, size, to, following, share)
+            add_pairs(kernel, loads, start, size, to, following, share)
         if partition[last + 1] == 0 and facts[last - seg_first, WANTED] > 0:
             add_gather(kernel, loads, float(facts[last - seg_first, WANTED]), to, following)
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
@@ -52,6 +52,8 @@ LOOSE = {
     "dram_bytes_per_beat": 10**9,
 }
 """Values of constraints that do not bind the instance of the warm-up."""
+ROOMY_BYTES = 2**40
+"""Room for activations on each chiplet that does not bind it either."""
 LAST_LINES = 5
 """Of what a process printed before it crashed, for its record."""
 
@@ -264,10 +266,10 @@ def _work(pipe: Connection, job: Job, start: Schedule | None) -> None:
 def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
     """Solve a small instance, so that libraries are loaded and searches compiled.
 
-    It has the kinds of constraints of ``instance`` that solvers treat in another way, but so loose
-    that they do not bind. Failures are ignored: those that matter happen again.
+    It has the model of ``instance``, and the kinds of its constraints that solvers treat in another
+    way, but so loose that they do not bind. Failures are ignored: those that matter happen again.
     """
-    active, segments = instance.constraints.active(), options.segments
+    demands, segments = instance.demands, options.segments
     options = replace(
         options,
         time_limit_s=WARM_UP_S,
@@ -276,7 +278,7 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
         warm_start=None,
     )
     for size in WARM_UP_SIZES if "threads" in solver.options else WARM_UP_SIZES[:1]:
-        small = small_instance(active, *size)
+        small = small_instance(demands, *size)
         with contextlib.suppress(Exception):
             found = _warm_run(small, solver, options)
             if "warm_start" in solver.options and found.schedule is not None:
@@ -284,17 +286,23 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
 
 
 def small_instance(
-    constraints: Collection[str] = (),
+    demands: Collection[str] = (),
     layers: int = WARM_UP_SIZES[0][0],
     chiplets: int = WARM_UP_SIZES[0][1],
 ) -> Instance:
-    """First layers of AlexNet: on four chiplets milliseconds for every solver, once warm."""
-    whole = paper_instance("alexnet", chiplets, samples=2, overflow="stream")
+    """First layers of AlexNet: on four chiplets milliseconds for every solver, once warm.
+
+    With those of the given `Instance.demands` that solvers treat in another way.
+    """
+    nop: Literal["regressed", "placed"] = "placed" if "placed" in demands else "regressed"
+    whole = paper_instance("alexnet", chiplets, samples=2, overflow="stream", nop=nop)
     content = json.loads(whole.to_json())
     network = content["network"]
     network["layers"] = network["layers"][:layers]
     network["edges"] = [edge for edge in network["edges"] if edge["to"] < layers]
-    loose = {name: value for name, value in LOOSE.items() if name in constraints}
+    loose = {name: value for name, value in LOOSE.items() if name in demands}
+    if "activation_buffer_bytes" in demands:
+        content["package"]["activation_buffer_bytes"] = ROOMY_BYTES
     content |= {"name": WARM_UP_NAME, "constraints": loose}
     return Instance.from_json(json.dumps(content), WARM_UP_NAME)
 

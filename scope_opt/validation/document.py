@@ -98,7 +98,10 @@ class Validation(Document):
     solver: str
     runs: Annotated[tuple[Result, ...], Field(min_length=1)]
     """One for each seed; rank and losses are those of the first."""
-    exact: Result
+    exact: Result | None
+    """None where the exact solver does not honour the instance."""
+    others: tuple[Result, ...] = ()
+    """What was run in its place: other solvers, for the best schedule known."""
     optimum: KnownOptimum
     gaps: tuple[Gap | None, ...]
     """One for each run; None where it found no schedule."""

@@ -1,4 +1,8 @@
-"""Validation of a heuristic: gap to the proved optimum, rank, and what each decision loses."""
+"""Validation of a heuristic: gap to the proved optimum, rank, and what each decision loses.
+
+Where the exact solver does not honour an instance, the best schedule known takes the place of the
+optimum.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import MAX_INT, InputError
+from scope_opt.model.instance import PLACES
+from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.count import space_size
 from scope_opt.search.census.distribution import distribution, refuse_other_constraints
 from scope_opt.search.census.sampling import Sample, sample, share_at_most
 from scope_opt.search.census.valid_sampling import ValidSampler, countable
-from scope_opt.search.exact.restricted import attribute
+from scope_opt.search.exact.restricted import ATTRIBUTABLE, attribute
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving import metrics
 from scope_opt.solving.monitor import Monitor, interruptible
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     OnProgress = Callable[[Monitor], None] | None
     Stage = Callable[[str], AbstractContextManager[OnProgress]]
 
-EXACT = "exact"
+EXACT, EXHAUSTIVE, ANNEAL = "exact", "exhaustive", "anneal"
 DRAWS = 200_000
 """Schedules drawn where there are too many to enumerate."""
 
@@ -102,16 +108,25 @@ def validate(
     options = options or ValidationOptions()
     heuristic = load_solver(solver) if isinstance(solver, str) else solver
     reference = SolveOptions(time_limit_s=options.time_limit_s)
-    refuse_unsupported(instance, load_solver(EXACT), reference)  # before the heuristic's long run
+    provable = _provable(instance)
+    if provable:
+        refuse_unsupported(instance, load_solver(EXACT), reference)  # before the long run
     runs = _runs(instance, heuristic, options, stage)
-    with stage(EXACT) as on_progress:
-        best = solve(instance, EXACT, reference, on_progress)
+    exact, others = None, []
+    if provable:
+        with stage(EXACT) as on_progress:
+            exact = solve(instance, EXACT, reference, on_progress)
+    else:
+        others = _others(instance, heuristic, options, stage)
+    found = [*runs, *others] if exact is None else [*runs, exact]
     try:
-        known = metrics.reference([*runs, best])
+        known = metrics.reference(found)
     except ValueError as error:
-        names = f"solvers {heuristic.name!r} and {EXACT!r}"
-        raise SolverDisagreement(f"{names} disagree: {error}") from None
+        names = " and ".join(repr(name) for name in dict.fromkeys(run.solver for run in found))
+        raise SolverDisagreement(f"solvers {names} disagree: {error}") from None
     tables = build_tables(instance)
+    if exact is None:
+        known = replace(known, bound=max(known.bound or 0, latency_bound(tables)))
     one_segment = rank = no_rank = losses = no_losses = None
     try:
         ranked = _one_segment(instance, heuristic, options, runs[0], stage)
@@ -124,10 +139,11 @@ def validate(
     except _NotDone as reason:
         no_losses = str(reason)
     return Validation(
-        instance=best.instance,
+        instance=runs[0].instance,
         solver=heuristic.name,
         runs=tuple(runs),
-        exact=best,
+        exact=exact,
+        others=tuple(others),
         optimum=KnownOptimum(
             objective_ps=known.objective,
             bound_ps=known.bound,
@@ -161,6 +177,36 @@ def _runs(
             chosen = replace(options.solver, seed=seed)
             runs.append(solve(instance, heuristic, chosen, on_progress))
     return runs
+
+
+def _provable(instance: Instance) -> bool:
+    """Whether the exact solver can be asked, if only to say which side constraint it refuses."""
+    missing = instance.demands - load_solver(EXACT).constraints
+    return not missing or not missing <= PLACES
+
+
+def _others(
+    instance: Instance, heuristic: Solver, options: ValidationOptions, stage: Stage
+) -> list[Result]:
+    """Runs that make the best known schedule better, of solvers that honour the instance.
+
+    One is enumeration, if the schedules of one segment are few enough. It proves the optimum of
+    these only.
+    """
+    chosen = {
+        EXHAUSTIVE: SolveOptions(segments="single", time_limit_s=options.time_limit_s),
+        ANNEAL: SolveOptions(seed=options.seed, time_limit_s=options.time_limit_s),
+    }
+    found = []
+    for name, given in chosen.items():
+        if name == heuristic.name or not instance.demands <= load_solver(name).constraints:
+            continue
+        try:
+            with stage(name) as on_progress:
+                found.append(solve(instance, name, given, on_progress))
+        except InputError:
+            continue  # too many schedules to enumerate
+    return found
 
 
 def _gap(run: Result, known: metrics.Reference) -> Gap | None:
@@ -317,6 +363,9 @@ def _losses(
 ) -> Losses:
     if run.schedule is None:
         raise _NotDone("there is no schedule")
+    missing = sorted(instance.demands - ATTRIBUTABLE)
+    if missing:
+        raise _NotDone(f"its proofs do not honour {', '.join(missing)}")
     if not known.proved or known.objective is None:
         raise _NotDone("the optimum is not proved; give the exact solver more time")
     try:

@@ -57,7 +57,11 @@ def _gap_facts(found: Validation) -> Iterator[Fact]:
         proved = f"there is no schedule: proved by {' and '.join(known.methods)}"
         yield "optimum", units.ABSENT, proved
     else:
-        ended = f"exact did not prove it: {found.exact.stop_reason.replace('_', ' ')}"
+        if found.exact is None:
+            names = dict.fromkeys([found.solver, *(result.solver for result in found.others)])
+            ended = f"exact cannot prove it here; the best of {', '.join(names)}"
+        else:
+            ended = f"exact did not prove it: {found.exact.stop_reason.replace('_', ' ')}"
         low, high = units.picoseconds(known.bound_ps), units.picoseconds(known.objective_ps)
         yield "optimum", f"{low} to {high}", ended
         yield "gap", _gap(found.gaps[0]), "latency / best known - 1 to latency / lower bound - 1"

@@ -13,16 +13,8 @@ from scope_opt.schedule.bounds import segment_bounds
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
-from scope_opt.search.census.enumeration import (
-    AT_LEAST,
-    AT_MOST,
-    LEAST,
-    MOST,
-    enumerate_schedules,
-    make_tally,
-    prepare,
-    slowest_possible,
-)
+from scope_opt.search.census.enumeration import AT_LEAST, AT_MOST, LEAST, MOST, make_tally
+from scope_opt.search.census.space import make_space
 from scope_opt.search.census.tuning import BINS, PAUSE
 from scope_opt.solving.monitor import Monitor
 
@@ -31,7 +23,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.search.census.enumeration import Walk
+    from scope_opt.search.census.space import Space
 
 
 @dataclass(frozen=True)
@@ -132,12 +124,13 @@ def distribution(
     monitor = monitor or Monitor()
     refuse_other_constraints(instance)
     asked = [_latency(instance, tables, item) for item in rank_of]
-    walk, number = prepare(instance, tables, idle)
-    edges = _edges(walk, tables, bins) if number else [0, 1]
+    space = make_space(instance, tables, idle)
+    number = space.number
+    edges = _edges(space, tables, bins) if number else [0, 1]
     # The bins are cut further where an exact rank is wanted.
     fine = sorted({*edges[:-1], *asked, *(latency + 1 for latency in asked)})
     tally = make_tally(tables.layers, fine)
-    for _ in enumerate_schedules(walk, tally, number, monitor, pause):
+    for _ in space.count(tally, monitor, pause):
         pass
     counts = dict(zip(fine, tally.counts.tolist(), strict=True))
     coarse = np.searchsorted(np.array(edges[1:-1], dtype=np.int64), fine, side="right")
@@ -184,12 +177,12 @@ def _latency(instance: Instance, tables: LatencyTables, item: int | Schedule) ->
     return evaluation.objective_ps
 
 
-def _edges(walk: Walk, tables: LatencyTables, bins: int) -> list[int]:
+def _edges(space: Space, tables: LatencyTables, bins: int) -> list[int]:
     """Ends of the bins, evenly spaced on a logarithmic scale between bounds on the latency."""
     low = int(segment_bounds(tables)[0, -1])
-    beat = max(walk.dram_ps, int(slowest_possible(walk)))
     clusters = min(tables.layers, tables.chiplets)
-    high = walk.load_ps + (walk.samples + clusters - 1) * beat + 1
+    load_ps = int(tables.load_ps[0, -1])
+    high = load_ps + (tables.samples + clusters - 1) * space.longest_beat() + 1
     spaced = np.geomspace(max(low, 1), max(high, 2), bins + 1)[1:-1]
     inside = np.unique(np.round(spaced).astype(np.int64))
     return [low, *(int(edge) for edge in inside if low < edge < high), high]

@@ -16,16 +16,17 @@ import numpy as np
 
 from scope_opt.model.files import InputError
 from scope_opt.schedule.count import log10_space_size, space_size
-from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
+from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.tuning import MAX_SCHEDULES, MAX_TIMES, PAUSE
+from scope_opt.search.census.validity import permitted
 from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import WEIGHTS, pack_tables
+from scope_opt.search.placed import segment_facts
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
     WSP,
     closing_times,
-    copy_fits,
     free_bytes,
     gather_time,
     inner_layer_time,
@@ -114,18 +115,26 @@ def make_tally(layers: int, edges: Sequence[int]) -> Tally:
 
 
 @loop
-def _choices(packed: PackedTables, allowed: Allowed, i: int, j: int, r: int, room: int) -> float:
+def _choices(
+    packed: PackedTables, allowed: Allowed, facts: Ints, i: int, j: int, r: int, room: int
+) -> float:
     """In how many ways the layers of a cluster can be partitioned, with that room for copies."""
     product = 1.0
     for u in range(i, j + 1):
-        fits, choice = copy_fits(packed.layers, u, r, room), allowed.choice[u]
-        product *= int(may_isp(choice, fits)) + int(may_wsp(choice, fits))
+        ways = 0
+        for own in (ISP, WSP):
+            if permitted(packed, allowed, facts, i, u, own, r, room):
+                ways += 1
+        product *= ways
     return product
 
 
 @compiled
-def count_partitions(packed: PackedTables, allowed: Allowed) -> Floats:
-    """(L, L, C+1) in how many ways the layers of a cluster can be partitioned; 0 if not allowed."""
+def count_partitions(packed: PackedTables, allowed: Allowed, facts: Ints) -> Floats:
+    """(L, L, C+1) in how many ways the layers of a cluster can be partitioned; 0 if not allowed.
+
+    ``facts`` are the `segment_facts` of the segment that has all layers.
+    """
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
     options = np.zeros((layers, layers, sizes))
     for i in range(layers):
@@ -140,7 +149,7 @@ def count_partitions(packed: PackedTables, allowed: Allowed) -> Floats:
                 # The clusters before and after this one need a chiplet each.
                 others = (1 if i > 0 else 0) + (1 if j < layers - 1 else 0)
                 if allowed.clusters[i, j] and r + others <= sizes - 1:
-                    options[i, j, r] = _choices(packed, allowed, i, j, r, room)
+                    options[i, j, r] = _choices(packed, allowed, facts, i, j, r, room)
     return options
 
 
@@ -202,7 +211,9 @@ def _append_layer(
 
 
 @compiled
-def _fill_times(packed: PackedTables, allowed: Allowed, options: Floats) -> tuple[Ints, Ints]:
+def _fill_times(
+    packed: PackedTables, allowed: Allowed, facts: Ints, options: Floats
+) -> tuple[Ints, Ints]:
     """`Walk.groups`, empty ones included, and `Walk.inner`."""
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
     groups = np.empty((4 * np.count_nonzero(options), COLUMNS), dtype=np.int64)
@@ -224,8 +235,8 @@ def _fill_times(packed: PackedTables, allowed: Allowed, options: Floats) -> tupl
                 value[0] = 0 if tiled else stream_time(packed, i, j, weights, r)
                 count = 1
                 for u in range(i, j + 1):
-                    fits, choice = copy_fits(packed.layers, u, r, room), allowed.choice[u]
-                    isp, wsp = may_isp(choice, fits), may_wsp(choice, fits)
+                    isp = permitted(packed, allowed, facts, i, u, ISP, r, room)
+                    wsp = permitted(packed, allowed, facts, i, u, WSP, r, room)
                     count = _append_layer(packed, value, ends, count, (i, j, r), u, isp, wsp)
                 for both in range(4):
                     start = filled
@@ -255,11 +266,12 @@ def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk
         If there are too many.
     """
     layers, chiplets = tables.layers, tables.chiplets
-    too_many = InputError(instance.name, [_too_many(layers, chiplets, idle)])
+    too_many = too_many_schedules(instance, idle, MAX_SCHEDULES)
     if layers * layers * chiplets > MAX_TIMES:
         raise too_many
     packed, allowed = pack_tables(tables), make_allowed(instance.constraints, layers, chiplets)
-    options = count_partitions(packed, allowed)
+    facts = segment_facts(packed.places, 0, layers - 1)
+    options = count_partitions(packed, allowed, facts)
     if options.sum() > MAX_TIMES:
         raise too_many
     fewest, most, depths = cluster_limits(instance.constraints, layers, chiplets)
@@ -269,7 +281,7 @@ def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk
         raise too_many
     groups, inner = np.zeros((0, COLUMNS), np.int64), np.zeros(0, np.int64)
     if number:
-        groups, inner = _fill_times(packed, allowed, options)
+        groups, inner = _fill_times(packed, allowed, facts, options)
     groups = groups[groups[:, START] < groups[:, STOP]]
     begins, last, region = groups[:, FIRST] == 0, groups[:, LAST], groups[:, REGION]
     order = np.lexsort((region, last, begins))
@@ -292,23 +304,26 @@ def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk
     return walk, int(number)
 
 
-def _too_many(layers: int, chiplets: int, idle: bool) -> str:
+def too_many_schedules(instance: Instance, idle: bool, allowed: int) -> InputError:
+    """What to say where an enumeration would take too long; ``allowed`` schedules would not."""
+    layers, chiplets = len(instance.layer_names), instance.chiplets
     size = space_size(layers, chiplets, idle)
     digits = log10_space_size(layers, chiplets, idle)
     shown = f"{size:,}" if digits < 15 else f"about 10^{digits:.1f}"
-    return (
+    problem = (
         f"{layers} layers on {chiplets} chiplets have {shown} schedules of one segment, too many "
-        f"to enumerate (allowed: {MAX_SCHEDULES:,} within the weight capacity and the side "
+        f"to enumerate (allowed: {allowed:,} within the weight capacity and the side "
         f"constraints, and {MAX_TIMES:,} times of single clusters); solver 'exact' proves the "
         "optimum without enumerating them"
     )
+    return InputError(instance.name, [problem])
 
 
 # --- Enumeration ---------------------------------------------------------------------------------
 
 
-@compiled
-def _bisect(ascending: Ints, low: int, high: int, value: int) -> int:
+@loop
+def bisect(ascending: Ints, low: int, high: int, value: int) -> int:
     """First index from ``low`` to ``high`` from which on entries exceed ``value``."""
     while low < high:
         middle = (low + high) // 2
@@ -364,12 +379,12 @@ def _close(
     if walk.ways[min(clusters, walk.ways.shape[0] - 1), 0, 0] == 0:
         return  # not with so many clusters
     steps = walk.samples + clusters - 1
-    usual = max(0, _bisect(edges, 0, bins, walk.load_ps + steps * beat) - 1)
+    usual = max(0, bisect(edges, 0, bins, walk.load_ps + steps * beat) - 1)
     begin = walk.front[last, 1 if walk.idle else left]
     for group in range(begin, walk.front[last, left + 1]):
         start, stop = walk.groups[group, START], walk.groups[group, STOP]
         rest = _rest(walk, group, following, entered)
-        cut = _bisect(inner, start, stop, beat - rest)
+        cut = bisect(inner, start, stop, beat - rest)
         counts[usual] += cut - start
         at = usual
         if bins == 1:
@@ -377,7 +392,7 @@ def _close(
         else:
             for x in range(cut, stop):
                 latency = walk.load_ps + steps * (inner[x] + rest)
-                at = max(at, _bisect(edges, at, bins, latency) - 1)
+                at = max(at, bisect(edges, at, bins, latency) - 1)
                 counts[at] += 1
         least = walk.load_ps + steps * max(beat, inner[start] + rest)
         if totals[TOTAL] == 0 or least < totals[LEAST]:
@@ -385,7 +400,7 @@ def _close(
             tally.path[clusters - 1] = group
             tally.best[:clusters] = tally.path[:clusters]
         if least == totals[LEAST]:
-            equal = cut if cut > start else _bisect(inner, start, stop, inner[start])
+            equal = cut if cut > start else bisect(inner, start, stop, inner[start])
             totals[AT_LEAST] += equal - start
         most = walk.load_ps + steps * max(beat, inner[stop - 1] + rest)
         if totals[TOTAL] == 0 or most > totals[MOST]:
@@ -393,7 +408,7 @@ def _close(
         if most == totals[MOST]:
             below = start
             if cut < stop:
-                below = _bisect(inner, start, stop, inner[stop - 1] - 1)
+                below = bisect(inner, start, stop, inner[stop - 1] - 1)
             totals[AT_MOST] += stop - below
         totals[TOTAL] += stop - start
 

@@ -8,33 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from scope_opt.model.files import InputError
-from scope_opt.model.instance import SHAPE
+from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.schedule.bounds import segment_bounds
-from scope_opt.schedule.schedule import make_segment
-from scope_opt.search.allowed import make_allowed
-from scope_opt.search.census.enumeration import (
-    CLUSTERS,
-    ENTERED,
-    LEAST,
-    START,
-    TOTAL,
-    enumerate_schedules,
-    make_tally,
-    prepare,
-)
+from scope_opt.search.census.enumeration import LEAST, TOTAL, make_tally
+from scope_opt.search.census.space import make_space
 from scope_opt.search.census.tuning import PAUSE
-from scope_opt.search.exact.inner import cluster_partitions
-from scope_opt.search.packed import pack_tables
 from scope_opt.search.stopping import SearchStopped
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.schedule import Segment
-    from scope_opt.search.census.enumeration import Tally, Walk
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SolveOptions
 
@@ -45,7 +29,7 @@ class ExhaustiveSolver:
     name = "exhaustive"
     summary = "every schedule of one segment, for small instances: the optimum without any theory"
     exact = True
-    constraints: ClassVar[frozenset[str]] = SHAPE - {"fixed_segments"}
+    constraints: ClassVar[frozenset[str]] = (SHAPE | PLACES) - {"fixed_segments"}
     options: ClassVar[frozenset[str]] = frozenset()
     pause: ClassVar[int] = PAUSE
     """Schedules between two looks at the clock, about."""
@@ -71,37 +55,22 @@ class ExhaustiveSolver:
             )
             raise InputError("segments", [problem])
         monitor.report("cluster times", 0.0)
-        walk, number = prepare(instance, tables, idle=True)
-        if number == 0:
+        space = make_space(instance, tables, idle=True, best_only=True)
+        if space.number == 0:
             monitor.prove_infeasible([_none_valid(instance, tables)], "enumeration")
             return
         tally = make_tally(tables.layers, [0])
         bound = int(segment_bounds(tables)[0, -1])
         try:
-            for _ in enumerate_schedules(walk, tally, number, monitor, self.pause):
+            for _ in space.count(tally, monitor, self.pause):
                 least = int(tally.totals[LEAST])
                 found = tally.totals[TOTAL] > 0
                 if found and (monitor.objective is None or least < monitor.objective):
-                    monitor.improve(least, [_best(instance, tables, walk, tally)])
+                    monitor.improve(least, [space.best(tally)])
         except SearchStopped:
             monitor.raise_bound(bound, "simple bound")
         else:
             monitor.raise_bound(int(tally.totals[LEAST]), "enumeration")
-
-
-def _best(instance: Instance, tables: LatencyTables, walk: Walk, tally: Tally) -> Segment:
-    """The best schedule so far."""
-    packed = pack_tables(tables)
-    allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
-    partition = np.zeros(tables.layers, dtype=np.int8)
-    clusters = []
-    for group in tally.best[: tally.totals[CLUSTERS]][::-1]:
-        i, j, r = walk.groups[group, :ENTERED].tolist()
-        cluster_partitions(
-            packed, allowed, tables.layers - 1, walk.groups[group, :START], partition
-        )
-        clusters.append((j - i + 1, r, partition[i : j + 1].tolist()))
-    return make_segment(0, clusters)
 
 
 def _none_valid(instance: Instance, tables: LatencyTables) -> str:

@@ -21,18 +21,19 @@ from scipy.special import betaincinv
 
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.schedule import make_segment
-from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
+from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.distribution import refuse_other_constraints
 from scope_opt.search.census.tuning import AT_ONCE
+from scope_opt.search.census.validity import permitted
 from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import NEVER, pack_tables
+from scope_opt.search.placed import cluster_ps, link_beat, segment_facts
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
-    WSP,
     cluster_time,
-    copy_fits,
     free_bytes,
     segment_latency,
+    stream_time,
     total_weights,
     whole_package,
 )
@@ -170,9 +171,10 @@ def schedule_at(number: int, layers: int, chiplets: int) -> Segment:
 
 
 @loop
-def slowest_cluster_ps(
+def _slowest_ps(
     packed: PackedTables,
     allowed: Allowed,
+    facts: Ints,
     clusters: int,
     start: Ints,
     region: Ints,
@@ -180,31 +182,75 @@ def slowest_cluster_ps(
 ) -> int:
     """Time of a one-segment schedule's slowest cluster in ps; `NEVER` if it breaks a rule."""
     layers = len(partition)
-    slowest = 0
+    slowest = position = 0
     for k in range(clusters):
         first, last, r = start[k], start[k + 1] - 1, region[k]
         if not allowed.clusters[first, last] or not allowed.regions[first, r]:
             return NEVER
         weights = total_weights(packed.layers, first, last)
-        passing = packed.stream or whole_package(packed.times, 0, layers - 1, r)
-        room = free_bytes(packed.weight_buffer_bytes, r, weights, passing)
+        tiled = whole_package(packed.times, 0, layers - 1, r)
+        room = free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream or tiled)
         if room < 0:
             return NEVER
         for layer in range(first, last + 1):
-            fits, choice = copy_fits(packed.layers, layer, r, room), allowed.choice[layer]
-            wsp = partition[layer] == WSP
-            if not (may_wsp(choice, fits) if wsp else may_isp(choice, fits)):
+            own = partition[layer]
+            if not permitted(packed, allowed, facts, first, layer, own, r, room):
                 return NEVER
         following = region[k + 1] if k + 1 < clusters else 0
-        time = cluster_time(packed, 0, layers - 1, first, last, weights, r, following, partition)
+        if packed.places.placed:
+            time = 0 if tiled else stream_time(packed, first, last, weights, r)
+            time += cluster_ps(
+                packed.places,
+                facts,
+                0,
+                layers - 1,
+                first,
+                last,
+                position,
+                r,
+                following,
+                partition,
+            )
+        else:
+            time = cluster_time(
+                packed, 0, layers - 1, first, last, weights, r, following, partition
+            )
         slowest = max(slowest, time)
+        position += r
     return int(slowest)
+
+
+@compiled
+def one_segment_ps(
+    packed: PackedTables,
+    allowed: Allowed,
+    facts: Ints,
+    fixed: tuple[int, int],
+    clusters: int,
+    start: Ints,
+    region: Ints,
+    partition: Bytes,
+) -> int:
+    """Latency of a one-segment schedule in ps; `NEVER` if it breaks a rule.
+
+    ``facts`` are the segment's `segment_facts`; ``fixed`` are the time to load weights and the
+    least beat of the segment's DRAM traffic.
+    """
+    slowest = _slowest_ps(packed, allowed, facts, clusters, start, region, partition)
+    if slowest == NEVER:
+        return NEVER
+    if packed.places.shared:
+        starts, sizes = start[: clusters + 1], region[:clusters]
+        busiest = link_beat(packed.places, facts, 0, len(partition) - 1, starts, sizes, partition)
+        slowest = max(slowest, busiest)
+    return int(segment_latency(fixed[0], fixed[1], packed.samples, clusters, slowest))
 
 
 @compiled
 def _latencies(
     packed: PackedTables,
     allowed: Allowed,
+    facts: Ints,
     counts: tuple[int, int],
     fixed: tuple[int, int],
     paths: Ints,
@@ -212,8 +258,8 @@ def _latencies(
 ) -> Ints:
     """(n,) latency in ps of the schedules with these numbers; `NEVER` for those not valid.
 
-    ``counts`` are the fewest and most clusters allowed, ``fixed`` the time to load weights and the
-    least beat of the segment's DRAM traffic.
+    ``counts`` are the fewest and most clusters allowed; ``facts`` and ``fixed`` as for
+    `one_segment_ps`.
     """
     layers = paths.shape[0]
     start, region = np.zeros(layers + 1, np.int64), np.zeros(layers, np.int64)
@@ -221,11 +267,10 @@ def _latencies(
     found = np.full(len(numbers), NEVER, dtype=np.int64)
     for index in range(len(numbers)):
         clusters = _unrank(numbers[index], paths, start, region, partition)
-        if not counts[0] <= clusters <= counts[1]:
-            continue
-        beat = slowest_cluster_ps(packed, allowed, clusters, start, region, partition)
-        if beat < NEVER:
-            found[index] = segment_latency(fixed[0], fixed[1], packed.samples, clusters, beat)
+        if counts[0] <= clusters <= counts[1]:
+            found[index] = one_segment_ps(
+                packed, allowed, facts, fixed, clusters, start, region, partition
+            )
     return found
 
 
@@ -244,6 +289,7 @@ class Sampler:
         self.size = space_size(layers, chiplets)
         self._packed = pack_tables(tables)
         self._allowed = make_allowed(limits, layers, chiplets)
+        self._facts = segment_facts(self._packed.places, 0, layers - 1)
         self._counts = limits.min_clusters or 1, limits.max_clusters or layers
         self._fixed = int(tables.load_ps[0, -1]), int(tables.segment_dram_ps[0, -1])
         self._paths = _path_counts(layers, chiplets)
@@ -253,7 +299,13 @@ class Sampler:
         """(n,) latency in ps of the schedules with these numbers; `NEVER` for those not valid."""
         digits = _digits(numbers, self._width)
         found: Ints = _latencies(
-            self._packed, self._allowed, self._counts, self._fixed, self._paths, digits
+            self._packed,
+            self._allowed,
+            self._facts,
+            self._counts,
+            self._fixed,
+            self._paths,
+            digits,
         )
         return found
 

@@ -1,11 +1,12 @@
 """Valid schedules of one segment drawn uniformly, for instances where hardly any schedule is.
 
-Whether a cluster is valid depends on its layers, its region and its partitions only, and how many
-partitions are allowed is a product over its layers. So the valid schedules can be counted from the
-first layer on (`enumeration`), and drawn from the last: a cluster is chosen with
-the number of schedules that have it, then the partition of each of its layers. The counts are
-floats, sums and products of positive numbers. Their errors, at most L^2 C 2^-53 relative, and those
-of the random floats keep the total variation distance from uniform below 1e-7.
+Whether a cluster is valid depends on its layers, the size of its region and its partitions only,
+wherever the region lies, and how many partitions are allowed is a product over its layers. So the
+valid schedules can be counted from the first layer on (`enumeration`), and drawn from the last: a
+cluster is chosen with the number of schedules that have it, then the partition of each of its
+layers. The counts are floats, sums and products of positive numbers. Their errors, at most L^2 C
+2^-53 relative, and those of the random floats keep the total variation distance from uniform below
+1e-7.
 
 Drawing is done for many schedules at once, state by state: those for which the layers before ``e``
 on ``c`` chiplets are left, which all choose from the same clusters, scan them once together.
@@ -18,20 +19,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scope_opt.schedule.count import log10_space_size
-from scope_opt.search.allowed import make_allowed, may_isp, may_wsp
+from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.distribution import refuse_other_constraints
 from scope_opt.search.census.enumeration import cluster_limits, count_partitions, count_schedules
-from scope_opt.search.census.sampling import Sample, slowest_cluster_ps, tally
+from scope_opt.search.census.sampling import Sample, one_segment_ps, tally
 from scope_opt.search.census.tuning import MAX_LOG10, MAX_STEPS
+from scope_opt.search.census.validity import permitted
 from scope_opt.search.compiled import compiled
 from scope_opt.search.packed import pack_tables
-from scope_opt.search.times import (
-    copy_fits,
-    free_bytes,
-    segment_latency,
-    total_weights,
-    whole_package,
-)
+from scope_opt.search.placed import segment_facts
+from scope_opt.search.times import ISP, WSP, free_bytes, total_weights, whole_package
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +66,8 @@ class ValidSampler:
         self._packed = pack_tables(tables)
         self._allowed = make_allowed(instance.constraints, layers, chiplets)
         self._fixed = int(tables.load_ps[0, -1]), int(tables.segment_dram_ps[0, -1])
-        self._options = count_partitions(self._packed, self._allowed)
+        self._facts = segment_facts(self._packed.places, 0, layers - 1)
+        self._options = count_partitions(self._packed, self._allowed, self._facts)
         self._ways = count_schedules(self._options, fewest, most, depths, False)
         self.number = float(self._ways[0, -1, -1])
         """How many valid schedules there are."""
@@ -91,7 +89,14 @@ class ValidSampler:
         clusters = np.zeros(draws, dtype=np.int64)
         _draw_clusters(self._options, self._ways, source, start, region, clusters)
         found: Ints = _draw_latencies(
-            self._packed, self._allowed, self._fixed, source, start, region, clusters
+            self._packed,
+            self._allowed,
+            self._facts,
+            self._fixed,
+            source,
+            start,
+            region,
+            clusters,
         )
         return found
 
@@ -164,6 +169,7 @@ def _choose(own: int, i: int, r: int, start: Shorts, region: Shorts, clusters: I
 def _draw_latencies(
     packed: PackedTables,
     allowed: Allowed,
+    facts: Ints,
     fixed: tuple[int, int],
     source: np.random.Generator,
     start: Shorts,
@@ -181,9 +187,10 @@ def _draw_latencies(
             first[k], size[k] = start[own, count - 1 - k], region[own, count - 1 - k]
         first[count] = layers
         for k in range(count):
-            _draw_partitions(packed, allowed, source, first[k], first[k + 1], size[k], partition)
-        beat = slowest_cluster_ps(packed, allowed, count, first, size, partition)
-        found[own] = segment_latency(fixed[0], fixed[1], packed.samples, count, beat)
+            _draw_partitions(
+                packed, allowed, facts, source, first[k], first[k + 1], size[k], partition
+            )
+        found[own] = one_segment_ps(packed, allowed, facts, fixed, count, first, size, partition)
     return found
 
 
@@ -191,6 +198,7 @@ def _draw_latencies(
 def _draw_partitions(
     packed: PackedTables,
     allowed: Allowed,
+    facts: Ints,
     source: np.random.Generator,
     first: int,
     end: int,
@@ -201,6 +209,6 @@ def _draw_partitions(
     passing = packed.stream or whole_package(packed.times, 0, len(partition) - 1, chiplets)
     room = free_bytes(packed.weight_buffer_bytes, chiplets, weights, passing)
     for layer in range(first, end):
-        fits = copy_fits(packed.layers, layer, chiplets, room)
-        isp, wsp = may_isp(allowed.choice[layer], fits), may_wsp(allowed.choice[layer], fits)
+        isp = permitted(packed, allowed, facts, first, layer, ISP, chiplets, room)
+        wsp = permitted(packed, allowed, facts, first, layer, WSP, chiplets, room)
         partition[layer] = source.random() < 0.5 if isp and wsp else wsp

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scope_opt.model.files import InputError
+from scope_opt.model.instance import PLACES
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.search.allowed import EITHER, ONLY_ISP, WSP_IF_FITS, make_allowed
 from scope_opt.search.cuts import CostedSegment, total_cost
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.search.allowed import Allowed
     from scope_opt.solving.solver import SegmentChoice
+
+ATTRIBUTABLE = ExactSolver.constraints - PLACES
+"""What of `Instance.demands` `attribute` honours: parts are proved by the sizes of regions."""
 
 
 class ExactSegmentedSolver(ExactSolver):
