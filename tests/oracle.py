@@ -7,6 +7,10 @@ follows the Scope paper (arXiv 2602.14393); equation numbers are the paper's.
 Physical quantities are exact fractions and each table entry is rounded up once, to picoseconds or
 femtojoules. Only the two regressions (transfer times and hops between regions) are solved in
 floating point.
+
+This module prices transfers by region sizes (`nop.model` "regressed"), and holds all that does not
+depend on places: rules, DRAM, activation memory, brute force. `oracle_placed` prices them where the
+regions lie (`nop.model` "placed"). The functions at the end do the right one for every instance.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ T = TypeVar("T")
 
 ISP, WSP = "ISP", "WSP"
 PARTITIONS = (ISP, WSP)
+WAYS = ("read", "write")
 GRID = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 
 #: Side constraints that need energies or bytes, which an instance with explicit tables lacks.
@@ -60,8 +65,17 @@ def up(value: Fraction) -> int:
 
 
 def up_fitted(value: Fraction) -> int:
-    """Round a value up that holds a coefficient fitted in floating point (forgives 1e-12)."""
+    """Round a value up as ``ceil_int`` of the model does: 1e-12 of it are forgiven.
+
+    A must where a coefficient is fitted in floating point, or where fractions with large
+    denominators come closer to an integer than floating point can tell.
+    """
     return math.ceil(value * (1 - Fraction(1, 10**12)))
+
+
+def height_width(value: int | list[int]) -> tuple[int, int]:
+    """Read a stride or a dilation: one number for both, or [height, width]."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def memoised(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
@@ -89,9 +103,15 @@ def place(cols: int, s: int) -> tuple[int, int]:
 
 @functools.cache
 def route(cols: int, source: int, target: int) -> tuple[Link, ...]:
-    """Walk from one snake position to another: along the row first, then along the column."""
-    row, col = place(cols, source)
-    target_row, target_col = place(cols, target)
+    """Walk from one snake position to another."""
+    return walk(place(cols, source), place(cols, target))
+
+
+@functools.cache
+def walk(source: tuple[int, int], target: tuple[int, int]) -> tuple[Link, ...]:
+    """Walk from one chiplet to another: along the row first, then along the column."""
+    row, col = source
+    target_row, target_col = target
     links: list[Link] = []
     while col != target_col:
         step = 1 if target_col > col else -1
@@ -282,6 +302,23 @@ class Times(ABC):
     def stream_fs_per_byte(self, r: int) -> int:
         """Fetching one byte of weights again at the region's share of the DRAM bandwidth."""
 
+    def own_read_ps(self, layer: int) -> int:
+        """What the layer reads from DRAM besides edges."""
+        return 0
+
+    def own_write_ps(self, layer: int) -> int:
+        """What the layer writes to DRAM besides edges."""
+        return 0
+
+    def input_edges_ps(
+        self, layer: int, first: int, partition: str, following: str, r: int, same_cluster: bool
+    ) -> list[int]:
+        """Entries of the input edges, chain aside, into the layer after ``layer``.
+
+        ``r`` is the size of the region that layer runs on, ``first`` where the segment starts.
+        """
+        return []
+
 
 class TableTimes(Times):
     """Times that the instance lists itself."""
@@ -347,6 +384,15 @@ class TableTimes(Times):
         return int(self.tables["stream_fs_per_byte"][r - 1])
 
 
+class Edge(NamedTuple):
+    """What layer ``v`` reads of layer ``u``'s output, for its input or added to its output."""
+
+    u: int
+    v: int
+    bytes: int
+    feeds: str
+
+
 class PhysicalTimes(Times):
     """Times and energies that follow from a network and a package."""
 
@@ -358,27 +404,64 @@ class PhysicalTimes(Times):
         self.chiplets = self.rows * self.cols
         self.capacity = package["chiplet"]["weight_buffer_bytes"]
         self.weights = [layer["weight_bytes"] for layer in self.layers]
-        edges = {(e["from"], e["to"]): e["bytes"] for e in network["edges"]}
+        self.edges: list[Edge] = []
+        for e in network["edges"]:
+            default = "input" if e["to"] == e["from"] + 1 else "sum"
+            self.edges.append(Edge(e["from"], e["to"], e["bytes"], e.get("feeds", default)))
+        edges = {(e.u, e.v): e.bytes for e in self.edges}
         self.chain = [edges.get((i, i + 1), 0) for i in range(self.n_layers)]
         self.skips = [(u, v) for u, v in edges if v != u + 1]
         self.skip_bytes = [edges[skip] for skip in self.skips]
+        #: Layers whose chain edge is added to the next layer's output.
+        self.adds = {e.u for e in self.edges if e.v == e.u + 1 and e.feeds == "sum"}
         nop, dram = package["nop"], package["dram"]
+        self.skip_both: bool = nop.get("skip", "sender") == "both"
         self.port: Fraction = exact(nop["bandwidth_bytes_per_s"]) / nop["ports"]
         self.eta_within = exact(nop["eta_within"])
         self.eta_between = exact(nop["eta_between"])
-        self.dram_latency_s = exact(dram["latency_s"])
-        self.dram_bytes_per_s = exact(dram["efficiency"]) * exact(dram["bandwidth_bytes_per_s"])
+        self.streams: dict[str, Fraction] | None = None
+        if dram.get("streams") is not None:
+            self.streams = {key: exact(value) for key, value in dram["streams"].items()}
+        self.dram_bandwidth = exact(dram["bandwidth_bytes_per_s"])
+        single = self.streams or {
+            "latency_s": exact(dram["latency_s"]),
+            "read": exact(dram["efficiency"]),
+        }
+        self.dram_latency_s = single["latency_s"]
+        #: Of a single read.
+        self.dram_bytes_per_s = single["read"] * self.dram_bandwidth
         self.dram_latency_ps = up(self.dram_latency_s * 10**12)
         self.nop_fj_per_byte_hop = exact(nop["energy_pj_per_bit"]) * 8 * 1000
         self.dram_fj_per_byte = up(exact(dram["energy_pj_per_bit"]) * 8 * 1000)
 
     # Transfers, in seconds.
 
-    def dram_s(self, volume: int) -> Fraction:
-        """DRAM transfer: latency and bytes; nothing for nothing."""
-        if volume == 0:
+    def dram_s(self, reads: list[int], writes: list[int]) -> Fraction:
+        """DRAM transfers at once, one number of bytes per tensor; nothing for nothing."""
+        reads = [volume for volume in reads if volume > 0]
+        writes = [volume for volume in writes if volume > 0]
+        total = sum(reads) + sum(writes)
+        if total == 0:
             return Fraction(0)
-        return self.dram_latency_s + volume / self.dram_bytes_per_s
+        if self.streams is None:
+            return self.dram_latency_s + total / self.dram_bytes_per_s
+        k = self.streams
+        n = min(k["most"], Fraction(max(len(reads), len(writes))))
+        w = Fraction(sum(writes), total)
+        latency = k["latency_s"] + k["latency_per_stream_s"] * (n - 1)
+        latency += k["latency_mixed_s"] * 4 * w * (1 - w)
+        best = k["read"] + (k["write"] - k["read"]) * w
+        slope = k["slope"] + (k["slope_write"] - k["slope"]) * w
+        efficiency = best / (1 + slope * (n - 1))
+        return latency + total / (efficiency * self.dram_bandwidth)
+
+    def read_ps(self, volume: int) -> int:
+        """Single read."""
+        return up_fitted(self.dram_s([volume], []) * 10**12)
+
+    def write_ps(self, volume: int) -> int:
+        """Single write."""
+        return up_fitted(self.dram_s([], [volume]) * 10**12)
 
     def gather_s_per_byte(self, r: int) -> Fraction:
         """g(r): all-gather time per byte of the gathered tensor."""
@@ -417,15 +500,28 @@ class PhysicalTimes(Times):
             ),
         )
 
+    def reach(self, layer: int) -> tuple[int, int]:
+        """Height and width of the input that one output depends on: the kernel, dilated."""
+        d = self.layers[layer]
+        down, across = height_width(d.get("dilation", 1))
+        return down * (d["kernel_height"] - 1) + 1, across * (d["kernel_width"] - 1) + 1
+
+    def seam_bytes(self, layer: int) -> tuple[int, int]:
+        """Overlap of the input at one seam between rows of tiles, and at one between columns."""
+        d = self.layers[layer]
+        (height, width), (down, across) = self.reach(layer), height_width(d["stride"])
+        between_rows = max(0, height - down) * d["input_width"]
+        between_cols = max(0, width - across) * d["input_height"]
+        return d["in_channels"] * between_rows, d["in_channels"] * between_cols
+
     def halo_bytes(self, layer: int, r: int) -> int:
         """Overlap of the layer's input tiles, in all."""
         d = self.layers[layer]
         r1, r2 = self.tiling(layer, r)
-        between_rows = max(0, d["kernel_height"] - d["stride"]) * d["input_width"]
-        between_cols = max(0, d["kernel_width"] - d["stride"]) * d["input_height"]
+        row_seam, col_seam = self.seam_bytes(layer)
         seams_rows = min(r1, d["output_height"]) - 1
         seams_cols = min(r2, d["output_width"]) - 1
-        return int(d["in_channels"] * (seams_rows * between_rows + seams_cols * between_cols))
+        return int(seams_rows * row_seam + seams_cols * col_seam)
 
     def cycles(self, layer: int, partition: str, r: int) -> int:
         """Cycles of the busiest chiplet (Eq. 5) under the best split of its PEs."""
@@ -469,15 +565,98 @@ class PhysicalTimes(Times):
         last = layer == self.n_layers - 1
         return int(self.layers[layer]["output_bytes"]) if last else int(self.chain[layer])
 
+    def tensors_read(self, first: int, last: int) -> list[int]:
+        """Bytes of every transfer from DRAM per sample, repeated weight fetches aside."""
+        skips = zip(self.skips, self.skip_bytes, strict=True)
+        entering = [volume for (u, v), volume in skips if u < first <= v <= last]
+        own = [self.own_bytes(layer, "read") for layer in range(first, last + 1)]
+        return [self.input_bytes(first), *entering, *own]
+
+    def tensors_written(self, first: int, last: int) -> list[int]:
+        """Bytes of every transfer to DRAM per sample."""
+        skips = zip(self.skips, self.skip_bytes, strict=True)
+        leaving = [volume for (u, v), volume in skips if first <= u <= last < v]
+        own = [self.own_bytes(layer, "write") for layer in range(first, last + 1)]
+        return [self.output_bytes(last), *leaving, *own]
+
     def segment_bytes(self, first: int, last: int) -> int:
         """Bytes a segment reads and writes per sample, repeated weight fetches aside."""
-        total = self.input_bytes(first) + self.output_bytes(last)
-        for (u, v), volume in zip(self.skips, self.skip_bytes, strict=True):
-            entering = u < first <= v <= last
-            leaving = first <= u <= last < v
-            if entering or leaving:
-                total += volume
-        return total
+        return sum(self.tensors_read(first, last)) + sum(self.tensors_written(first, last))
+
+    def own_bytes(self, layer: int, way: str) -> int:
+        """Bytes the layer reads or writes besides edges."""
+        return int(self.layers[layer].get(f"dram_{way}_bytes", 0))
+
+    # Edges inside a segment.
+
+    def inputs_to_move(self, first: int, v: int, partition_before: str) -> list[int]:
+        """Bytes of the input edges, chain aside, that must be moved before layer v runs.
+
+        Nothing need be moved that the layer before v, as ISP, gathered on every chiplet for itself.
+        """
+        moved = []
+        for edge in self.edges:
+            if edge.v != v or edge.u == v - 1 or edge.feeds != "input":
+                continue
+            if edge.u < first or edge.bytes == 0:
+                continue
+            there = partition_before == ISP and any(
+                e.u == edge.u and e.v == v - 1 and e.feeds == "input" and e.bytes >= edge.bytes
+                for e in self.edges
+            )
+            if not there:
+                moved.append(edge.bytes)
+        return moved
+
+    def read_later(self, u: int, after: int, last: int) -> int:
+        """Bytes of layer u's output that layers after ``after`` up to ``last`` still read."""
+        read = sum(e.bytes for e in self.edges if e.u == u and after < e.v <= last)
+        return min(int(self.layers[u]["output_bytes"]), read)
+
+    def crossing_bytes(self, first: int, layer: int, last: int) -> int:
+        """X_l: what crosses a cluster boundary after the layer, each tensor once."""
+        return sum(self.read_later(u, layer, last) for u in range(first, layer + 1))
+
+    # Activation memory.
+
+    @memoised
+    def activation_bytes(self, first: int, last: int, cluster: Cluster) -> int:
+        """Activations of a cluster of segment ``first..last`` on each of its chiplets, at most."""
+        r, whole = cluster.chiplets, self.package.get("activation_policy", "stream") == "whole"
+        needs = []
+        for layer in range(cluster.first, cluster.last + 1):
+            d = self.layers[layer]
+            reach_height, reach_width = self.reach(layer)
+            volume = Fraction(d["input_bytes"])
+            if cluster.partitions[layer - cluster.first] == WSP:
+                r1, r2 = self.tiling(layer, r)
+                down, across = height_width(d["stride"])
+                height = (-(-d["output_height"] // r1) - 1) * down + reach_height
+                width = (-(-d["output_width"] // r2) - 1) * across + reach_width
+                height, width = min(height, d["input_height"]), min(width, d["input_width"])
+                inputs = Fraction(d["in_channels"] * height * width)
+            elif whole:
+                inputs = volume
+            else:
+                rows = d["in_channels"] * reach_height * d["input_width"]
+                inputs = volume / r + min(volume, rows)
+            kept = 0
+            for u in range(first, layer):
+                read = sum(
+                    e.bytes
+                    for e in self.edges
+                    if e.u == u and e.v <= last
+                    if e.v > layer or (e.v == layer and e.feeds == "sum")
+                )
+                kept += min(self.layers[u]["output_bytes"], read)
+            needs.append(inputs + Fraction(d["output_bytes"], r) + Fraction(kept, r))
+        if cluster.first > first:
+            buffered = self.crossing_bytes(first, cluster.first - 1, last)
+        elif first == 0:
+            buffered = self.layers[0]["input_bytes"]
+        else:
+            buffered = sum(e.bytes for e in self.edges if e.v == first)
+        return up(max(needs) + Fraction(buffered, r))
 
     # Times, each rounded up once.
 
@@ -496,6 +675,8 @@ class PhysicalTimes(Times):
         if volume == 0:
             return 0
         gather = volume * self.gather_s_per_byte(r)
+        if layer in self.adds:
+            return 0 if partition == following else up(gather / r * 10**12)
         if following == ISP:
             return up(gather * 10**12)
         halo = self.halo_s(self.halo_bytes(layer + 1, r), r)
@@ -510,33 +691,61 @@ class PhysicalTimes(Times):
     @memoised
     def receive_ps(self, layer: int, following: str, r_next: int) -> int:
         seconds = self.chain[layer] * self.receive_s_per_byte(r_next)
-        if following == ISP:
+        if following == ISP and layer not in self.adds:
             seconds += self.chain[layer] * self.gather_s_per_byte(r_next)
         return up_fitted(seconds * 10**12)
 
     def input_ps(self, layer: int) -> int:
-        return up(self.dram_s(self.input_bytes(layer)) * 10**12)
+        return self.read_ps(self.input_bytes(layer))
 
     def output_ps(self, layer: int) -> int:
-        return up(self.dram_s(self.output_bytes(layer)) * 10**12)
+        return self.write_ps(self.output_bytes(layer))
+
+    def own_read_ps(self, layer: int) -> int:
+        return self.read_ps(self.own_bytes(layer, "read"))
+
+    def own_write_ps(self, layer: int) -> int:
+        return self.write_ps(self.own_bytes(layer, "write"))
 
     @memoised
     def skip_send_ps(self, edge: int, r: int) -> int:
-        return up_fitted(self.skip_bytes[edge] * self.send_s_per_byte(r) * 10**12)
+        per_byte = self.send_s_per_byte(r)
+        if self.skip_both:
+            per_byte += self.receive_s_per_byte(r)
+        return up_fitted(self.skip_bytes[edge] * per_byte * 10**12)
 
     def skip_write_ps(self, edge: int) -> int:
-        return up(self.dram_s(self.skip_bytes[edge]) * 10**12)
+        return self.write_ps(self.skip_bytes[edge])
 
     def skip_read_ps(self, edge: int) -> int:
-        return up(self.dram_s(self.skip_bytes[edge]) * 10**12)
+        return self.read_ps(self.skip_bytes[edge])
+
+    @memoised
+    def input_edges_ps(
+        self, layer: int, first: int, partition: str, following: str, r: int, same_cluster: bool
+    ) -> list[int]:
+        gather = self.gather_s_per_byte(r)
+        if not same_cluster:
+            # The skip edge itself is sent as every skip edge is; into ISP all chiplets need it.
+            volumes = self.inputs_to_move(first, layer + 1, WSP) if following == ISP else []
+            return [up_fitted(volume * gather * 10**12) for volume in volumes]
+        volumes = self.inputs_to_move(first, layer + 1, partition)
+        if following == ISP:
+            return [up_fitted(volume * gather * 10**12) for volume in volumes]
+        entries = [up_fitted(volume * gather / r * 10**12) for volume in volumes]
+        if volumes and self.chain[layer] == 0:
+            halo = self.halo_s(self.halo_bytes(layer + 1, r), r)
+            entries.append(up_fitted(halo * 10**12))
+        return entries
 
     @memoised
     def segment_dram_ps(self, first: int, last: int) -> int:
-        return up(self.dram_s(self.segment_bytes(first, last)) * 10**12)
+        reads, writes = self.tensors_read(first, last), self.tensors_written(first, last)
+        return up_fitted(self.dram_s(reads, writes) * 10**12)
 
     @memoised
     def load_ps(self, first: int, last: int) -> int:
-        return up(self.dram_s(sum(self.weights[first : last + 1])) * 10**12)
+        return self.read_ps(sum(self.weights[first : last + 1]))
 
     @memoised
     def stream_fs_per_byte(self, r: int) -> int:
@@ -576,7 +785,9 @@ class PhysicalTimes(Times):
         if volume == 0:
             return 0
         spread = (r - 1) * volume * hops_within(self.rows, self.cols, r)
-        if following == ISP:
+        if layer in self.adds:
+            byte_hops = Fraction(0) if partition == following else spread / r
+        elif following == ISP:
             byte_hops = spread
         elif partition == WSP:
             byte_hops = Fraction(self.halo_bytes(layer + 1, r))
@@ -600,7 +811,7 @@ class PhysicalTimes(Times):
             return 0
         fit = hops_fit(self.rows, self.cols)
         byte_hops = self.chain[layer] * interpolate(fit.grid, fit.c, r_next)
-        if following == ISP:
+        if following == ISP and layer not in self.adds:
             hops = hops_within(self.rows, self.cols, r_next)
             byte_hops += (r_next - 1) * self.chain[layer] * hops
         return up_fitted(byte_hops * self.nop_fj_per_byte_hop)
@@ -610,6 +821,23 @@ class PhysicalTimes(Times):
         """Skip edge to another cluster of the segment: mean distance on the whole mesh."""
         hops = hops_within(self.rows, self.cols, self.chiplets)
         return up(self.skip_bytes[edge] * hops * self.nop_fj_per_byte_hop)
+
+    @memoised
+    def input_edges_fj(
+        self, layer: int, first: int, partition: str, following: str, r: int, same_cluster: bool
+    ) -> list[int]:
+        """Energies of the entries of ``input_edges_ps``."""
+        hops = (r - 1) * hops_within(self.rows, self.cols, r)
+        if not same_cluster:
+            partition = WSP  # whatever the other cluster gathered is not here
+            if following == WSP:
+                return []
+        volumes = self.inputs_to_move(first, layer + 1, partition)
+        share = 1 if following == ISP else r
+        byte_hops = [volume * hops / share for volume in volumes]
+        if following == WSP and volumes and self.chain[layer] == 0:
+            byte_hops.append(Fraction(self.halo_bytes(layer + 1, r)))
+        return [up_fitted(x * self.nop_fj_per_byte_hop) for x in byte_hops]
 
 
 # --- Schedules -----------------------------------------------------------------------------------
@@ -772,6 +1000,10 @@ class Oracle:
             codes.add("min-clusters")
         if wanted.get("max_clusters") is not None and len(segment) > wanted["max_clusters"]:
             codes.add("max-clusters")
+        if self.physical is not None:
+            buffer = self.physical.package.get("activation_buffer_bytes")
+            if buffer is not None and max(self.activation_bytes(segment)) > buffer:
+                codes.add("activation-memory")
         per_beat = wanted.get("dram_bytes_per_beat")
         if per_beat is not None and self.dram_bytes(segment) > per_beat:
             codes.add("dram-per-beat")
@@ -838,6 +1070,7 @@ class Oracle:
                 pre += times.gather_ps(layer, r)
             if layer == first:
                 pre += times.input_ps(layer)
+            pre += times.own_read_ps(layer)
             for edge, (u, v) in enumerate(times.skips):
                 if v == layer and u < first:
                     pre += times.skip_read_ps(edge)
@@ -848,23 +1081,31 @@ class Oracle:
                 assert following is not None
                 r_next, partition_next = following
                 comm = times.send_ps(layer, r) + times.receive_ps(layer, partition_next, r_next)
+                comm += sum(
+                    times.input_edges_ps(layer, first, partition, partition_next, r_next, False)
+                )
             else:
                 partition_next = cluster.partitions[layer + 1 - cluster.first]
                 comm = times.within_ps(layer, partition, partition_next, r)
+                comm += sum(times.input_edges_ps(layer, first, partition, partition_next, r, True))
+            comm += times.own_write_ps(layer)
             for edge, (u, v) in enumerate(times.skips):
                 if u != layer or v <= cluster.last:
                     continue
                 comm += times.skip_write_ps(edge) if v > last else times.skip_send_ps(edge, r)
 
             layers.append((pre, times.compute_ps(layer, partition, r), comm))
+        return ClusterTime(tuple(layers), self.stream_ps(first, last, cluster))
 
-        stream = 0
+    def stream_ps(self, first: int, last: int, cluster: Cluster) -> int:
+        """Fetching the weights again that do not fit, for every sample."""
         excess = self.excess_bytes(cluster)
-        if self.overflow == "stream" and excess > 0 and not (first == last and r == self.chiplets):
-            fetched = [w for w in times.weights[cluster.first : cluster.last + 1] if w > 0]
-            stream = len(fetched) * times.dram_latency_ps
-            stream += math.ceil(Fraction(excess * times.stream_fs_per_byte(r), 1000))
-        return ClusterTime(tuple(layers), stream)
+        exempt = first == last and cluster.chiplets == self.chiplets
+        if self.overflow == "forbid" or excess == 0 or exempt:
+            return 0
+        fetched = [w for w in self.times.weights[cluster.first : cluster.last + 1] if w > 0]
+        bytes_ps = Fraction(excess * self.times.stream_fs_per_byte(cluster.chiplets), 1000)
+        return len(fetched) * self.times.dram_latency_ps + math.ceil(bytes_ps)
 
     def cluster_times(self, segment: Segment) -> list[ClusterTime]:
         """Times of the clusters of a segment."""
@@ -886,11 +1127,21 @@ class Oracle:
         joules = Fraction(sum(self.segment_energy_fj(segment)), 10**15)
         return up(joules / exact(budget) * 10**12)
 
+    def link_beat_ps(self, segment: Segment) -> int:
+        """Shortest beat the busiest link allows; 0 where links are not modelled as shared."""
+        return 0
+
     def beat_ps(self, segment: Segment) -> int:
-        """Time between two samples: the slowest cluster, the DRAM, or the power budget."""
+        """Time between two samples: slowest cluster, DRAM, power budget, or busiest link."""
         slowest = max(cluster.time_ps for cluster in self.cluster_times(segment))
         dram = self.times.segment_dram_ps(segment[0].first, segment[-1].last)
-        return max(slowest, dram, self.power_ps(segment))
+        return max(slowest, dram, self.power_ps(segment), self.link_beat_ps(segment))
+
+    def activation_bytes(self, segment: Segment) -> list[int]:
+        """Largest need of activation memory per chiplet, for every cluster."""
+        assert self.physical is not None
+        first, last = segment[0].first, segment[-1].last
+        return [self.physical.activation_bytes(first, last, cluster) for cluster in segment]
 
     def segment_ps(self, segment: Segment) -> int:
         """Latency of one segment: weights, then samples and pipeline fill (Eq. 2)."""
@@ -930,8 +1181,11 @@ class Oracle:
                 f" = load {self.times.load_ps(first, last)}"
                 f" + ({self.samples}+{len(segment)}-1) * {self.beat_ps(segment)},"
                 f" segment DRAM {self.times.segment_dram_ps(first, last)},"
-                f" power {self.power_ps(segment)}"
+                f" power {self.power_ps(segment)}, links {self.link_beat_ps(segment)}"
             )
+            if self.physical is not None:
+                needs = self.activation_bytes(segment)
+                lines.append(f"  activations per chiplet: {needs} bytes")
             for cluster, times in zip(segment, self.cluster_times(segment), strict=True):
                 lines.append(
                     f"  layers {cluster.first}..{cluster.last} on {cluster.chiplets} chiplets:"
@@ -964,27 +1218,43 @@ class Oracle:
         """Energy of a segment per sample: MAC, SRAM, NoP, DRAM."""
         model = self.physical
         assert model is not None
-        last = segment[-1].last
-        mac = sram = nop = 0
+        mac = sram = 0
+        for cluster in segment:
+            for k, partition in enumerate(cluster.partitions):
+                mac += model.mac_fj(cluster.first + k)
+                sram += model.sram_fj(cluster.first + k, partition, cluster.chiplets)
+        dram = self.dram_bytes(segment) * model.dram_fj_per_byte
+        return mac, sram, self.nop_fj(segment), dram
+
+    def nop_fj(self, segment: Segment) -> int:
+        """Energy of all transfers between chiplets for one sample."""
+        model = self.physical
+        assert model is not None
+        first, last = segment[0].first, segment[-1].last
+        nop = 0
         heads = [(c.chiplets, c.partitions[0]) for c in segment]
         for cluster, following in zip(segment, [*heads[1:], None], strict=True):
             r = cluster.chiplets
             for layer in range(cluster.first, cluster.last + 1):
                 partition = cluster.partitions[layer - cluster.first]
-                mac += model.mac_fj(layer)
-                sram += model.sram_fj(layer, partition, r)
                 if partition == WSP and cluster.first < cluster.last:
                     nop += model.gather_fj(layer, r)
                 if layer < cluster.last:
                     partition_next = cluster.partitions[layer + 1 - cluster.first]
                     nop += model.within_fj(layer, partition, partition_next, r)
+                    nop += sum(
+                        model.input_edges_fj(layer, first, partition, partition_next, r, True)
+                    )
                 elif following is not None:
                     r_next, partition_next = following
                     nop += model.send_fj(layer, r) + model.receive_fj(layer, partition_next, r_next)
+                    nop += sum(
+                        model.input_edges_fj(layer, first, partition, partition_next, r_next, False)
+                    )
                 for edge, (u, v) in enumerate(model.skips):
                     if u == layer and cluster.last < v <= last:
                         nop += model.skip_fj(edge)
-        return mac, sram, nop, self.dram_bytes(segment) * model.dram_fj_per_byte
+        return nop
 
     def weights_fj(self) -> int:
         """Loading every layer's weights once per batch."""
@@ -1015,12 +1285,29 @@ class Oracle:
 
 @functools.lru_cache(maxsize=32)
 def _oracle_of(text: str) -> Oracle:
-    return Oracle(json.loads(text))
+    instance = json.loads(text)
+    if is_placed(instance):
+        # Imported here because it builds on this module.
+        from oracle_placed import PlacedOracle
+
+        return PlacedOracle(instance)
+    return Oracle(instance)
 
 
 def oracle(instance: Json) -> Oracle:
     """Return the oracle of an instance; equal instances share one."""
     return _oracle_of(json.dumps(instance, sort_keys=True))
+
+
+def is_placed(instance: Json) -> bool:
+    """Whether transfers are priced where the regions lie."""
+    return "package" in instance and instance["package"]["nop"].get("model") == "placed"
+
+
+def as_placed(instance: Json) -> Json:
+    """Return a physical instance with its transfers priced where the regions lie."""
+    package = instance["package"]
+    return {**instance, "package": {**package, "nop": {**package["nop"], "model": "placed"}}}
 
 
 def violations(instance: Json, schedule: Json) -> list[str]:
@@ -1031,6 +1318,16 @@ def violations(instance: Json, schedule: Json) -> list[str]:
 def objective_ps(instance: Json, schedule: Json) -> int:
     """Return the latency of a structurally sound schedule."""
     return oracle(instance).objective_ps(schedule)
+
+
+def placed_latency_ps(instance: Json, schedule: Json) -> int:
+    """Return the latency of a schedule of a physical instance by the placed model's rules."""
+    return objective_ps(as_placed(instance), schedule)
+
+
+def activation_bytes(instance: Json, schedule: Json) -> list[list[int]]:
+    """Return the activation memory per chiplet that every cluster of every segment needs."""
+    return [oracle(instance).activation_bytes(segment) for segment in parse(schedule)]
 
 
 def energy_j(instance: Json, schedule: Json) -> dict[str, float] | None:
@@ -1055,8 +1352,20 @@ def explain(instance: Json, schedule: Json) -> str:
 
 
 def to_tables(instance: Json) -> Json:
-    """Write a physical instance's times as an instance with explicit tables."""
-    model = oracle(instance).times
+    """Write a physical instance's times as an instance with explicit tables.
+
+    These have no places, no entries that depend on more than one edge, no transfers of a layer's
+    own, and no activations.
+    """
+    physical, model = oracle(instance).physical, oracle(instance).times
+    if (
+        is_placed(instance)
+        or physical is None
+        or any(e.feeds == "input" and e.v > e.u + 1 for e in physical.edges)
+        or any(physical.own_bytes(i, way) for i in range(model.n_layers) for way in WAYS)
+        or "activation_buffer_bytes" in instance["package"]
+    ):
+        raise ValueError("explicit tables cannot say this")
     sizes = range(1, model.chiplets + 1)
     span = range(model.n_layers)
     layers = [

@@ -138,7 +138,7 @@ def _constraints(draw: Draw, n: int, chiplets: int) -> Json:
 
 
 @st.composite
-def _couplings(draw: Draw, instance: Json) -> Json:
+def limits(draw: Draw, instance: Json) -> Json:
     """Limits on latency, power and DRAM traffic around those of one schedule, each rarely.
 
     The factors range from generous to hopeless; with 1 the schedule meets the limit exactly
@@ -174,6 +174,7 @@ def physical_instances(
     max_chiplets: int = 8,
     constraints: bool = False,
     couplings: bool = False,
+    meshes: list[tuple[int, int]] = MESHES,
 ) -> Json:
     """Instances with a network and a package.
 
@@ -189,7 +190,7 @@ def physical_instances(
             volume = draw(st.integers(1, volume))
         edges.append({"from": u, "to": v, "bytes": volume})
 
-    meshes = [mesh for mesh in MESHES if mesh[0] * mesh[1] <= max_chiplets]
+    meshes = [mesh for mesh in meshes if mesh[0] * mesh[1] <= max_chiplets]
     meshes.sort(key=lambda mesh: (mesh[0] * mesh[1], mesh))
     rows, cols = draw(st.sampled_from(meshes))
     chiplets = rows * cols
@@ -241,7 +242,7 @@ def physical_instances(
             budget = energy["total"] * draw(st.sampled_from([1.1, 0.9, 2.0, 0.5]))
             instance["constraints"]["energy_budget_j"] = float(f"{budget:.3e}")
     if couplings:
-        instance["constraints"].update(draw(_couplings(instance)))
+        instance["constraints"].update(draw(limits(instance)))
     return instance
 
 

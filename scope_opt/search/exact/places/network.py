@@ -1,0 +1,318 @@
+"""Whole networks: the dynamic program over last layers, for segments that have places.
+
+Segments do not influence each other, so with ``c(a, b)`` the least latency of a segment the optimum
+is ``V(L)`` of ``V(b + 1) = min over a of V(a) + c(a, b)``. Segments are asked for in order of
+``V(a)`` plus a lower bound, and only against the budget below which they matter.
+
+Links that transfers share are left out of ``c``: they couple all clusters of a segment. So the
+result of the program is a lower bound, proved without them, while every schedule that is found is
+judged with them. If the best one found reaches the bound, it is proved with links as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
+from scope_opt.search.exact.places.costs import CostTables
+from scope_opt.search.exact.places.segment import Placed, SegmentSearch
+from scope_opt.search.exact.prover import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.evaluate import SegmentReport
+    from scope_opt.schedule.schedule import Segment
+    from scope_opt.search.exact.recursion import Space
+    from scope_opt.solving.monitor import Monitor
+
+    Ints = NDArray[np.int64]
+    Ends = tuple[int, int]
+
+
+class Known:
+    """The best schedules found of each segment: without links, and with them."""
+
+    def __init__(self, layers: int, count: int | None) -> None:
+        """``count``: the number of segments, None for any."""
+        self._layers, self._count = layers, count
+        self.without: dict[Ends, Placed] = {}
+        self._linked: dict[Ends, Placed] = {}
+
+    def add(self, placed: Placed) -> None:
+        """Keep a schedule if it is better than those of the same segment."""
+        ends = placed.segment.first_layer, placed.segment.last_layer
+        if ends not in self.without or placed.cost < self.without[ends].cost:
+            self.without[ends] = placed
+        if ends not in self._linked or placed.linked < self._linked[ends].linked:
+            self._linked[ends] = placed
+
+    def best(self, *, links: bool) -> tuple[int, list[Placed]] | None:
+        """The best schedule of the network that they make, with its latency."""
+        known = self._linked if links else self.without
+        cost: Callable[[Placed], int] = (
+            (lambda placed: placed.linked) if links else (lambda placed: placed.cost)
+        )
+        prefixes = Prefixes(self._layers, self._count)
+        for ends in sorted(known, key=lambda ends: ends[1]):
+            prefixes.add(*ends, cost(known[ends]))
+        return prefixes.path(known)
+
+
+class Prefixes:
+    """Least cost of the layers before each one.
+
+    ``value[n, e]`` is that of layers ``0..e-1`` in ``n`` segments; in any number, a single row.
+    """
+
+    def __init__(self, layers: int, count: int | None) -> None:
+        self.count = count
+        self.value = np.full((1 if count is None else count + 1, layers + 1), LIMIT, np.int64)
+        self.value[0, 0] = 0
+        self._first: dict[tuple[int, int], int] = {}
+
+    @property
+    def total(self) -> int:
+        """Least cost of all layers, `LIMIT` if there is none."""
+        return int(self.value[-1, -1])
+
+    def budget(self, first: int, last: int, useful: int) -> int:
+        """What a segment must cost less than to matter; ``useful`` bounds the layers to its end."""
+        before = self.value[:, first] if self.count is None else self.value[:-1, first]
+        target = self.value[:, last + 1] if self.count is None else self.value[1:, last + 1]
+        reached = before < LIMIT
+        room = np.minimum(target[reached], useful) - before[reached]
+        return int(room.max(initial=0))
+
+    def add(self, first: int, last: int, cost: int) -> None:
+        """Use a segment wherever it improves a prefix."""
+        for row in range(len(self.value)):
+            before = row if self.count is None else row - 1
+            if before < 0 or self.value[before, first] >= LIMIT:
+                continue
+            total = int(self.value[before, first]) + cost
+            if total < self.value[row, last + 1]:
+                self.value[row, last + 1] = total
+                self._first[row, last + 1] = first
+
+    def path(self, known: dict[Ends, Placed]) -> tuple[int, list[Placed]] | None:
+        """The segments behind the total."""
+        if self.total >= LIMIT:
+            return None
+        row, end = len(self.value) - 1, self.value.shape[1] - 1
+        chosen: list[Placed] = []
+        while end > 0:
+            first = self._first[row, end]
+            chosen.append(known[first, end - 1])
+            end, row = first, row if self.count is None else row - 1
+        return self.total, chosen[::-1]
+
+
+class PlacedProof:
+    """Proves the optimum of a placed instance without shared links, and looks for it with them.
+
+    Parameters
+    ----------
+    tables : LatencyTables
+    space : Space
+        What schedules may look like.
+    clusters : tuple of int
+        Fewest and most clusters per segment.
+    count : int or None
+        Number of segments, None for any.
+    allowed : bool array, shape ``(L, L)``
+        Which layers may be a segment.
+    begin : sequence of Placed
+        The segments of a schedule that is known, empty if there is none.
+    monitor : Monitor
+    """
+
+    def __init__(
+        self,
+        tables: LatencyTables,
+        space: Space,
+        clusters: tuple[int, int],
+        count: int | None,
+        allowed: NDArray[np.bool_],
+        begin: Sequence[Placed],
+        monitor: Monitor,
+    ) -> None:
+        self._tables, self._monitor, self._clusters = tables, monitor, clusters
+        self._known = Known(tables.layers, count)
+        self._prefixes = Prefixes(tables.layers, count)
+        self._lower = segment_bounds(tables)
+        self._lower[~allowed] = LIMIT
+        self._lower = np.triu(self._lower)
+        self._allowed = allowed
+        self._rest = best_rest(self._lower)
+        self._done = 0
+        self._raise()
+        self._search = SegmentSearch(
+            tables, CostTables(tables, space), clusters, tables.worst_latency_ps, monitor
+        )
+        for placed in begin:
+            self._known.add(placed)
+
+    def run(self) -> None:
+        """Settle every last layer in turn; raises `Stopped`, with the bound so far."""
+        try:
+            self._begin()
+            self._bound_segments()
+            self._start()
+            layers = self._tables.layers
+            for last in range(layers):
+                self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
+                self._settle(last)
+                self._done = last + 1
+                self._raise()
+            self._reach_bound()
+        except Stopped:
+            self._raise()
+            raise Stopped(self.bound()) from None
+        finally:
+            self._explain()
+
+    def bound(self) -> int:
+        """Lower bound on every schedule that is valid at any time, with links or without.
+
+        A schedule continues one of the settled prefixes with a segment that ends later, and costs
+        no less than the bounds of that segment and of the rest.
+        """
+        done = self._done
+        if done == self._tables.layers:
+            return min(self._most, self._prefixes.total)
+        prefix = self._prefixes.value.min(axis=0)[: done + 1, None]
+        ways = prefix + self._lower[: done + 1, done:] + self._rest[None, done + 1 :]
+        return min(self._most, int(ways.min()))
+
+    @property
+    def _most(self) -> int:
+        best = self._known.best(links=False)
+        return LIMIT if best is None else best[0]
+
+    def _raise(self) -> None:
+        if self.bound() < LIMIT:
+            self._monitor.raise_bound(self.bound())
+
+    def _add(self, placed: Placed) -> None:
+        """Keep a segment's schedule, and report the network's best one if it got better."""
+        self._known.add(placed)
+        best = self._known.best(links=True)
+        if best is not None:
+            self._monitor.improve(best[0], [placed.segment for placed in best[1]])
+
+    def _explain(self) -> None:
+        """Say what the bound leaves out, where it is not reached."""
+        best = self._known.best(links=True)
+        if best is None or best[0] <= self.bound():
+            return
+        if self._done == self._tables.layers:
+            self._monitor.give_up(
+                [
+                    f"proved without the links that transfers share: no schedule takes less than "
+                    f"{self.bound() / 10**9:.6g} ms; with them the best one found takes "
+                    f"{best[0] / 10**9:.6g} ms, and the bound leaves them out"
+                ]
+            )
+
+    # --- The steps -------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Every layer by itself on the whole package, where that is allowed."""
+        for layer in range(self._tables.layers):
+            if self._allowed[layer, layer]:
+                alone = self._search.whole_package(layer)
+                if alone is not None:
+                    self._add(alone)
+
+    def _limit(self, budget: int, first: int, last: int) -> int:
+        """Largest beat with which a segment can cost less than a budget."""
+        load = int(self._tables.load_ps[first, last])
+        return (budget - 1 - load) // (self._tables.samples + self._clusters[0] - 1)
+
+    def _open(self, first: int, last: int, budget: int) -> None:
+        if self._monitor.stopping:
+            raise Stopped
+        self._search.limit = min(self._limit(budget, first, last), self._tables.worst_latency_ps)
+        self._search.open(first, last)
+
+    def _bound_segments(self) -> None:
+        """Bounds from the relaxation for all segments that could be in a better schedule."""
+        tables, lower = self._tables, self._lower
+        layers = tables.layers
+        before = best_cut(lower)
+        for last in range(layers - 1, -1, -1):
+            self._monitor.report("bounds of segments", 0.0)
+            for first in range(last, -1, -1):
+                most = self._most
+                budget = most - int(before[first]) - int(self._rest[last + 1])
+                if most >= LIMIT:
+                    budget = min(budget, 8 * int(lower[first, last]))
+                if lower[first, last] >= budget:
+                    continue
+                self._open(first, last, budget)
+                found = self._search.bound()
+                beyond = int(tables.load_ps[first, last]) + (
+                    tables.samples + self._clusters[0] - 1
+                ) * (self._search.limit + 1)
+                found = min(found, beyond)
+                alone = self._known.without.get((first, last))
+                if first == last and alone is not None:
+                    found = min(found, alone.cost)
+                lower[first, last] = max(lower[first, last], min(found, LIMIT))
+            self._rest[last] = min(
+                int(lower[last, end] + self._rest[end + 1]) for end in range(last, layers)
+            )
+        self._raise()
+
+    def _start(self) -> None:
+        """Solve the segments that look best by their bounds."""
+        layers, first = self._tables.layers, 0
+        while first < layers:
+            ways = self._lower[first, first:] + self._rest[first + 1 :]
+            last = first + int(ways.argmin())
+            if ways.min() >= LIMIT:
+                return
+            self._solve(first, last, 4 * int(self._lower[first, last]))
+            first = last + 1
+
+    def _solve(self, first: int, last: int, budget: int) -> None:
+        self._open(first, last, budget)
+        for placed in self._search.settle(budget):
+            self._add(placed)
+
+    def _settle(self, last: int) -> None:
+        """Find or refute all segments that end at a layer and can matter."""
+        prefixes, known, lower = self._prefixes, self._known.without, self._lower
+        for first in range(last + 1):
+            if (first, last) in known:
+                prefixes.add(first, last, known[first, last].cost)
+        left = set(np.flatnonzero(self._allowed[: last + 1, last]).tolist())
+        prefix = prefixes.value.min(axis=0)
+        while left:
+            first = min(left, key=lambda first: int(prefix[first] + lower[first, last]))
+            left.remove(first)
+            useful = self._most - int(self._rest[last + 1])
+            budget = prefixes.budget(first, last, useful)
+            if lower[first, last] >= budget:
+                continue
+            self._open(first, last, budget)
+            for placed in self._search.settle(budget):
+                prefixes.add(first, last, placed.cost)
+                self._add(placed)
+
+    def _reach_bound(self) -> None:
+        """Look for schedules that links lengthen less."""
+
+
+def without_links(report: SegmentReport, segment: Segment, samples: int) -> Placed:
+    """A segment that the evaluator has reported on."""
+    beat = max(report.dram_beat_ps, *(cluster.time_ps for cluster in report.clusters))
+    cost = report.load_ps + (samples + len(report.clusters) - 1) * beat
+    return Placed(cost, report.latency_ps, segment)
