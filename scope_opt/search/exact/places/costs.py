@@ -117,6 +117,7 @@ class CostTables:
         self._within = np.zeros((layers, self.rows, 4), dtype=np.int64)
         self._gather = np.zeros((layers, self.rows), dtype=np.int64)
         _fill_gathers(kernel, starts, sizes, self._gather)
+        self.changed = np.ones(layers, dtype=np.bool_)
         # How many edges arrived at the next layer when its transfers were computed.
         self._known = np.full(layers, -1, dtype=np.int64)
         compute = np.ascontiguousarray(tables.compute_ps.transpose(0, 2, 1))
@@ -170,13 +171,19 @@ class CostTables:
         )
 
     def segment(self, first: int, last: int) -> Costs:
-        """Costs of one segment; those of the segment before are overwritten."""
+        """Costs of one segment; those of the segment before are overwritten.
+
+        Layers whose costs are no longer what they were, reads left out, are marked in `changed`
+        until somebody clears it.
+        """
         costs = self._costs
         inside = slice(first, last + 1)
+        writes = self.tables.write_ps[last, inside]
+        self.changed[inside] |= writes != costs.writes[inside]
         costs.reads[: first + 1] = 0
         reads = self.tables.read_ps[first, inside]
         costs.reads[first + 1 : last + 2] = np.cumsum(reads)
-        costs.writes[inside] = self.tables.write_ps[last, inside]
+        costs.writes[inside] = writes
         facts = segment_facts(self.kernel, first, last)
         for column, target in (
             (TRAVEL, costs.travel),
@@ -184,6 +191,8 @@ class CostTables:
             (WAITING, costs.waiting),
             (ARRIVING, costs.arriving),
         ):
+            if column == TRAVEL or costs.activation_bytes >= 0:
+                self.changed[inside] |= facts[:, column] != target[inside]
             target[inside] = facts[:, column]
         least = np.multiply.outer(
             costs.travel[inside], self.least_scatter * (self.kernel.ps_per_byte * FLOOR)

@@ -44,17 +44,25 @@ class Known:
         self._layers, self._count = layers, count
         self.without: dict[Ends, Placed] = {}
         self._linked: dict[Ends, Placed] = {}
+        self._best: dict[bool, tuple[int, list[Placed]] | None] = {}
 
     def add(self, placed: Placed) -> None:
         """Keep a schedule if it is better than those of the same segment."""
         ends = placed.segment.first_layer, placed.segment.last_layer
         if ends not in self.without or placed.cost < self.without[ends].cost:
             self.without[ends] = placed
+            self._best.pop(False, None)
         if ends not in self._linked or placed.linked < self._linked[ends].linked:
             self._linked[ends] = placed
+            self._best.pop(True, None)
 
     def best(self, *, links: bool) -> tuple[int, list[Placed]] | None:
         """The best schedule of the network that they make, with its latency."""
+        if links not in self._best:
+            self._best[links] = self._make(links=links)
+        return self._best[links]
+
+    def _make(self, *, links: bool) -> tuple[int, list[Placed]] | None:
         known = self._linked if links else self.without
         cost: Callable[[Placed], int] = (
             (lambda placed: placed.linked) if links else (lambda placed: placed.cost)
@@ -153,9 +161,7 @@ class PlacedProof:
         self._rest = best_rest(self._lower)
         self._done = 0
         self._raise()
-        self._search = SegmentSearch(
-            tables, CostTables(tables, space), clusters, tables.worst_latency_ps, monitor
-        )
+        self._search = SegmentSearch(tables, CostTables(tables, space), clusters, monitor)
         for placed in begin:
             self._known.add(placed)
 
@@ -163,8 +169,9 @@ class PlacedProof:
         """Settle every last layer in turn; raises `Stopped`, with the bound so far."""
         try:
             self._begin()
+            self._start(thorough=False)
             self._bound_segments()
-            self._start()
+            self._start(thorough=True)
             layers = self._tables.layers
             for last in range(layers):
                 self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
@@ -231,61 +238,48 @@ class PlacedProof:
                 if alone is not None:
                     self._add(alone)
 
-    def _limit(self, budget: int, first: int, last: int) -> int:
-        """Largest beat with which a segment can cost less than a budget."""
-        load = int(self._tables.load_ps[first, last])
-        return (budget - 1 - load) // (self._tables.samples + self._clusters[0] - 1)
-
     def _open(self, first: int, last: int, budget: int) -> None:
         if self._monitor.stopping:
             raise Stopped
-        self._search.limit = min(self._limit(budget, first, last), self._tables.worst_latency_ps)
-        self._search.open(first, last)
+        self._search.open(first, last, budget)
 
     def _bound_segments(self) -> None:
         """Bounds from the relaxation for all segments that could be in a better schedule."""
-        tables, lower = self._tables, self._lower
-        layers = tables.layers
+        lower, layers = self._lower, self._tables.layers
         before = best_cut(lower)
         for last in range(layers - 1, -1, -1):
             self._monitor.report("bounds of segments", 0.0)
             for first in range(last, -1, -1):
-                most = self._most
-                budget = most - int(before[first]) - int(self._rest[last + 1])
-                if most >= LIMIT:
+                budget = self._most - int(before[first]) - int(self._rest[last + 1])
+                if self._most >= LIMIT:
                     budget = min(budget, 8 * int(lower[first, last]))
                 if lower[first, last] >= budget:
                     continue
                 self._open(first, last, budget)
                 found = self._search.bound()
-                beyond = int(tables.load_ps[first, last]) + (
-                    tables.samples + self._clusters[0] - 1
-                ) * (self._search.limit + 1)
-                found = min(found, beyond)
                 alone = self._known.without.get((first, last))
                 if first == last and alone is not None:
                     found = min(found, alone.cost)
-                lower[first, last] = max(lower[first, last], min(found, LIMIT))
-            self._rest[last] = min(
-                int(lower[last, end] + self._rest[end + 1]) for end in range(last, layers)
-            )
+                lower[first, last] = max(lower[first, last], found)
+            ways = lower[last, last:] + self._rest[last + 1 :]
+            self._rest[last] = min(int(ways.min()), LIMIT)
         self._raise()
 
-    def _start(self) -> None:
-        """Solve the segments that look best by their bounds."""
+    def _start(self, *, thorough: bool) -> None:
+        """Solve the segments that look best by their bounds, or find any schedules of them."""
         layers, first = self._tables.layers, 0
         while first < layers:
             ways = self._lower[first, first:] + self._rest[first + 1 :]
             last = first + int(ways.argmin())
             if ways.min() >= LIMIT:
                 return
-            self._solve(first, last, 4 * int(self._lower[first, last]))
+            budget = 4 * int(self._lower[first, last])
+            self._open(first, last, budget)
+            for placed in self._search.settle():
+                self._add(placed)
+                if not thorough:
+                    break
             first = last + 1
-
-    def _solve(self, first: int, last: int, budget: int) -> None:
-        self._open(first, last, budget)
-        for placed in self._search.settle(budget):
-            self._add(placed)
 
     def _settle(self, last: int) -> None:
         """Find or refute all segments that end at a layer and can matter."""
@@ -303,7 +297,7 @@ class PlacedProof:
             if lower[first, last] >= budget:
                 continue
             self._open(first, last, budget)
-            for placed in self._search.settle(budget):
+            for placed in self._search.settle():
                 prefixes.add(first, last, placed.cost)
                 self._add(placed)
 

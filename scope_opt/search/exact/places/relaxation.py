@@ -21,22 +21,39 @@ if TYPE_CHECKING:
 
     from scope_opt.search.exact.places.costs import Costs
 
+    Flags = NDArray[np.bool_]
     Ints = NDArray[np.int64]
 
 
 class Relaxed(NamedTuple):
-    """Least times of clusters, whatever their places; rows of other segments are stale."""
+    """Least times of clusters, whatever their places; of segments opened one after the other."""
 
     times: Ints
     """(L, longest, C+1) of layers ``i..i+x`` on at most ``r`` chiplets, hand-over included, reads
     left out"""
     reach: Ints
-    """(L,) how many last layers can be within the limit at all"""
+    """(L,) how many last layers can be within the limit at all; negative for rows to be filled"""
+
+
+def forget(relaxed: Relaxed, changed: Flags, ends: tuple[int, int]) -> None:
+    """Mark the rows that depend on a changed layer, or on where the segment ends.
+
+    ``ends`` are the last layers of two segments: rows that reach the earlier one have stopped
+    there, or have to now.
+    """
+    layers = np.arange(len(changed))
+    stop = layers + np.maximum(relaxed.reach, 0)
+    total = np.concatenate([[0], np.cumsum(changed)])
+    # The last layer that a row reached without being within the limit counts as well.
+    touched = total[np.minimum(stop + 1, len(changed))] > total[layers]
+    if ends[0] != ends[1]:
+        touched |= stop >= min(ends)
+    relaxed.reach[touched] = -1
 
 
 @njit(cache=True)
-def relax(costs: Costs, limit: int, relaxed: Relaxed) -> None:
-    """Fill the times of the clusters of a segment that may meet ``limit``."""
+def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints) -> None:
+    """Fill the marked rows of a segment with the clusters that may meet ``limit``."""
     first, last = costs.first, costs.last
     times, reach = relaxed
     longest, sizes = times.shape[1], times.shape[2]
@@ -46,10 +63,13 @@ def relax(costs: Costs, limit: int, relaxed: Relaxed) -> None:
     inner = np.empty((longest, 4), dtype=np.int64)
     chiplets = sizes - 1
     for i in range(first, last + 1):
+        if reach[i] >= 0:
+            continue
         reach[i] = 0
         times[i] = NEVER
         for r in range(1, sizes):
-            if not costs.regions[i, r] or (first == last and r == chiplets):
+            # One layer on the whole package has rules of its own.
+            if not costs.regions[i, r] or (i == last and r == chiplets):
                 continue
             reached = inner_times(
                 i,
@@ -57,7 +77,7 @@ def relax(costs: Costs, limit: int, relaxed: Relaxed) -> None:
                 r,
                 least_rows + r,
                 limit,
-                costs.reads,
+                nothing,
                 costs.writes,
                 costs.waiting,
                 costs.arriving[i],
@@ -175,37 +195,66 @@ def find_window(
 
 
 @njit(cache=True)
+def relaxed_feasible(costs: Costs, relaxed: Relaxed, limit: int, behind: Ints) -> bool:
+    """Whether the segment may be within ``limit`` in any number of clusters.
+
+    ``behind[i]``: fewest chiplets for the layers from ``i`` on.
+    """
+    first, last = costs.first, costs.last
+    behind[last + 1] = 0
+    for i in range(last, first - 1, -1):
+        behind[i] = NONE
+        for x in range(relaxed.reach[i]):
+            j = i + x
+            if behind[j + 1] < NONE:
+                opening = costs.reads[j + 1] - costs.reads[i]
+                need = fewest_within(relaxed.times[i, x], limit - opening)
+                behind[i] = min(behind[i], behind[j + 1] + need)
+    return bool(behind[first] <= costs.row.shape[0])
+
+
+@njit(cache=True)
+def least_feasible(
+    costs: Costs, relaxed: Relaxed, low: int, high: int, behind: Ints
+) -> tuple[int, int]:
+    """Bring a beat that is impossible and one that may not be within a thousandth."""
+    while high - low > max(1, high // 1000):
+        middle = (low + high) // 2
+        if relaxed_feasible(costs, relaxed, middle, behind):
+            high = middle
+        else:
+            low = middle
+    return low, high
+
+
+@njit(cache=True)
 def relaxed_bound(
     costs: Costs,
     relaxed: Relaxed,
     samples: int,
     load: int,
     dram: int,
-    limit: int,
+    budget: int,
     least: int,
     most: int,
     step: float,
+    behind: Ints,
     fewest: Ints,
 ) -> int:
-    """Lower bound on the latency of a segment whose beat is at most ``limit``; `NEVER` if none is.
+    """Lower bound on the latency of a segment, at most the budget.
 
     Between two of the beats tried, which are a factor ``1 + step`` apart, the fewest clusters are
     those at the upper one and the beat is the lower one.
     """
-    if limit < dram or relaxed_clusters(costs, relaxed, limit, least, most, fewest) >= NONE:
-        return NEVER
-    low, high = dram - 1, limit
-    while high - low > max(1, high // 1000):
-        middle = (low + high) // 2
-        if relaxed_clusters(costs, relaxed, middle, least, most, fewest) >= NONE:
-            low = middle
-        else:
-            high = middle
-    beat = low + 1
-    best = NEVER
-    while beat <= limit and load + (samples + least - 1) * beat < best:
+    limit = (budget - 1 - load) // (samples + least - 1)
+    if limit < dram or not relaxed_feasible(costs, relaxed, limit, behind):
+        return budget
+    beat = least_feasible(costs, relaxed, dram - 1, limit, behind)[0] + 1
+    best = budget
+    while load + (samples + least - 1) * beat < best:
         upper = min(limit, max(beat + 1, int(beat * (1 + step))))
-        clusters = relaxed_clusters(costs, relaxed, upper, least, most, fewest)
+        useful = min(most, (best - 1 - load) // beat - samples + 1)
+        clusters = relaxed_clusters(costs, relaxed, upper, least, useful, fewest)
         if clusters < NONE:
             best = min(best, load + (samples + clusters - 1) * beat)
         beat = upper + 1

@@ -25,9 +25,12 @@ from scope_opt.search.exact.places.labels import (
 from scope_opt.search.exact.places.relaxation import (
     Relaxed,
     find_window,
+    forget,
+    least_feasible,
     relax,
     relaxed_bound,
     relaxed_clusters,
+    relaxed_feasible,
 )
 from scope_opt.search.exact.prover import Stopped
 from scope_opt.search.exact.recursion import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
@@ -68,8 +71,6 @@ class SegmentSearch:
     costs : CostTables
     clusters : tuple of int
         Fewest and most clusters per segment.
-    limit_ps : int
-        Bound on the beat of every segment that can matter.
     monitor : Monitor
         Asked whether to stop before every pass of labels.
     """
@@ -79,11 +80,9 @@ class SegmentSearch:
         tables: LatencyTables,
         costs: CostTables,
         clusters: tuple[int, int],
-        limit_ps: int,
         monitor: Monitor,
     ) -> None:
         self.tables, self._tables_of_costs, self._monitor = tables, costs, monitor
-        self.limit = limit_ps
         self.passes = 0
         layers, chiplets = tables.layers, tables.chiplets
         self._least = clusters[0]
@@ -92,8 +91,12 @@ class SegmentSearch:
         least = costs.kernel.compute_ps[:, :, 1:].min(axis=(1, 2))
         self._computations = np.concatenate([[0], np.cumsum(least)])
         self._relaxed = Relaxed(
-            np.zeros((layers, 1, chiplets + 1), dtype=np.int64), np.zeros(layers, dtype=np.int64)
+            np.zeros((layers, 1, chiplets + 1), dtype=np.int64), np.full(layers, -1, dtype=np.int64)
         )
+        self._row_limit, self._last = -1, layers - 1
+        self._nothing = np.zeros(layers + 1, dtype=np.int64)
+        self._worst = tables.worst_latency_ps
+        self.limit = self._budget = 0
         self._fewest = np.zeros((layers + 2, self._most + 1), dtype=np.int64)
         self._before = np.zeros(layers + 2, dtype=np.int64)
         self._behind = np.zeros(layers + 2, dtype=np.int64)
@@ -107,25 +110,35 @@ class SegmentSearch:
 
     # --- Questions about the open segment --------------------------------------------------------
 
-    def open(self, first: int, last: int) -> None:
-        """Turn to a segment."""
-        self._costs = self._tables_of_costs.segment(first, last)
-        longest = self._longest_cluster(first, last)
-        if longest > self._relaxed.times.shape[1]:
-            layers, _, sizes = self._relaxed.times.shape
-            more = np.zeros((layers, longest, sizes), dtype=np.int64)
-            self._relaxed = self._relaxed._replace(times=more)
-        relax(self._costs, self.limit, self._relaxed)
+    def open(self, first: int, last: int, budget: int) -> None:
+        """Turn to a segment of which only schedules below the budget matter."""
+        tables = self._tables_of_costs
+        self._budget = budget
+        load = int(self.tables.load_ps[first, last])
+        limit = (budget - 1 - load) // (self.tables.samples + self._least - 1)
+        self.limit = min(limit, self._worst)
+        self._costs = tables.segment(first, last)
+        if self.limit > self._row_limit:
+            # A little further, so as not to come back for every segment.
+            self.restrict(self.limit + self.limit // 2)
+        forget(self._relaxed, tables.changed, (self._last, last))
+        tables.changed[:] = False
+        self._last = last
+        relax(self._costs, self._row_limit, self._relaxed, self._nothing)
 
-    def _longest_cluster(self, first: int, last: int) -> int:
-        """Most layers of a cluster whose computations alone may meet the limit."""
+    def restrict(self, limit: int) -> None:
+        """Prepare for segments with beats up to a limit."""
+        layers, _, sizes = self._relaxed.times.shape
+        self._row_limit = limit
         total = self._computations
-        begins = np.arange(first, last + 1)
-        ends = np.searchsorted(total, total[begins] + self.limit, side="right") - 1
-        return max(1, int((np.minimum(ends, last + 1) - begins).max()))
+        ends = np.searchsorted(total, total[:-1] + limit, side="right") - 1
+        longest = max(1, int((np.minimum(ends, layers) - np.arange(layers)).max()))
+        self._relaxed = Relaxed(
+            np.empty((layers, longest, sizes), dtype=np.int64), np.full(layers, -1, dtype=np.int64)
+        )
 
     def bound(self, step: float = 0.02) -> int:
-        """Lower bound on the latency of the open segment; `NEVER` if it cannot meet the limit."""
+        """Lower bound on the latency of the open segment, at most its budget."""
         first, last = self._costs.first, self._costs.last
         return int(
             relaxed_bound(
@@ -134,10 +147,11 @@ class SegmentSearch:
                 self.tables.samples,
                 int(self.tables.load_ps[first, last]),
                 int(self.tables.segment_dram_ps[first, last]),
-                self.limit,
+                self._budget,
                 self._least,
                 self._most,
                 step,
+                self._behind,
                 self._fewest,
             )
         )
@@ -276,11 +290,12 @@ class SegmentSearch:
 
     # --- The search ------------------------------------------------------------------------------
 
-    def settle(self, budget: int) -> Iterator[Placed]:
-        """Schedules of the open segment below the budget, each better than the last; then a proof.
+    def settle(self) -> Iterator[Placed]:
+        """Schedules of the open segment below its budget, each better than the last; then a proof.
 
         When the iterator ends, no schedule costs less than the last one, or than the budget.
         """
+        budget = self._budget
         first, last = self._costs.first, self._costs.last
         load = int(self.tables.load_ps[first, last])
         dram = int(self.tables.segment_dram_ps[first, last])
@@ -295,16 +310,11 @@ class SegmentSearch:
             np.maximum(refuted[:clusters], beat, out=refuted[:clusters])
 
         # From the least beat that the relaxation allows, a little further each time.
-        low, beat = dram - 1, time(self._least)
-        if beat < dram or self._relaxed_clusters(beat) >= NONE:
+        beat = time(self._least)
+        if beat < dram or not relaxed_feasible(self._costs, self._relaxed, beat, self._behind):
             return
-        while beat - low > max(1, beat // 1000):
-            middle = (low + beat) // 2
-            if self._relaxed_clusters(middle) >= NONE:
-                low = middle
-            else:
-                beat = middle
-        beat, step = max(beat, dram), 1.01
+        _, beat = least_feasible(self._costs, self._relaxed, dram - 1, beat, self._behind)
+        step = 1.01
         while beat <= self.limit:
             clusters = self._relaxed_clusters(beat)
             if load + (samples + clusters - 1) * beat >= budget:
