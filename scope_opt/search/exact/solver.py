@@ -230,7 +230,8 @@ class ExactSolver:
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
     ) -> int:
         """The same where regions have places."""
-        from scope_opt.search.exact.places.network import PlacedProof, without_links
+        from scope_opt.search.exact.places.judge import reported
+        from scope_opt.search.exact.places.network import PlacedProof
 
         _, count, starts = _wanted(choice)
         begin = []
@@ -238,7 +239,7 @@ class ExactSolver:
             schedule = Schedule(instance=InstanceReference.to(instance), segments=monitor.segments)
             evaluation = evaluate(instance, schedule, tables)
             reports = zip(evaluation.segments, schedule.segments, strict=True)
-            begin = [without_links(*pair, tables.samples) for pair in reports]
+            begin = [reported(*pair, tables.samples) for pair in reports]
         proof = PlacedProof(
             tables,
             self.space(instance, tables),

@@ -18,22 +18,25 @@ import numpy as np
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
 from scope_opt.search.exact.places.costs import CostTables
-from scope_opt.search.exact.places.segment import Placed, SegmentSearch
+from scope_opt.search.exact.places.judge import Placed
+from scope_opt.search.exact.places.segment import SegmentSearch
 from scope_opt.search.exact.prover import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.evaluate import SegmentReport
-    from scope_opt.schedule.schedule import Segment
     from scope_opt.search.exact.recursion import Space
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
     Ends = tuple[int, int]
+
+
+MOST_SEGMENTS = 16
+"""In how many segments schedules are looked for that links lengthen less."""
 
 
 class Known:
@@ -48,13 +51,17 @@ class Known:
 
     def add(self, placed: Placed) -> None:
         """Keep a schedule if it is better than those of the same segment."""
-        ends = placed.segment.first_layer, placed.segment.last_layer
+        ends = _ends(placed)
         if ends not in self.without or placed.cost < self.without[ends].cost:
             self.without[ends] = placed
             self._best.pop(False, None)
         if ends not in self._linked or placed.linked < self._linked[ends].linked:
             self._linked[ends] = placed
             self._best.pop(True, None)
+
+    def of(self, ends: Ends) -> tuple[Placed, Placed]:
+        """The best schedule found of a segment without links, and with them."""
+        return self.without[ends], self._linked[ends]
 
     def best(self, *, links: bool) -> tuple[int, list[Placed]] | None:
         """The best schedule of the network that they make, with its latency."""
@@ -274,12 +281,20 @@ class PlacedProof:
             if ways.min() >= LIMIT:
                 return
             budget = 4 * int(self._lower[first, last])
-            self._open(first, last, budget)
-            for placed in self._search.settle():
-                self._add(placed)
+            for _ in self._solve(first, last, budget):
                 if not thorough:
                     break
             first = last + 1
+
+    def _solve(self, first: int, last: int, budget: int) -> Iterator[Placed]:
+        """Find a segment's best schedule below a budget; what is refuted raises its bound."""
+        self._open(first, last, budget)
+        for placed in self._search.settle():
+            budget = placed.cost
+            self._add(placed)
+            yield placed
+        if first < last or (first, last) not in self._known.without:
+            self._lower[first, last] = max(self._lower[first, last], budget)
 
     def _settle(self, last: int) -> None:
         """Find or refute all segments that end at a layer and can matter."""
@@ -296,17 +311,53 @@ class PlacedProof:
             budget = prefixes.budget(first, last, useful)
             if lower[first, last] >= budget:
                 continue
-            self._open(first, last, budget)
-            for placed in self._search.settle():
+            for placed in self._solve(first, last, budget):
                 prefixes.add(first, last, placed.cost)
-                self._add(placed)
 
     def _reach_bound(self) -> None:
-        """Look for schedules that links lengthen less."""
+        """Look for schedules that links lengthen less: in the best segments, then in others."""
+        tried: set[Ends] = set()
+        while True:
+            paths = [self._known.best(links=links) for links in (True, False)]
+            ends = [_ends(placed) for path in paths if path is not None for placed in path[1]]
+            whole = (0, self._tables.layers - 1)
+            ends += [whole] if self._allowed[whole] else []
+            left = [pair for pair in ends if pair not in tried] or self._alternatives(tried)
+            if not left or self._linked <= self.bound():
+                return
+            pair = left[0]
+            tried.add(pair)
+            if len(tried) > MOST_SEGMENTS:
+                return
+            if pair not in self._known.without:
+                for _ in self._solve(*pair, self._linked - self._around(*pair)):
+                    pass
+            if pair in self._known.without:
+                without, linked = self._known.of(pair)
+                if linked.linked > without.cost:
+                    self._open(*pair, linked.linked)
+                    known = Placed(without.cost, linked.linked, without.segment)
+                    for placed in self._search.load_links_less(known):
+                        self._add(placed)
+
+    @property
+    def _linked(self) -> int:
+        best = self._known.best(links=True)
+        return LIMIT if best is None else best[0]
+
+    def _around(self, first: int, last: int) -> int:
+        """What the layers before and behind a segment cost at least."""
+        return int(self._prefixes.value[:, first].min() + self._rest[last + 1])
+
+    def _alternatives(self, tried: set[Ends]) -> list[Ends]:
+        """Segments that could be in a better schedule, the most promising first."""
+        layers = self._tables.layers
+        prefix = self._prefixes.value.min(axis=0)[:layers, None]
+        value = np.triu(prefix + self._lower + self._rest[None, 1:])
+        pairs = np.argwhere(self._allowed & (value < self._linked))
+        pairs = pairs[np.argsort(value[pairs[:, 0], pairs[:, 1]], kind="stable")]
+        return [(a, b) for a, b in pairs.tolist() if (a, b) not in tried]
 
 
-def without_links(report: SegmentReport, segment: Segment, samples: int) -> Placed:
-    """A segment that the evaluator has reported on."""
-    beat = max(report.dram_beat_ps, *(cluster.time_ps for cluster in report.clusters))
-    cost = report.load_ps + (samples + len(report.clusters) - 1) * beat
-    return Placed(cost, report.latency_ps, segment)
+def _ends(placed: Placed) -> Ends:
+    return placed.segment.first_layer, placed.segment.last_layer

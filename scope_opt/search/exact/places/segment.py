@@ -8,12 +8,11 @@ left out of the question; every schedule found is judged with them as well.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.schedule.schedule import make_segment
+from scope_opt.search.exact.places.judge import Judge, least_loaded
 from scope_opt.search.exact.places.labels import (
     NONE,
     Window,
@@ -33,32 +32,26 @@ from scope_opt.search.exact.places.relaxation import (
     relaxed_feasible,
 )
 from scope_opt.search.exact.prover import Stopped
-from scope_opt.search.exact.recursion import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
-from scope_opt.search.placed import add_cluster, busiest_ps, cluster_ps, segment_facts
+from scope_opt.search.placed import segment_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.schedule import Segment
     from scope_opt.search.exact.places.costs import Costs, CostTables
+    from scope_opt.search.exact.places.judge import Placed
     from scope_opt.search.exact.places.labels import Labels
+    from scope_opt.search.placed import PlacedKernel
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A segment's schedule with its latency in ps, weight loading included."""
-
-    cost: int
-    """Without the links that its transfers share."""
-    linked: int
-    """With them."""
-    segment: Segment
+WAYS, TRACES, LINKED_STEP = 24, 40, 0.003
+"""Looking for schedules that load links little: ways compared at each cluster, schedules looked at
+with each beat, and how much larger the next beat is."""
 
 
 class SegmentSearch:
@@ -83,6 +76,7 @@ class SegmentSearch:
         monitor: Monitor,
     ) -> None:
         self.tables, self._tables_of_costs, self._monitor = tables, costs, monitor
+        self.judge = Judge(tables, costs.kernel)
         self.passes = 0
         layers, chiplets = tables.layers, tables.chiplets
         self._least = clusters[0]
@@ -206,12 +200,40 @@ class SegmentSearch:
 
     # --- Schedules -------------------------------------------------------------------------------
 
-    def trace(self, limit: int, clusters: int, choose: np.random.Generator | None = None) -> Placed:
-        """A schedule behind the labels of the last pass: the first one, or any by chance."""
+    def trace(self, limit: int, clusters: int) -> Placed:
+        """The first schedule behind the labels of the last pass."""
+        return self._follow(limit, clusters, lambda ways, _: ways[0], 0)
+
+    def _guided_trace(
+        self, limit: int, clusters: int, kernel: PlacedKernel, random: np.random.Generator
+    ) -> Placed:
+        """A schedule behind the labels that loads links little: the best of few ways each time."""
+        costs = self._costs
+        facts = segment_facts(kernel, costs.first, costs.last)
+        loads = np.zeros((4, *kernel.mesh.tolist()))
+        full = limit / kernel.ps_per_byte
+        partition = np.zeros(self.tables.layers + 1, dtype=np.int8)
+
+        def choose(ways: Ints, here: tuple[int, int, int, int]) -> Ints:
+            if len(ways) > WAYS:
+                ways = ways[random.choice(len(ways), WAYS, replace=False)]
+            best = least_loaded(kernel, costs, facts, loads, full, ways, *here, partition)
+            chosen: Ints = ways[best]
+            return chosen
+
+        return self._follow(limit, clusters, choose, int(random.integers(1 << 30)))
+
+    def _follow(
+        self,
+        limit: int,
+        clusters: int,
+        choose: Callable[[Ints, tuple[int, int, int, int]], Ints],
+        start: int,
+    ) -> Placed:
         costs, labels = self._costs, self._labels
         i, s, number, left = costs.first, 0, self._least, clusters
         starts = np.argwhere(labels[number - 1].fewest[0, 0] <= left)
-        r, p = starts[0 if choose is None else choose.integers(len(starts))].tolist()
+        r, p = starts[start % len(starts)].tolist()
         path: list[tuple[int, int, int]] = []
         partition = np.zeros(self.tables.layers + 1, dtype=np.int8)
         assert self._window is not None
@@ -220,73 +242,18 @@ class SegmentSearch:
             ways = continuations(
                 costs, limit, i, s, r, p, left, self._window.longest, number == 1, after
             )
-            way = ways[0 if choose is None else choose.integers(len(ways))]
-            j, q, _, following, then = way.tolist()
+            j, q, _, following, then = choose(ways, (i, s, r, p)).tolist()
             cluster_partitions(costs, i, j, s, r, p, q, partition)
             path.append((i, j, r))
             i, s, r, p = j + 1, s + r, following, then
             number, left = max(number - 1, 1), left - 1
-        return self._judge(path, partition)
-
-    def _judge(self, path: list[tuple[int, int, int]], partition: NDArray[np.int8]) -> Placed:
-        """What clusters ``(i, j, r)`` cost, one after another from position 0 on."""
-        first, last = path[0][0], path[-1][1]
-        kernel, tables = self._tables_of_costs.kernel, self.tables
-        facts = segment_facts(kernel, first, last)
-        loads = np.zeros((4, *kernel.mesh.tolist()))
-        whole = first == last and path[0][2] == tables.chiplets
-        beat = int(tables.segment_dram_ps[first, last])
-        s = 0
-        for index, (i, j, r) in enumerate(path):
-            following = path[index + 1][2] if j < last else 0
-            where = (facts, first, last, i, j, s, r, following, partition)
-            time = int(cluster_ps(kernel, *where))
-            if not whole:
-                time += self._refetch_ps(i, j, r)
-                if kernel.shared:
-                    add_cluster(kernel, loads, *where)
-            beat = max(beat, time)
-            s += r
-        parts = [(j - i + 1, r, partition[i : j + 1].tolist()) for i, j, r in path]
-        count = len(path)
-        return Placed(
-            self._cost(first, last, count, beat),
-            self._cost(first, last, count, max(beat, int(busiest_ps(kernel, loads)))),
-            make_segment(first, parts),
-        )
-
-    def _refetch_ps(self, i: int, j: int, r: int) -> int:
-        weights = self.tables.weight_bytes[i : j + 1]
-        excess = int(weights.sum()) - self.tables.weight_buffer_bytes * r
-        if excess <= 0:
-            return 0
-        femtoseconds = excess * int(self.tables.stream_fs_per_byte[r])
-        return int((weights > 0).sum()) * self.tables.dram_latency_ps + -(-femtoseconds // 1000)
-
-    def _cost(self, first: int, last: int, clusters: int, beat: int) -> int:
-        load = int(self.tables.load_ps[first, last])
-        return load + (self.tables.samples + clusters - 1) * beat
+        return self.judge.judge(path, partition)
 
     def whole_package(self, layer: int) -> Placed | None:
-        """The segment of one layer on every chiplet, whose weights may be of any size."""
-        costs, chiplets = self._tables_of_costs.segment(layer, layer), self.tables.chiplets
-        allowed = costs.regions[layer, chiplets] and costs.clusters[layer, layer]
-        if self._least > 1 or not allowed:
+        """The segment of one layer on every chiplet; None if it may not be."""
+        if self._least > 1:
             return None
-        weights = int(costs.weights[layer])
-        fits = weights * (chiplets - 1) <= max(0, costs.buffer_bytes * chiplets - weights)
-        found = []
-        for own in (0, 1):
-            barred = {0: ONLY_WSP, 1: ONLY_ISP}[own] == costs.choice[layer]
-            barred |= own == 1 and not fits
-            barred |= own == 0 and fits and costs.choice[layer] == WSP_IF_FITS
-            if costs.activation_bytes >= 0:
-                need = costs.held[layer, own, chiplets] + costs.arriving[layer]
-                barred |= need > costs.activation_bytes * chiplets
-            if not barred:
-                partition = np.full(self.tables.layers + 1, own, dtype=np.int8)
-                found.append(self._judge([(layer, layer, chiplets)], partition))
-        return min(found, key=lambda placed: placed.cost, default=None)
+        return self.judge.whole_package(self._tables_of_costs.segment(layer, layer))
 
     # --- The search ------------------------------------------------------------------------------
 
@@ -366,3 +333,31 @@ class SegmentSearch:
                     if found.cost < budget:
                         budget = found.cost
                         yield found
+
+    def load_links_less(self, known: Placed) -> Iterator[Placed]:
+        """Schedules of the open segment that cost less with links, each better than the last.
+
+        The labels at beats from that of the best schedule without links upward hold all schedules
+        within them; those that load links little are looked for by chance.
+        """
+        first, last = self._costs.first, self._costs.last
+        kernel, random = self._tables_of_costs.kernel, np.random.default_rng(0)
+        load, samples = int(self.tables.load_ps[first, last]), self.tables.samples
+        beat = (known.cost - load) // (samples + len(known.segment.clusters) - 1)
+        linked = known.linked
+        while True:
+            fewest = self._clusters(beat)
+            if fewest >= NONE or self.judge.cost(first, last, fewest, beat) >= linked:
+                return
+            for _ in range(TRACES):
+                if self._monitor.stopping:
+                    raise Stopped
+                most = min((linked - 1 - load) // beat - samples + 1, self._most)
+                if most < fewest:
+                    break
+                clusters = int(random.integers(fewest, most + 1))
+                found = self._guided_trace(beat, clusters, kernel, random)
+                if found.linked < linked:
+                    linked = found.linked
+                    yield found
+            beat += max(1, int(beat * LINKED_STEP))
