@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scope_opt.model.files import InputError
-from scope_opt.model.instance import SHAPE, Constraints
+from scope_opt.model.instance import PLACES, SHAPE, Constraints
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_rest, segment_bounds
 from scope_opt.schedule.evaluate import evaluate
@@ -47,7 +47,7 @@ class ExactSolver:
     name = "exact"
     summary = "exact recursion over clusters, regions and partitions: proves the optimum"
     exact = True
-    constraints: ClassVar[frozenset[str]] = SHAPE
+    constraints: ClassVar[frozenset[str]] = SHAPE | PLACES
     options: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     scheme: ClassVar[type[ScopeSolver]] = ScopeSolver
     """Heuristic search of the same schedules."""
@@ -79,6 +79,9 @@ class ExactSolver:
         With segments ``balanced`` each balanced cut is solved to its optimum, which says nothing
         about other cuts: the bound reported is the simple one.
         """
+        if tables.placed is None and tables.activation_buffer_bytes is not None:
+            problem = f"activation_buffer_bytes: solver {self.name!r} honours it with nop.model "
+            raise InputError("package", [problem + "'placed' only"])
         choice = self.segment_choice(options.segments or "dp")
         fixed = instance.constraints.fixed_segments
         if fixed is not None:
@@ -144,6 +147,8 @@ class ExactSolver:
     ) -> int:
         """Best schedule for one choice of segments; returns the bound. Raises `SearchStopped`."""
         method, count, starts = _wanted(choice)
+        if tables.placed is not None:
+            return self._prove_placed(instance, tables, choice, monitor)
         quick = Monitor(parent=monitor)
         free = instance.model_copy(update={"constraints": Constraints()})
         self.heuristic().run(free, tables, SolveOptions(segments=method), quick)
@@ -163,6 +168,40 @@ class ExactSolver:
             monitor,
         )
         proof.run()
+        self._check_found(instance, tables, choice, monitor)
+        return proof.bound()
+
+    def _prove_placed(
+        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
+    ) -> int:
+        """The same where regions have places."""
+        from scope_opt.search.exact.places.judge import reported
+        from scope_opt.search.exact.places.network import PlacedProof
+
+        _, count, starts = _wanted(choice)
+        begin = []
+        if monitor.segments is not None:
+            schedule = Schedule(instance=InstanceReference.to(instance), segments=monitor.segments)
+            evaluation = evaluate(instance, schedule, tables)
+            reports = zip(evaluation.segments, schedule.segments, strict=True)
+            begin = [reported(*pair, tables.samples) for pair in reports]
+        proof = PlacedProof(
+            tables,
+            self.allowed(instance, tables),
+            self.cluster_counts(instance, tables),
+            count,
+            Prefixes(tables.layers, count, starts).allowed,
+            begin,
+            monitor,
+        )
+        proof.run()
+        self._check_found(instance, tables, choice, monitor)
+        return proof.bound()
+
+    def _check_found(
+        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
+    ) -> None:
+        """Without a schedule, a completed run has proved that there is none."""
         if monitor.objective is None:
             reasons = self.scheme().obstacles(instance, tables, choice)
             active = ", ".join(sorted(instance.constraints.active()))
@@ -170,7 +209,6 @@ class ExactSolver:
                 reasons or [f"weight capacity and side constraints ({active}) leave no schedule"],
                 "recursion",
             )
-        return proof.bound()
 
 
 def _wanted(choice: SegmentChoice) -> tuple[SegmentChoice, int | None, tuple[int, ...] | None]:

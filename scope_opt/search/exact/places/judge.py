@@ -1,0 +1,154 @@
+"""What schedules of segments cost, without and with the links that their transfers share."""
+# Numba's decorator is untyped; the signatures are still checked.
+# mypy: allow-untyped-decorators
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from scope_opt.schedule.schedule import make_segment
+from scope_opt.search.allowed import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
+from scope_opt.search.exact.places.labels import cluster_partitions
+from scope_opt.search.placed import add_cluster, busiest_ps, cluster_ps, segment_facts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.evaluate import SegmentReport
+    from scope_opt.schedule.schedule import Segment
+    from scope_opt.search.exact.places.costs import Costs
+    from scope_opt.search.placed import PlacedKernel
+
+    Ints = NDArray[np.int64]
+    Bytes = NDArray[np.int8]
+    Floats = NDArray[np.float64]
+
+STEEPNESS = 8
+"""Power of a link's load, relative to what it carries in a beat, that guided choices add up."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A segment's schedule with its latency in ps, weight loading included."""
+
+    cost: int
+    """Without the links that its transfers share."""
+    linked: int
+    """With them."""
+    segment: Segment
+
+
+class Judge:
+    """Computes what schedules of segments cost."""
+
+    def __init__(self, tables: LatencyTables, kernel: PlacedKernel) -> None:
+        self._tables, self._kernel = tables, kernel
+
+    def cost(self, first: int, last: int, clusters: int, beat: int) -> int:
+        """Latency of a segment."""
+        load = int(self._tables.load_ps[first, last])
+        return load + (self._tables.samples + clusters - 1) * beat
+
+    def judge(self, path: list[tuple[int, int, int]], partition: Bytes) -> Placed:
+        """Clusters ``i..j`` on ``r`` chiplets, one after another from position 0 on."""
+        first, last = path[0][0], path[-1][1]
+        kernel, tables = self._kernel, self._tables
+        facts = segment_facts(kernel, first, last)
+        loads = np.zeros((4, *kernel.mesh.tolist()))
+        whole = first == last and path[0][2] == tables.chiplets
+        beat = int(tables.segment_dram_ps[first, last])
+        s = 0
+        for index, (i, j, r) in enumerate(path):
+            following = path[index + 1][2] if j < last else 0
+            where = (facts, first, last, i, j, s, r, following, partition)
+            time = int(cluster_ps(kernel, *where))
+            if not whole:
+                time += self._refetch_ps(i, j, r)
+                if kernel.shared:
+                    add_cluster(kernel, loads, *where)
+            beat = max(beat, time)
+            s += r
+        parts = [(j - i + 1, r, partition[i : j + 1].tolist()) for i, j, r in path]
+        count = len(path)
+        return Placed(
+            self.cost(first, last, count, beat),
+            self.cost(first, last, count, max(beat, int(busiest_ps(kernel, loads)))),
+            make_segment(first, parts),
+        )
+
+    def _refetch_ps(self, i: int, j: int, r: int) -> int:
+        weights = self._tables.weight_bytes[i : j + 1]
+        excess = int(weights.sum()) - self._tables.weight_buffer_bytes * r
+        if excess <= 0:
+            return 0
+        femtoseconds = excess * int(self._tables.stream_fs_per_byte[r])
+        return int((weights > 0).sum()) * self._tables.dram_latency_ps + -(-femtoseconds // 1000)
+
+    def whole_package(self, costs: Costs) -> Placed | None:
+        """The segment of one layer on every chiplet, whose weights may be of any size."""
+        layer, chiplets = costs.first, self._tables.chiplets
+        if not (costs.regions[layer, chiplets] and costs.clusters[layer, layer]):
+            return None
+        weights = int(costs.weights[layer])
+        fits = weights * (chiplets - 1) <= max(0, costs.buffer_bytes * chiplets - weights)
+        found = []
+        for own, other in ((0, ONLY_WSP), (1, ONLY_ISP)):
+            barred = costs.choice[layer] == other
+            barred |= own == 1 and not fits
+            barred |= own == 0 and fits and costs.choice[layer] == WSP_IF_FITS
+            if costs.activation_bytes >= 0:
+                need = costs.held[layer, own, chiplets] + costs.arriving[layer]
+                barred |= need > costs.activation_bytes * chiplets
+            if not barred:
+                partition = np.full(self._tables.layers + 1, own, dtype=np.int8)
+                found.append(self.judge([(layer, layer, chiplets)], partition))
+        return min(found, key=lambda placed: placed.cost, default=None)
+
+
+def reported(report: SegmentReport, segment: Segment, samples: int) -> Placed:
+    """A segment that the evaluator has reported on."""
+    beat = max(report.dram_beat_ps, *(cluster.time_ps for cluster in report.clusters))
+    cost = report.load_ps + (samples + len(report.clusters) - 1) * beat
+    return Placed(cost, report.latency_ps, segment)
+
+
+@njit(cache=True)
+def least_loaded(
+    kernel: PlacedKernel,
+    costs: Costs,
+    facts: Ints,
+    loads: Floats,
+    full: float,
+    ways: Ints,
+    i: int,
+    s: int,
+    r: int,
+    p: int,
+    partition: Bytes,
+) -> int:
+    """Which way on from a cluster's first layer leaves links that carry ``full`` least loaded.
+
+    ``ways`` as of `continuations`. The cluster's transfers are added to the loads, and its
+    partitions are set.
+    """
+    best, least = 0, np.inf
+    trial = np.empty_like(loads)
+    for index in range(len(ways) + 1):
+        # At last once more the best one, to keep it.
+        way = index if index < len(ways) else best
+        j, q, _, following, then = ways[way]
+        cluster_partitions(costs, i, j, s, r, p, q, partition)
+        if j < costs.last:
+            partition[j + 1] = then
+        trial[:] = loads
+        add_cluster(kernel, trial, facts, costs.first, costs.last, i, j, s, r, following, partition)
+        score = ((trial / full) ** STEEPNESS).sum()
+        if index < len(ways) and score < least:
+            best, least = way, score
+    loads[:] = trial
+    return best
