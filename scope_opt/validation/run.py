@@ -317,6 +317,8 @@ def _losses(
 ) -> Losses:
     if run.schedule is None:
         raise _NotDone("there is no schedule")
+    if tables.placed is not None:
+        raise _NotDone("it is known for the regressed model only")
     if not known.proved or known.objective is None:
         raise _NotDone("the optimum is not proved; give the exact solver more time")
     try:
