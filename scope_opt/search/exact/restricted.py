@@ -132,10 +132,13 @@ def attribute(
     Raises
     ------
     InputError
-        If the schedule violates a rule or is better than ``optimum_ps``.
+        If the schedule violates a rule or is better than ``optimum_ps``; in the placed model, where
+        links couple the clusters of a segment.
     SearchStopped
         If the monitor asks to stop.
     """
+    if tables.placed is not None:
+        raise InputError("instance", ["attribution is known for the regressed model only"])
     monitor = monitor or Monitor()
     evaluation = evaluate(instance, schedule, tables)
     if evaluation.objective_ps is None or evaluation.objective_ps < optimum_ps:

@@ -329,8 +329,11 @@ class PlacedProof:
             tried.add(pair)
             if len(tried) > MOST_SEGMENTS:
                 return
-            if pair not in self._known.without:
-                for _ in self._solve(*pair, self._linked - self._around(*pair)):
+            budget = self._linked - self._around(*pair)
+            if pair in self._known.without:
+                budget = min(budget, self._known.without[pair].cost)
+            if self._lower[pair] < budget:
+                for _ in self._solve(*pair, budget):
                     pass
             if pair in self._known.without:
                 without, linked = self._known.of(pair)
