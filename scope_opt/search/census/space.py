@@ -20,8 +20,8 @@ from scope_opt.search.census.placed_enumeration import (
     best_clusters,
     enumerate_placed,
     longest_placed,
-    prepare_placed,
 )
+from scope_opt.search.census.placed_layouts import prepare_placed
 from scope_opt.search.exact.inner import cluster_partitions
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.placed import activations_fit, segment_facts
