@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import oracle
+import placed_strategies
 import pytest
 import strategies
-from documents import Json, keep_constraints
+from documents import INSTANCES, Json, keep_constraints
 from helpers import plain, read, read_schedule
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from scope_opt import load
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
@@ -307,6 +309,10 @@ def test_fixed_segments() -> None:
 @example(json.loads(paper_instance("resnet18", 16).to_json()), 1)
 @given(LARGE, st.integers(0, 3))
 def test_what_is_known_of_the_parts_stays_right(document: Json, seed: int) -> None:
+    check_parts(document, seed)
+
+
+def check_parts(document: Json, seed: int) -> None:
     """Moves evaluate only what they changed: compare with an evaluation of everything."""
     instance = read(document)
     tables = build_tables(instance)
@@ -366,3 +372,81 @@ def test_going_back_to_the_best_leaves_nothing_stale(network: str, chiplets: int
     heads = np.flatnonzero(walk.state.layer[:-1, MARK] == SEGMENT)
     for low, high in zip(heads, [*heads[1:], tables.layers], strict=True):
         assert walk.state.layer[low, LATENCY] == walk.memory.latency[low, high - 1]
+
+
+# --- Where regions lie ---------------------------------------------------------------------------
+
+TINY_PLACED = [json.loads(path.read_text()) for path in sorted(INSTANCES.glob("tiny-placed/*"))]
+
+
+@st.composite
+def _limited(draw: st.DrawFn, instances: st.SearchStrategy[Json]) -> Json:
+    """With a limit on activations, about what some schedule needs."""
+    document = draw(instances)
+    need = max(map(max, oracle.activation_bytes(document, draw(strategies.schedules(document)))))
+    limit = max(1, need + draw(st.sampled_from([0, -1, need])))
+    return {**document, "package": {**document["package"], "activation_buffer_bytes": limit}}
+
+
+PLACED = placed_strategies.placed_instances() | _limited(strategies.physical_instances())
+SMALL_PLACED = placed_strategies.placed_instances(3, 4, constraints=True) | _limited(
+    strategies.physical_instances(3, 4, constraints=True)
+)
+
+
+@settings(max_examples=40)
+@example(json.loads((INSTANCES / "placed" / "resnet18-16-placed.json").read_text()), 1)
+@given(PLACED, st.integers(0, 3))
+def test_what_is_known_of_placed_parts_stays_right(document: Json, seed: int) -> None:
+    """Regions that move, links that carry more, activations that no longer fit."""
+    check_parts(document, seed)
+
+
+@settings(max_examples=40)
+@given(SMALL_PLACED, st.integers(0, 3), st.sampled_from([0, 1, 50, 2000]))
+def test_placed_schedules_are_valid_and_no_better_than_the_best(
+    document: Json, seed: int, iterations: int
+) -> None:
+    document = keep_constraints(document, AnnealSolver.constraints)
+    result = run(document, seed=seed, iterations=iterations)
+    best = oracle.best(document)
+    if result.schedule is None:
+        assert result.status == Status.UNKNOWN or (best is None and result.explanation)
+        return
+    assert best is not None
+    assert oracle.violations(document, plain(result.schedule)) == []
+    assert result.objective_ps == oracle.objective_ps(document, plain(result.schedule)) >= best[1]
+
+
+@pytest.mark.parametrize("document", TINY_PLACED, ids=lambda document: str(document["name"]))
+@pytest.mark.parametrize("changes", [{}, {"shared_links": False}, {"gather": "unicast"}])
+def test_tiny_placed_instances(document: Json, changes: Json) -> None:
+    package = {**document["package"], "nop": {**document["package"]["nop"], **changes}}
+    document = {**document, "package": package}
+    results = [run(document, seed=seed, iterations=20_000) for seed in (0, 0, 1)]
+    one, again, other = results
+    assert one.schedule == again.schedule
+    assert objectives(one) == objectives(again)
+    for result in results:
+        assert result.schedule is not None
+        assert oracle.violations(document, plain(result.schedule)) == []
+        assert oracle.objective_ps(document, plain(result.schedule)) == result.objective_ps
+    quick = solve(read(document), "scope", SolveOptions(segments="dp"))
+    if quick.objective_ps is not None:
+        found = run(document, iterations=1000, warm_start=quick.schedule)
+        assert found.objective_ps is not None
+        assert found.objective_ps <= quick.objective_ps
+    if not changes:
+        best = oracle.best(document)
+        assert best is not None
+        assert best[1] in (one.objective_ps, other.objective_ps)
+
+
+def test_improves_on_the_paper_s_search_in_place() -> None:
+    instance = load("resnet50-64-placed")
+    quick = solve(instance, "scope")
+    assert quick.objective_ps is not None
+    for options in ({}, {"warm_start": quick.schedule}):
+        found = run(instance, iterations=100_000, **options)
+        assert found.objective_ps is not None
+        assert found.objective_ps < quick.objective_ps

@@ -11,7 +11,8 @@ from scope_opt.search.anneal.evaluation import (
     even_out,
     learn_ends,
     reshare,
-    revalue,
+    revalue_places,
+    revalue_sizes,
     settle,
 )
 from scope_opt.search.anneal.moves import (
@@ -111,7 +112,7 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
     rng, stats, facts, shared = walk.rng, walk.stats, walk.facts, packed.places.shared
     layer = state.layer
     learn_ends(walk, low, high)
-    worse = 0.0
+    worse, sizes_only = 0.0, len(facts) == 0
     for _ in range(moves):
         draw = random_share(rng)
         kind = 0
@@ -121,7 +122,10 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
         stats[kind, 0] += 1
         fine = change_inside(rules, layer, state.partition, low, high, kind, changed, rng)
         if fine:
-            revalue(packed, rules, facts, state, low, high, changed)
+            if sizes_only:  # not `revalue`, which in here would count references every time
+                revalue_sizes(packed, rules, state, low, high, changed)
+            else:
+                revalue_places(packed, rules, facts, state, low, high, changed)
             now, before = layer[low, EXCESS], saved.layer[low, EXCESS]
             if now != before:
                 # Only towards valid schedules; on the way there seldom a step back.
