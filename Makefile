@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-INSTANCE := instances/paper/resnet50-64.json
+INSTANCE := instances/placed/resnet50-64-placed.json
 
 .PHONY: solve test bench figures clean
 

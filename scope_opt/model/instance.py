@@ -146,14 +146,14 @@ class Instance(Document):
     def demands(self) -> frozenset[str]:
         """What a solver has to know of: side constraints, and parts of the model beyond the tables.
 
-        ``placed``: transfers cost what they do where regions lie; ``activation_buffer_bytes``: how
-        much of its activations a chiplet can hold.
+        ``placed``: transfers cost what they do where regions lie, and a chiplet may hold so much
+        of its activations; ``activation_buffer_bytes``: the latter in the regressed model.
         """
         found = self.constraints.active()
-        if self.package is not None:
-            found |= {"placed"} if self.package.nop.model == "placed" else set()
-            limited = self.package.activation_buffer_bytes is not None
-            found |= {"activation_buffer_bytes"} if limited else set()
+        if self.package is not None and self.package.nop.model == "placed":
+            found |= {"placed"}
+        elif self.package is not None and self.package.activation_buffer_bytes is not None:
+            found |= {"activation_buffer_bytes"}
         return found
 
     @property

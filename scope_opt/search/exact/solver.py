@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scope_opt.model.files import InputError
-from scope_opt.model.instance import PLACES, SHAPE, Constraints
+from scope_opt.model.instance import SHAPE, Constraints
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_rest, segment_bounds
 from scope_opt.schedule.evaluate import evaluate
@@ -47,7 +47,7 @@ class ExactSolver:
     name = "exact"
     summary = "exact recursion over clusters, regions and partitions: proves the optimum"
     exact = True
-    constraints: ClassVar[frozenset[str]] = SHAPE | PLACES
+    constraints: ClassVar[frozenset[str]] = SHAPE | {"placed"}
     options: ClassVar[frozenset[str]] = frozenset({"warm_start"})
     scheme: ClassVar[type[ScopeSolver]] = ScopeSolver
     """Heuristic search of the same schedules."""
@@ -79,9 +79,6 @@ class ExactSolver:
         With segments ``balanced`` each balanced cut is solved to its optimum, which says nothing
         about other cuts: the bound reported is the simple one.
         """
-        if tables.placed is None and tables.activation_buffer_bytes is not None:
-            problem = f"activation_buffer_bytes: solver {self.name!r} honours it with nop.model "
-            raise InputError("package", [problem + "'placed' only"])
         choice = self.segment_choice(options.segments or "dp")
         fixed = instance.constraints.fixed_segments
         if fixed is not None:
