@@ -15,7 +15,7 @@ import scope_opt.report
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
-from scope_opt.report import schedule_figures, segment_figures
+from scope_opt.report import mesh_figures, schedule_figures, segment_figures
 from scope_opt.report.cases import Case, make_case, phases_ps
 from scope_opt.report.figure import Figure, log_axis
 from scope_opt.report.page import Page, file_names
@@ -130,7 +130,7 @@ def test_mesh_has_every_chiplet_once() -> None:
     instance, schedule = hostile()
     case = make_case("label", "title", instance, schedule)
     assert instance.package is not None
-    figure = segment_figures.mesh(instance.package, case.evaluation.segments[0], 0)
+    figure = mesh_figures.regions(instance.package, case.evaluation.segments[0], 0)
     used, idle = rows(figure, 0), rows(figure, 1)
     assert [row["cluster"] for row in used] == [0] * 7 + [1] * 8
     assert [row["cluster"] for row in idle] == [None]
