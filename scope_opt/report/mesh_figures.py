@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from scope_opt.report.figure import Cell
     from scope_opt.schedule.evaluate import LinkReport, SegmentReport
 
-NODE = 0.22
+NODE = 0.26
 """Half the side of a chiplet in the figure of links, in cells."""
-LANES = (0.03, 0.17)
+LANES = (0.02, 0.24)
 """From the middle of a pair of links to the near and the far side of one, in cells."""
 
 
@@ -101,7 +101,7 @@ def links(
         "south": ((1, 0), {"y": 1, "offset": -far}),
         "north": ((-1, 0), {"y": -1, "offset": near}),
     }
-    piece = {"line": {"color": "--muted", "width": 0.5}}
+    piece = {"line": {"color": "--surface", "width": 0.5}}
     dot = {"symbol": "circle", "size": 8, "line": {"color": "--ink", "width": 1.5}}
     # Its colour brings the scale along, which bars cannot do.
     dot |= {"color": [busiest.time_ps / beat_ps], "coloraxis": "coloraxis"}
@@ -125,7 +125,6 @@ def links(
         if (r, c) != busiest.source
     )
     shape = {"type": "path", "xref": "x", "yref": "y"}
-    ink = {"color": "--ink", "width": 1.5}
     return Figure(
         key=f"links-{index}",
         title="Links of the mesh",
@@ -166,9 +165,9 @@ def links(
                 {
                     **shape,
                     "path": _borders(package, segment, 0.5) or "M0,0",
-                    "line": {**ink, "dash": "dot"},
+                    "line": {"color": "--muted", "width": 1.5, "dash": "dot"},
                 },
-                {**shape, "path": _outline(busiest), "line": {"color": "--ink", "width": 2.5}},
+                {**shape, "path": _outline(busiest), "line": {"color": "--ink", "width": 2}},
             ],
             "showlegend": False,
         },
@@ -240,7 +239,7 @@ def _borders(package: Package, segment: SegmentReport, up: float) -> str:
     for r, row in enumerate(cells):
         for c, cell in enumerate(row):
             if c + 1 < len(row) and row[c + 1] != cell:
-                lines.append(f"M{c + 0.5},{r - up}L{c + 0.5},{r + 1 - up}")
+                lines.append(f"M{c + 0.5:g},{r - up:g}L{c + 0.5:g},{r + 1 - up:g}")
             if r + 1 < len(cells) and cells[r + 1][c] != cell:
-                lines.append(f"M{c - 0.5},{r + 1 - up}L{c + 0.5},{r + 1 - up}")
+                lines.append(f"M{c - 0.5:g},{r + 1 - up:g}L{c + 0.5:g},{r + 1 - up:g}")
     return "".join(lines)
