@@ -35,6 +35,19 @@ def hostile() -> tuple[Instance, Schedule]:
     return instance, schedule
 
 
+def placed() -> tuple[Instance, Schedule]:
+    """Two stripes of two columns, activations limited: one segment of four clusters, one of one."""
+    content: dict[str, Any] = json.loads(
+        paper_instance("alexnet", 16, nop="placed", overflow="stream", order="blocks-2").to_json()
+    )
+    content["package"]["activation_buffer_bytes"] = 2**20
+    instance = Instance.from_json(json.dumps(content), "placed")
+    layers = len(instance.layer_names)
+    clusters = [(1, 3, [1]), (2, 4, [1, 0]), (1, 4, [0]), (layers - 5, 3, [0] * (layers - 5))]
+    segments = (make_segment(0, clusters), make_segment(layers - 1, [(1, 16, [0])]))
+    return instance, Schedule(instance=InstanceReference.to(instance), segments=segments)
+
+
 def record(result: Result | None, label: str, seed: int | None = None, **more: Any) -> Record:
     """A record of a result."""
     assert result is not None or "instance" in more

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from documents import INSTANCES
 from helpers import invoke
-from report_cases import CLOSING, MARKUP, hostile, record, save_records, small_study
+from report_cases import CLOSING, MARKUP, hostile, placed, record, save_records, small_study
 
 import scope_opt.report
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
-from scope_opt.report import schedule_figures, segment_figures
+from scope_opt.report import mesh_figures, schedule_figures, segment_figures
 from scope_opt.report.cases import Case, make_case, phases_ps
 from scope_opt.report.figure import Figure, log_axis
 from scope_opt.report.page import Page, file_names
@@ -130,7 +130,7 @@ def test_mesh_has_every_chiplet_once() -> None:
     instance, schedule = hostile()
     case = make_case("label", "title", instance, schedule)
     assert instance.package is not None
-    figure = segment_figures.mesh(instance.package, case.evaluation.segments[0], 0)
+    figure = mesh_figures.regions(instance.package, case.evaluation.segments[0], 0)
     used, idle = rows(figure, 0), rows(figure, 1)
     assert [row["cluster"] for row in used] == [0] * 7 + [1] * 8
     assert [row["cluster"] for row in idle] == [None]
@@ -145,6 +145,58 @@ def test_mesh_has_every_chiplet_once() -> None:
     assert "M3.5,1L3.5,2" not in path  # at the edge of the mesh
     assert path.count("M-0.5,2L0.5,2") == 0  # position 7 is cluster 1, below it 8 as well
     assert "M0.5,1L0.5,2" in path  # between positions 6 and 7
+
+
+def test_links_are_those_of_the_evaluation() -> None:
+    case = make_case("label", "title", *placed())
+    package, segment = case.instance.package, case.evaluation.segments[0]
+    assert package is not None
+    assert segment.busiest_link is not None
+    figure = mesh_figures.links(package, segment, case.links[0], 0)
+    (busiest,), *directions = (rows(figure, index) for index in range(len(figure.traces)))
+    drawn = [row for found in directions for row in found]
+    ends = [(row["row"], row["column"], row["to row"], row["to column"]) for row in drawn]
+    assert len(set(ends)) == len(ends) == 48  # both ways between 24 pairs of neighbours
+    assert busiest == max(drawn, key=lambda row: row["carried per sample"])
+    assert busiest["loaded per sample"] == segment.busiest_link.time_ps / 1e12
+    for row in drawn:
+        share = row["loaded per sample"] * 1e12 / segment.beat_ps
+        assert row["share of the beat"] == pytest.approx(share)
+        assert (row["by"] is None) == (row["carried per sample"] == 0)
+    assert str(segment.busiest_link) in figure.summary
+    assert f"layer {segment.busiest_link.shares[0].layer}" in figure.summary
+    # Every link leads from its bar's end to the middle of the neighbour.
+    for trace, found in zip(figure.traces[1:], directions, strict=True):
+        along = trace.style.get("x", 0), trace.style.get("y", 0)
+        steps = {(row["to column"] - row["column"], row["to row"] - row["row"]) for row in found}
+        assert steps == {along}
+
+
+def test_memory_is_that_of_the_evaluation() -> None:
+    case = make_case("label", "title", *placed())
+    figure = segment_figures.memory(case, 0)
+    held = [cluster.activation_bytes for cluster in case.evaluation.segments[0].clusters]
+    assert [row["held by each chiplet"] for row in rows(figure)] == held
+    assert [row["share of buffer"] for row in rows(figure)] == [
+        bytes_ / 2**20 for bytes_ in held if bytes_ is not None
+    ]
+    assert figure.layout["shapes"][0]["y0"] == 2**20
+
+
+def test_placed_schedules_have_figures_of_their_own(tmp_path: Path) -> None:
+    instance, schedule = placed()
+    instance.save(tmp_path / "instance.json")
+    schedule.save(tmp_path / "schedule.json")
+    files = (tmp_path / "schedule.json", "--instance", tmp_path / "instance.json")
+    outcome = invoke("report", *files, "-o", tmp_path / "report")
+    assert outcome.exit_code == 0
+    page = (tmp_path / "report" / "index.html").read_text()
+    keys = re.findall(r'data-figure="([^"]*)"', page)
+    first = [key for key in keys if key.endswith("-0")]
+    assert first == ["pipeline-0", "mesh-0", "links-0", "load-0", "times-0", "memory-0"]
+    assert [key for key in keys if key.endswith("-1")] == ["times-1", "memory-1"]
+    assert "order blocks-2: stripes of 2 columns" in page
+    assert "ZigZag" not in page
 
 
 @pytest.mark.parametrize(("samples", "windows"), [(64, 1), (1001, 1), (5000, 2)])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers import invoke
-from report_cases import MARKUP, hostile, save_records, small_study
+from report_cases import MARKUP, hostile, placed, save_records, small_study
 
 from scope_opt.model.generate import paper_instance
 from scope_opt.report.figure import duration
@@ -82,7 +82,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Reports of one schedule, of several, of one with hostile names, and of a study."""
+    """Reports of one schedule, of several, of one with hostile names, a placed one, a study."""
     path = tmp_path_factory.mktemp("reports")
     network = paper_instance("alexnet", 64)
     for solver in ("segmented", "sequential"):
@@ -90,12 +90,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     instance, schedule = hostile()
     instance.save(path / "instance.json")
     schedule.save(path / "schedule.json")
+    instance, schedule = placed()
+    instance.save(path / "placed-instance.json")
+    schedule.save(path / "placed.json")
     save_records(path / "study", small_study())
     hostile_files = (path / "schedule.json", "--instance", path / "instance.json")
+    placed_files = (path / "placed.json", "--instance", path / "placed-instance.json")
     for arguments in (
         (path / "segmented.json", "-o", path / "one"),
         (path / "segmented.json", path / "sequential.json", "-o", path / "two"),
         (*hostile_files, "-o", path / "hostile"),
+        (*placed_files, "-o", path / "placed"),
         (path / "study",),
     ):
         outcome = invoke("report", *arguments)
@@ -143,7 +148,7 @@ def evaluation(folder: Path) -> Evaluation:
 @pytest.mark.parametrize(
     "name",
     [
-        *("one/index.html", "two/index.html", "hostile/index.html"),
+        *("one/index.html", "two/index.html", "hostile/index.html", "placed/index.html"),
         *("study/report/index.html", "study/report/alexnet-16.html"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from report_cases import placed
 from rich.console import Console
 
 from scope_opt.model import units
@@ -181,6 +182,58 @@ def test_mesh_is_in_zigzag_order_and_marks_idle_chiplets(stream: Instance) -> No
     ]
     assert "idle" in picture
     assert "14 of 16 chiplets" in picture
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("width", [30, 80, 160])
+def test_links_of_a_placed_schedule(width: int, encoding: str) -> None:
+    instance, schedule = placed()
+    evaluation = evaluate(instance, schedule)
+    report = evaluation.segments[0]
+    busiest = report.busiest_link
+    assert busiest is not None
+    on = console(width, encoding)
+    picture = text(schedule_view(on, schedule, instance, evaluation), on)
+    flat = " ".join(picture.split())
+    assert "in order blocks-2: stripes of 2 columns" in flat
+    assert f"busiest link {busiest}" in flat
+    mesh, drawn = picture.split("Package")[1].split("links, % of the beat")
+    lines = [line for line in drawn.splitlines() if "*" in line]
+    assert len(lines) == 1
+    share = 100 * busiest.time_ps / report.beat_ps
+    (shown,) = re.findall(r"(\d+)\*", lines[0])
+    assert int(shown) == round(share)
+    arrow = re.findall(r"([→←↓↑><v^]) *\d+\*", lines[0])[0]
+    way = busiest.target[0] - busiest.source[0], busiest.target[1] - busiest.source[1]
+    assert arrow in {(0, 1): "→>", (0, -1): "←<", (1, 0): "↓v", (-1, 0): "↑^"}[way]
+    if encoding == "ascii":
+        assert (mesh + drawn).isascii()
+    assert "segment 0" in mesh
+    assert max(len(line.rstrip()) for line in picture.split("Package")[1].splitlines()) <= width
+
+
+def test_regions_follow_the_order_of_the_instance() -> None:
+    instance, schedule = placed()
+    on = console(80)
+    picture = text(schedule_view(on, schedule, instance, evaluate(instance, schedule)), on)
+    lines = picture.split("Package")[1].split("segment 0")[1].splitlines()
+    assert [line.split()[:4] for line in lines[1:5]] == [
+        ["0", "0", "·", "·"],
+        ["1", "0", "3", "3"],
+        ["1", "1", "3", "2"],
+        ["2", "1", "2", "2"],
+    ]
+
+
+def test_held_activations_have_a_column() -> None:
+    instance, schedule = placed()
+    evaluation = evaluate(instance, schedule)
+    on = console(160)
+    picture = text(schedule_view(on, schedule, instance, evaluation), on)
+    for cluster in evaluation.segments[0].clusters:
+        held = cluster.activation_bytes
+        assert held is not None
+        assert re.search(rf"{re.escape(units.size(held))} +{units.percent(held / 2**20)}", picture)
 
 
 def test_meshes_side_by_side(stream: Instance) -> None:

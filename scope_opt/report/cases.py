@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scope_opt.model.cost import build_tables
-from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.evaluate import evaluate, link_loads
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.report.figure import Unit
-    from scope_opt.schedule.evaluate import Evaluation, SegmentReport
+    from scope_opt.schedule.evaluate import Evaluation, LinkReport, SegmentReport
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.solving.result import Result
 
@@ -32,6 +32,8 @@ class Case:
     evaluation: Evaluation
     layer_loads: tuple[int, ...]
     """Per layer: MACs, or for explicit tables picoseconds on one chiplet."""
+    links: tuple[tuple[LinkReport, ...], ...] = ()
+    """What every segment puts on every link; empty where transfers have no place."""
 
     @property
     def load_unit(self) -> Unit:
@@ -52,7 +54,8 @@ def make_case(
     tables = build_tables(instance)
     evaluation = evaluate(instance, schedule, tables)
     loads = tuple(int(load) for load in tables.load)
-    return Case(label, title, instance, schedule, result, evaluation, loads)
+    links = link_loads(instance, schedule, tables) if evaluation.segments else ()
+    return Case(label, title, instance, schedule, result, evaluation, loads, links)
 
 
 def phases_ps(samples: int, segment: SegmentReport) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Cell = str | int | float | None
-Unit = Literal["", "s", "J", "MAC", "share", "factor"]
+Unit = Literal["", "s", "J", "MAC", "B", "share", "factor"]
 """How a column is shown: ``share`` as a percentage, ``factor`` with four digits, no unit as it is,
 the others with an SI prefix."""
 
@@ -35,7 +35,8 @@ class Trace:
     """One series of marks.
 
     ``at`` names for plotly attributes, such as ``x`` or ``marker.color``, the column that they are
-    taken from. In colours it is an index into the page's palette, and opacities alternate with it.
+    taken from. In colours it is an index into the page's palette, or a share from pale to
+    ``--heat2``; opacities alternate with it.
     ``style`` is passed to plotly as it is, except that ``--name`` stands for a colour of the page,
     light or dark, and that one ``x`` or ``y`` counts for all rows.
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scope_opt.model import units
-from scope_opt.report import schedule_figures, segment_figures
+from scope_opt.report import mesh_figures, schedule_figures, segment_figures
 from scope_opt.report.figure import duration
 from scope_opt.report.page import Chip, Column, Fact, Link, Page, Table
 from scope_opt.solving import metrics
-from scope_opt.terminal.picture import layer_range, partition_text
+from scope_opt.terminal.picture import activation_limit, held_text, layer_range, partition_text
 from scope_opt.terminal.show import placement_facts
 
 if TYPE_CHECKING:
@@ -192,10 +192,15 @@ def _segment_figures(case: Case, index: int) -> list[Figure]:
     one = len(report.clusters) == 1  # nothing runs at the same time, nothing can be out of balance
     figures = [] if one else [segment_figures.pipeline(case, index)]
     if package is not None and not (one and report.chiplets == package.chiplets):
-        figures.append(segment_figures.mesh(package, report, index))
+        figures.append(mesh_figures.regions(package, report, index))
+    if package is not None and case.links and case.links[index]:
+        figures.append(mesh_figures.links(package, report, case.links[index], index))
     if not one:
         figures.append(segment_figures.loads(case, index))
-    return [*figures, segment_figures.times(case, index)]
+    figures.append(segment_figures.times(case, index))
+    if package is not None and package.nop.model == "placed":
+        figures.append(segment_figures.memory(case, index))
+    return figures
 
 
 def _layers(case: Case, first: int, last: int) -> str:
@@ -255,6 +260,7 @@ def _cluster_table(case: Case, index: int) -> Table:
         share = "share of load" if case.instance.network is None else "share of MACs"
         columns += [
             *map(Column, ("positions", share, "time per sample", "busy", "weight fill")),
+            *([Column("held")] if case.instance.network is not None else []),
             Column("mostly bound by", False),
         ]
     columns.append(Column("partitions", False, fold=True))
@@ -274,12 +280,14 @@ def _cluster_row(case: Case, index: int, number: int) -> list[str | Chip]:
         part = segment.clusters[number]
         load = sum(cluster.load for cluster in segment.clusters)
         bounds = [layer.bound_by for layer in part.layers]
+        network = case.instance.network is not None
         row += [
             layer_range(part.first_position, part.first_position + part.chiplets - 1),
             units.percent(part.load / load if load else None),
             duration(part.time_ps),
             units.percent(part.time_ps / segment.beat_ps if segment.beat_ps else None),
             units.percent(part.weight_bytes / part.buffer_bytes if part.buffer_bytes else None),
+            *([held_text(part, activation_limit(case.instance))] if network else []),
             max(dict.fromkeys(bounds), key=bounds.count),
         ]
     row.append(partition_text(cluster.partitions))

@@ -1,11 +1,10 @@
-"""Figures of one segment: its regions on the mesh, its pipeline, its loads and times."""
+"""Figures of one segment: its pipeline, and its loads, times and memory by cluster."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from scope_opt.model import units
-from scope_opt.model.mesh import position_grid
 from scope_opt.report.cases import phases_ps
 from scope_opt.report.figure import (
     Field,
@@ -18,105 +17,15 @@ from scope_opt.report.figure import (
     seconds,
 )
 from scope_opt.report.schedule_figures import reference_line
-from scope_opt.terminal.picture import layer_range
+from scope_opt.terminal.picture import activation_limit
 
 if TYPE_CHECKING:
-    from scope_opt.model.package import Package
     from scope_opt.report.cases import Case
     from scope_opt.report.figure import Cell
     from scope_opt.schedule.evaluate import SegmentReport
 
 MAX_BARS = 2000
 """Most bars of a pipeline figure; with more, samples in the middle are left out."""
-
-
-def mesh(package: Package, segment: SegmentReport, index: int) -> Figure:
-    """Chiplets of the mesh with the cluster that each works for."""
-    order = position_grid(package)
-    place = {int(order[r, c]): (r, c) for r in range(len(order)) for c in range(len(order[0]))}
-    rows: list[list[Cell]] = []
-    for number, cluster in enumerate(segment.clusters):
-        layers = layer_range(cluster.first_layer, cluster.last_layer)
-        members = range(cluster.first_position, cluster.first_position + cluster.chiplets)
-        rows += [[number, p, *place[p], layers] for p in members if p in place]
-    idle: list[list[Cell]] = [
-        [None, position, *place[position], None]
-        for position in range(segment.chiplets, package.chiplets)
-    ]
-    cell = {
-        "y": 1,
-        "width": 1,
-        "offset": -0.5,
-        "marker": {"line": {"color": "--surface", "width": 1}},
-    }
-    used = {
-        **cell,
-        "textposition": "inside",
-        "insidetextanchor": "middle",
-        "textangle": 0,
-        "insidetextfont": {"color": "--on-mark"},
-    }
-    at = {"x": 3, "base": 2}
-    labelled = range(0, package.mesh_rows, max(1, package.mesh_rows // 8))
-    traces = [Trace("bar", rows, {**at, "text": 0, "marker.color": 0}, "used", used)]
-    if idle:
-        pattern = {"shape": "/", "fgcolor": "--muted", "bgcolor": "--surface"}
-        line = {"color": "--muted", "width": 0.5}
-        free = {**cell, "marker": {"color": "--surface", "pattern": pattern, "line": line}}
-        traces.append(Trace("bar", idle, at, "idle", free))
-    shape = {"type": "path", "xref": "x", "yref": "y", "line": {"color": "--ink", "width": 2}}
-    return Figure(
-        key=f"mesh-{index}",
-        title="Regions on the mesh",
-        summary=f"The {package.mesh_rows} x {package.mesh_cols} chiplets, each with the number of "
-        "its cluster. Regions follow one another in ZigZag order from the top left: even rows run "
-        "right, odd rows left." + (" Hatched chiplets are idle." if idle else ""),
-        fields=(
-            Field("cluster"),
-            Field("position"),
-            Field("row"),
-            Field("column"),
-            Field("layers"),
-        ),
-        traces=traces,
-        series="chiplet" if idle else "",
-        layout={
-            "barmode": "overlay",
-            "xaxis": axis("column", showgrid=False, zeroline=False, constrain="domain"),
-            "yaxis": axis(
-                "row",
-                autorange="reversed",
-                tickvals=[row + 0.5 for row in labelled],
-                ticktext=list(map(str, labelled)),
-                showgrid=False,
-                zeroline=False,
-                scaleanchor="x",
-                constrain="domain",
-            ),
-            "shapes": [{**shape, "path": path} for path in [_borders(package, segment)] if path],
-            "showlegend": False,
-        },
-        height=360 if package.mesh_rows <= 16 else 760,
-        wide=package.mesh_rows > 16,
-    )
-
-
-def _borders(package: Package, segment: SegmentReport) -> str:
-    """Lines between chiplets of different clusters, as an SVG path in cells."""
-    owner: dict[int, int] = {}
-    for number, cluster in enumerate(segment.clusters):
-        start = cluster.first_position
-        owner |= dict.fromkeys(range(start, start + cluster.chiplets), number)
-    order = position_grid(package)
-    cells = [[owner.get(int(position)) for position in row] for row in order]
-    lines = []
-    for r, row in enumerate(cells):
-        for c, cell in enumerate(row):
-            if c + 1 < len(row) and row[c + 1] != cell:
-                lines.append(f"M{c + 0.5},{r}L{c + 0.5},{r + 1}")
-            if r + 1 < len(cells) and cells[r + 1][c] != cell:
-                lines.append(f"M{c - 0.5},{r + 1}L{c + 0.5},{r + 1}")
-    return "".join(lines)
 
 
 def pipeline(case: Case, index: int) -> Figure:
@@ -324,6 +233,48 @@ def times(case: Case, index: int) -> Figure:
             "xaxis": cluster_axis(segment),
             "yaxis": axis("time per sample", "s"),
             **reference_line(seconds(segment.beat_ps), beat),
+        },
+    )
+
+
+def memory(case: Case, index: int) -> Figure:
+    """Activations that each chiplet of every cluster has to hold, beside the limit if any."""
+    segment, limit = case.evaluation.segments[index], activation_limit(case.instance)
+    rows: list[list[Cell]] = []
+    for number, cluster in enumerate(segment.clusters):
+        held = cluster.activation_bytes
+        full = held / limit if held is not None and limit else None
+        rows.append([number, cluster.chiplets, held, full])
+    marks: dict[str, Any] = {}
+    if limit is not None:
+        marks = reference_line(limit, f"activation buffer, {units.size(limit)}")
+    return Figure(
+        key=f"memory-{index}",
+        title="Activation memory by cluster",
+        summary="Activations that each chiplet of a cluster holds at once, where its region is "
+        "fullest: "
+        + ("no buffer is given that limits them." if limit is None else "the line is its buffer."),
+        fields=(
+            Field("cluster"),
+            Field("chiplets"),
+            Field("held by each chiplet", "B"),
+            Field("share of buffer", "share"),
+        ),
+        traces=[
+            Trace(
+                "bar",
+                rows,
+                {"x": 0, "y": 2, "marker.color": 0},
+                "activations",
+                {"marker": {"line": {"color": "--surface", "width": 1}}},
+            )
+        ],
+        layout={
+            "bargap": 0.15,
+            "xaxis": cluster_axis(segment),
+            "yaxis": axis("held by each chiplet", "B"),
+            "showlegend": False,
+            **marks,
         },
     )
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Cluster, Schedule, Segment
 
 Bound = Literal["computation", "communication", "preparation"]
+Moved = Literal["weights", "activations", "hand-over"]
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ class ClusterReport:
 class LinkShare:
     """What one transfer puts on a link in a beat."""
 
-    what: Literal["weights", "activations", "hand-over"]
+    what: Moved
     layer: int
     bytes: float
 
 
 @dataclass(frozen=True)
 class LinkReport:
-    """The busiest link of a segment."""
+    """A link of the mesh and what a segment puts on it."""
 
     source: tuple[int, int]
     """Row and column of the chiplet that it leads away from."""
@@ -254,6 +255,31 @@ def evaluate_segment(
     pipeline = _Pipeline(instance, tables, segment)
     broken = any(_own(instance, 0, segment, pipeline))
     return None if broken else pipeline.report(_costs(instance, tables))
+
+
+def link_loads(
+    instance: Instance, schedule: Schedule, tables: LatencyTables | None = None
+) -> tuple[tuple[LinkReport, ...], ...]:
+    """What every segment puts on every link of the mesh, idle links included.
+
+    Parameters
+    ----------
+    instance, schedule : Instance, Schedule
+        The schedule has segments that `evaluate` reports on.
+    tables : LatencyTables, optional
+        The instance's tables where they are at hand; built otherwise.
+
+    Returns
+    -------
+    tuple of tuple of LinkReport
+        For each segment its links, in the order of `scope_opt.model.mesh.links`; nothing for a
+        segment that moves nothing over links, and in the regressed model.
+    """
+    t = build_tables(instance) if tables is None else tables
+    links = _costs(instance, t).links
+    if links is None:
+        return tuple(() for _ in schedule.segments)
+    return tuple(_Pipeline(instance, t, segment).links(links) for segment in schedule.segments)
 
 
 class _Costs(NamedTuple):
@@ -511,11 +537,11 @@ class _Pipeline:
             return total + nop.arriving(layer, this, then, at, ends)
         return total + nop.between(layer, then, at, to, ends)
 
-    def busiest_link(self, links: _Links) -> LinkReport | None:
-        """Where all transfers of a sample, added up, meet most; None if nothing is moved."""
-        found: list[tuple[Literal["weights", "activations", "hand-over"], int, Bytes]] = []
+    def moved(self, links: _Links) -> list[tuple[Moved, int, Bytes]]:
+        """All transfers of a sample: of what, of which layer, the bytes on every link."""
+        found: list[tuple[Moved, int, Bytes]] = []
 
-        def collect(what: Literal["weights", "activations", "hand-over"], layer: int) -> Transfers:
+        def collect(what: Moved, layer: int) -> Transfers:
             def measure(maps: tuple[Bytes, ...]) -> int:
                 found.append((what, layer, sum(maps, links.mesh.nothing())))
                 return 0
@@ -526,22 +552,20 @@ class _Pipeline:
             self.gather(layer, collect("weights", layer))
             handed = layer < self.last and self.cluster[layer] != self.cluster[layer + 1]
             self.sends(layer, collect("hand-over" if handed else "activations", layer))
-        total = sum((moved for _, _, moved in found), links.mesh.nothing())
-        if not total.any():
-            return None
-        busiest = int(total.argmax())
-        time_ps = link_times(links.package)((total,))
-        shares = [
-            LinkShare(what, layer, float(b[busiest])) for what, layer, b in found if b[busiest]
-        ]
-        link = links.mesh.links[busiest]
-        return LinkReport(
-            source=link.source,
-            target=link.target,
-            bytes=float(total[busiest]),
-            time_ps=time_ps,
-            shares=tuple(sorted(shares, key=lambda share: -share.bytes)),
-        )
+        return found
+
+    def busiest_link(self, links: _Links) -> LinkReport | None:
+        """Where all transfers of a sample, added up, meet most; None if nothing is moved."""
+        moved = self.moved(links)
+        total = sum((part for _, _, part in moved), links.mesh.nothing())
+        return _link(links, int(total.argmax()), total, moved) if total.any() else None
+
+    def links(self, links: _Links) -> tuple[LinkReport, ...]:
+        """Every link; none if nothing is moved."""
+        moved = self.moved(links)
+        total = sum((part for _, _, part in moved), links.mesh.nothing())
+        count = len(total) if total.any() else 0
+        return tuple(_link(links, index, total, moved) for index in range(count))
 
     def report(self, costs: _Costs) -> SegmentReport:
         """Eq. 2: the slowest cluster, the DRAM traffic, power or a link sets the beat."""
@@ -635,6 +659,21 @@ class _Pipeline:
             time_ps=preparation_ps + max(computation_ps, communication_ps),
             bound_by=max(parts, key=lambda part: parts[part]),
         )
+
+
+def _link(
+    links: _Links, index: int, total: Bytes, moved: list[tuple[Moved, int, Bytes]]
+) -> LinkReport:
+    """One link under all transfers of a sample."""
+    link = links.mesh.links[index]
+    shares = [LinkShare(what, layer, float(b[index])) for what, layer, b in moved if b[index]]
+    return LinkReport(
+        source=link.source,
+        target=link.target,
+        bytes=float(total[index]),
+        time_ps=link_times(links.package)((total[index : index + 1],)),
+        shares=tuple(sorted(shares, key=lambda share: -share.bytes)),
+    )
 
 
 def _flows(flow: Flow) -> Iterator[tuple[int, int, int, bool]]:

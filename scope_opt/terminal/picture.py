@@ -9,11 +9,21 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from scope_opt.model import units
-from scope_opt.model.mesh import position_grid
+from scope_opt.schedule.evaluate import link_loads
+from scope_opt.terminal.mesh import (
+    LINKS_NOTE,
+    colour_of,
+    idle_mark,
+    link_map,
+    loaded_by,
+    order_text,
+    region_map,
+    side_by_side,
+    together,
+)
 from scope_opt.terminal.show import (
     BAD,
     DIM,
@@ -21,7 +31,6 @@ from scope_opt.terminal.show import (
     TITLE,
     Columns,
     facts,
-    natural_width,
     placement_facts,
     share_bar,
     structure_fact,
@@ -29,7 +38,7 @@ from scope_opt.terminal.show import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -44,21 +53,6 @@ if TYPE_CHECKING:
     )
     from scope_opt.schedule.schedule import Schedule, Segment
     from scope_opt.terminal.show import Fact
-
-_COLOURS = (
-    "cornflower_blue",
-    "light_goldenrod2",
-    "dark_sea_green3",
-    "plum3",
-    "sandy_brown",
-    "turquoise2",
-    "light_coral",
-    "grey70",
-)
-
-
-def _colour(cluster: int) -> str:
-    return _COLOURS[cluster % len(_COLOURS)]
 
 
 def partition_text(partitions: Sequence[str], width: int = 12) -> str:
@@ -89,14 +83,12 @@ def schedule_view(
     *,
     draw_mesh: bool = True,
 ) -> RenderableType:
-    """Segments with their clusters, and where the regions lie on the mesh.
+    """Segments with their clusters, where the regions lie, and how loaded the links are.
 
     Without an instance, or where the evaluation has no breakdown, only the decisions are shown.
     """
     parts: list[RenderableType] = []
     reports = evaluation.segments if evaluation is not None else ()
-    package = instance.package if instance is not None else None
-    meshes: list[RenderableType] = []
     for index, segment in enumerate(schedule.segments):
         report = reports[index] if reports else None
         heading = _segment_heading(index, schedule, instance, report)
@@ -105,16 +97,36 @@ def schedule_view(
         else:
             table = _decision_table(console, segment)
         parts += [Text(), heading, Text(), table]
-        if draw_mesh and package is not None and report is not None:
-            sizes = [cluster.chiplets for cluster in segment.clusters]
-            meshes.append(_mesh(console, package, sizes, f"segment {index}"))
-    if meshes:
-        note = "chiplets by cluster, regions laid out in ZigZag order from the top left"
-        if any(report.chiplets < instance.chiplets for report in reports if instance is not None):
-            note += f", {_idle(console)} idle"
-        parts += [Text(), title("Package", note), Text()]
-        parts.append(_side_by_side(console, meshes))
+    if draw_mesh and reports and instance is not None and instance.package is not None:
+        parts += _package_pictures(console, schedule, instance, instance.package, reports)
     return Group(*parts)
+
+
+def _package_pictures(
+    console: Console,
+    schedule: Schedule,
+    instance: Instance,
+    package: Package,
+    reports: Sequence[SegmentReport],
+) -> Iterator[RenderableType]:
+    """Regions of all segments on the mesh, and beside them the links where transfers share them."""
+    note = f"chiplets by cluster, regions laid out {order_text(package)}"
+    if any(report.chiplets < package.chiplets for report in reports):
+        note += f", {idle_mark(console)} idle"
+    yield from (Text(), title("Package", note))
+    loads = link_loads(instance, schedule) if any(r.busiest_link for r in reports) else ()
+    if loads:
+        yield Text(LINKS_NOTE, style=DIM, overflow="fold")
+    yield Text()
+    pictures = []
+    for index, report in enumerate(reports):
+        sizes = [cluster.chiplets for cluster in report.clusters]
+        picture = region_map(console, package, sizes, f"segment {index}")
+        if loads and loads[index]:
+            links = link_map(console, package, report, loads[index])
+            picture = together(console, picture, links)
+        pictures.append(picture)
+    yield side_by_side(console, pictures)
 
 
 def _segment_heading(
@@ -141,13 +153,7 @@ def _segment_heading(
 
 def _busiest(link: LinkReport) -> str:
     """The busiest link, how long it is loaded, and by what most."""
-    most = link.shares[0]
-    share = units.percent(most.bytes / link.bytes)
-    what = {"hand-over": "handed over by", "weights": "weights of", "activations": "sent by"}
-    return (
-        f"busiest link {link}: {units.picoseconds(link.time_ps)} a sample, "
-        f"{share} {what[most.what]} layer {most.layer}"
-    )
+    return f"busiest link {link}: {units.picoseconds(link.time_ps)} a sample, {loaded_by(link)}"
 
 
 def _slowest(report: SegmentReport) -> str:
@@ -166,6 +172,7 @@ def _cluster_table(
     largest = max(cluster.load for cluster in report.clusters) or 1
     length = 12 if console.width >= 110 else 6
     flat = console.options.ascii_only
+    limit = activation_limit(instance)
     table = Columns(
         (
             ("cluster", "right", 0),
@@ -174,12 +181,13 @@ def _cluster_table(
             ("share of MACs" if instance.network is not None else "share of load", "left", 0),
             ("time per sample", "left", 0),
             ("weight fill", "right", 3),
+            ("held", "right", 5 if limit is None else 1),
             ("partitions", "fold", 0),
             ("names", "left", 4),
         )
     )
     for index, (cluster, part) in enumerate(zip(segment.clusters, report.clusters, strict=True)):
-        colour = _colour(index)
+        colour = colour_of(index)
         share = part.load / load
         busy = part.time_ps / report.beat_ps if report.beat_ps else 0.0
         slowest = part.time_ps == report.beat_ps
@@ -199,10 +207,25 @@ def _cluster_table(
             work,
             time,
             units.percent(part.weight_bytes / part.buffer_bytes),
+            held_text(part, limit),
             partition_text(cluster.partitions),
             _layer_names(instance, cluster.first_layer, cluster.last_layer),
         )
     return table.fit(console)
+
+
+def activation_limit(instance: Instance) -> int | None:
+    """Bytes of activations that a chiplet may hold; None where they are not limited."""
+    return None if instance.package is None else instance.package.activation_buffer_bytes
+
+
+def held_text(cluster: ClusterReport, limit: int | None) -> str:
+    """Activations on each chiplet of a cluster, with their share of a limited buffer."""
+    held = units.size(cluster.activation_bytes)
+    if limit is None or cluster.activation_bytes is None:
+        return held
+    full = cluster.activation_bytes / limit if limit else None
+    return f"{held} {units.percent(full):>6}"
 
 
 def _decision_table(console: Console, segment: Segment) -> RenderableType:
@@ -222,7 +245,7 @@ def _decision_table(console: Console, segment: Segment) -> RenderableType:
         table.add(
             _chip(str(index), index),
             layer_range(cluster.first_layer, cluster.last_layer),
-            Text.assemble(f"{cluster.chiplets:>4} ", (bar, _colour(index))),
+            Text.assemble(f"{cluster.chiplets:>4} ", (bar, colour_of(index))),
             partition_text(cluster.partitions, 40),
         )
     return table.fit(console)
@@ -230,43 +253,7 @@ def _decision_table(console: Console, segment: Segment) -> RenderableType:
 
 def _chip(text: str, cluster: int) -> Text:
     """A label in the cluster's colour."""
-    return Text(f" {text} ", style=f"black on {_colour(cluster)}")
-
-
-def _idle(console: Console) -> str:
-    return "." if console.options.ascii_only else "·"
-
-
-def _mesh(console: Console, package: Package, sizes: Sequence[int], caption: str) -> RenderableType:
-    """Cells labelled with the cluster whose region they belong to."""
-    owner = [index for index, size in enumerate(sizes) for _ in range(size)]
-    width = max(3, len(str(len(sizes) - 1)) + 1)
-    if package.mesh_cols * width + 2 > console.width:
-        mesh = f"{package.mesh_rows} x {package.mesh_cols}"
-        return Text(f"  {caption}: the {mesh} mesh is too wide to draw here", style=DIM)
-    text = Text(f"  {caption}\n", no_wrap=True)
-    for row in position_grid(package):
-        text.append("  ")
-        for position in row:
-            if position < len(owner):
-                cluster = owner[position]
-                text.append(f"{cluster:^{width}}", style=f"black on {_colour(cluster)}")
-            else:
-                text.append(f"{_idle(console):^{width}}", style=DIM)
-        text.append("\n")
-    return text
-
-
-def _side_by_side(console: Console, pictures: Sequence[RenderableType]) -> RenderableType:
-    """Pictures of equal width, as many in a row as fit."""
-    widest = max(natural_width(console, picture) for picture in pictures)
-    per_row = max(1, (console.width + 2) // (widest + 2))
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(min(per_row, len(pictures))):
-        grid.add_column(no_wrap=True)
-    for start in range(0, len(pictures), per_row):
-        grid.add_row(*pictures[start : start + per_row])
-    return grid
+    return Text(f" {text} ", style=f"black on {colour_of(cluster)}")
 
 
 # --- Evaluations ---------------------------------------------------------------------------------

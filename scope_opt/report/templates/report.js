@@ -38,6 +38,18 @@
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, coloured(inner)]));
   };
 
+  // The colour of a share; bars need it, plotly complains of numbers there.
+  const heat = (share) => {
+    const stops = ["--heat0", "--heat1", "--heat2"].map(css);
+    const at = 2 * Math.min(1, Math.max(0, share));
+    const [low, high] = [Math.floor(at), Math.ceil(at)].map((stop) => parseInt(stops[stop].slice(1), 16));
+    const mixed = [16, 8, 0].map((bits) => {
+      const [from, to] = [low, high].map((rgb) => (rgb >> bits) & 255);
+      return Math.round(from + (to - from) * (at % 1));
+    });
+    return `rgb(${mixed})`;
+  };
+
   const put = (target, path, value) => {
     const keys = path.split(".");
     const last = keys.pop();
@@ -62,6 +74,7 @@
 
   const column = (rows, attribute, index, unit) => rows.map((row) => {
     const value = row[index];
+    if (attribute.endsWith("color") && unit === "share") return heat(value);
     if (attribute.endsWith("color")) return value === null ? css("--surface") : css("--c" + (value % PALETTE));
     if (attribute.endsWith("opacity")) return value % 2 ? 0.6 : 1;
     if (attribute === "text") return value === null ? "" : escape(show(value, unit));
