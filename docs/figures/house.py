@@ -42,6 +42,7 @@ PLACES = {
     "scope_opt.search.anneal": (0, 5),
     "scope_opt.search.census": (1, 5),
     "scope_opt.search.exact": (0.5, 4),
+    "scope_opt.search.exact.places": (1.5, 3),
     "scope_opt.search.paper": (0.5, 3),
     "scope_opt.search": (1, 2),
     "scope_opt.solving": (2.2, 2),
