@@ -58,8 +58,8 @@ PLACES = {
 """Column, from the left, and floor, from the ground, of each room."""
 LEGEND = (3.5, 1.2)
 
-WIDTH, HEIGHT = 150, 62  # of a room
-COLUMN, FLOOR = 166, 102  # from one room to the next
+WIDTH, HEIGHT = 150, 72  # of a room
+COLUMN, FLOOR = 166, 112  # from one room to the next
 MARGIN = 30
 LETTERS = 22  # in a line of a room
 TOP = max(floor for _, floor in PLACES.values())
