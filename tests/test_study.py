@@ -514,7 +514,7 @@ def test_every_solver_can_be_warmed_up() -> None:
         assert result.schedule is not None, name
 
 
-@pytest.mark.parametrize("demands", [(), ("placed",), ("placed", "activation_buffer_bytes")])
+@pytest.mark.parametrize("demands", [(), ("placed",), ("activation_buffer_bytes",)])
 def test_the_warm_up_has_the_model_of_the_instance(demands: tuple[str, ...]) -> None:
     assert small_instance(demands).demands == set(demands)
     assert solve(small_instance(demands), "exhaustive").schedule is not None

@@ -350,6 +350,7 @@ def _placed_ps(instance: Instance, t: LatencyTables, schedule: Schedule) -> int 
             read_ps=traffic.read_ps,
             write_ps=traffic.write_ps,
             segment_dram_ps=traffic.segment_ps,
+            energy=None if t.energy is None else replace(t.energy, traffic_bytes=traffic.bytes),
         )
     costs = _placed_costs(network, package)
     pipelines = (_Pipeline(instance, tables, segment) for segment in schedule.segments)
