@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.anneal.state import (
     EXCESS,
@@ -35,7 +36,6 @@ from scope_opt.search.anneal.state import (
     least_size,
 )
 from scope_opt.search.anneal.tuning import CROWD, SPREAD
-from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.placed import activations_fit, cluster_ps, link_beat, segment_facts
 from scope_opt.search.times import (
     ISP,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from scope_opt.compiled import compiled
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.model.tables import LIMIT, PARTITIONS
@@ -68,7 +69,6 @@ from scope_opt.search.anneal.walk import (
     note_segment,
     recall,
 )
-from scope_opt.search.compiled import compiled
 from scope_opt.search.cuts import shortest_cut
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.compiled import compiled
 from scope_opt.search.anneal.evaluation import (
     evaluate_segment,
     even_out,
@@ -37,7 +38,6 @@ from scope_opt.search.anneal.state import (
     random_share,
 )
 from scope_opt.search.anneal.tuning import BURST, TRIALS
-from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
