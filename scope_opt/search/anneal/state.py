@@ -105,6 +105,8 @@ class Walk(NamedTuple):
     facts: Ints
     """(L, FACTS) of the segment at hand: what `segment_facts` says of it, see `learn_ends`; empty
     where it does not matter"""
+    shared_links: bool
+    """Whether their load counts, see `settle`"""
     rng: Words
     stats: Ints
     """(KINDS, 2) moves tried and accepted"""
