@@ -163,6 +163,8 @@ def test_links_are_those_of_the_evaluation() -> None:
         share = row["loaded per sample"] * 1e12 / segment.beat_ps
         assert row["share of the beat"] == pytest.approx(share)
         assert (row["by"] is None) == (row["carried per sample"] == 0)
+    assert segment.busiest_link in case.links[0]
+    assert case.links[1] == ()  # alone on the whole package
     assert str(segment.busiest_link) in figure.summary
     assert f"layer {segment.busiest_link.shares[0].layer}" in figure.summary
     # Every link leads from its bar's end to the middle of the neighbour.
@@ -170,6 +172,10 @@ def test_links_are_those_of_the_evaluation() -> None:
         along = trace.style.get("x", 0), trace.style.get("y", 0)
         steps = {(row["to column"] - row["column"], row["to row"] - row["row"]) for row in found}
         assert steps == {along}
+
+
+def test_links_have_no_loads_in_the_regressed_model(case: Case) -> None:
+    assert case.links == ((),) * len(case.evaluation.segments)
 
 
 def test_memory_is_that_of_the_evaluation() -> None:

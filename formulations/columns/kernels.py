@@ -4,15 +4,12 @@ One call handles all clusters with the same first layer: for every last layer, a
 once. Without energies the least time before a layer computes is all that has to be known of the
 choices before it, for each partition of the first layer and of that layer.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from formulations.formulas import (
     copies_fit,
@@ -21,6 +18,7 @@ from formulations.formulas import (
     refetching_time,
     room_left,
 )
+from scope_opt.compiled import released
 from scope_opt.model.tables import LIMIT, WSP
 
 if TYPE_CHECKING:
@@ -137,7 +135,7 @@ def sized_tables(tables: LatencyTables, space: Space, least: Ints) -> SizedTable
 # --- Times ---------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@released
 def room_and_stream(
     tables: SizedTables, first: int, last: int, k: int, stored: int, exempt: bool
 ) -> tuple[int, int]:
@@ -153,7 +151,7 @@ def room_and_stream(
     return room, refetching_time(missing, fs_per_byte, transfers, tables.dram_latency_ps)
 
 
-@njit(cache=True, nogil=True)
+@released
 def skip_sends(
     tables: SizedTables, layer: int, last: int, end: int, low: int, high: int, out: Ints
 ) -> None:
@@ -167,7 +165,7 @@ def skip_sends(
             out[low:high] += tables.edge_send[edge, low:high]
 
 
-@njit(cache=True, nogil=True)
+@released
 def begin(
     tables: SizedTables, first: int, last: int, k: int, room: int, stream: int, heads: Ints
 ) -> None:
@@ -181,7 +179,7 @@ def begin(
                 heads[p, p, k] += tables.gather[first, k]
 
 
-@njit(cache=True, nogil=True)
+@released
 def step(
     tables: SizedTables, layer: int, low: int, high: int, extra: Ints, rooms: Ints, heads: Ints
 ) -> None:
@@ -202,7 +200,7 @@ def step(
             heads[p, 1, k] = min(x + c, y + d, LIMIT) if to_wsp else LIMIT
 
 
-@njit(cache=True, nogil=True)
+@released
 def narrow(heads: Ints, low: int, high: int, top: int) -> tuple[int, int]:
     """Give up the sizes at both ends of a range of which nothing is within ``top``."""
     while low < high and heads[:, :, low].min() > top:
@@ -217,7 +215,7 @@ def narrow(heads: Ints, low: int, high: int, top: int) -> tuple[int, int]:
 # --- Surroundings --------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@released
 def end_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     """Ranges of segment ends beyond ``last`` between which no skip edge changes sides."""
     layers = len(tables.weight_bytes)
@@ -229,7 +227,7 @@ def end_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     return ranges_between(np.flatnonzero(cut))
 
 
-@njit(cache=True, nogil=True)
+@released
 def start_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     """Ranges of segment starts before ``first`` between which no skip edge changes sides."""
     cut = np.zeros(first + 1, dtype=np.bool_)
@@ -240,7 +238,7 @@ def start_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     return ranges_between(np.flatnonzero(cut))
 
 
-@njit(cache=True, nogil=True)
+@released
 def ranges_between(cuts: Ints) -> Ints:
     """(n, 2): first and last of what lies between each two cuts."""
     ranges = np.empty((max(0, len(cuts) - 1), 2), dtype=np.int64)
@@ -249,7 +247,7 @@ def ranges_between(cuts: Ints) -> Ints:
     return ranges
 
 
-@njit(cache=True, nogil=True)
+@released
 def reads(tables: SizedTables, first: int, last: int, start: int) -> int:
     """Time for reading over DRAM what layers before the segment's first one made."""
     time = tables.input[first] if start == first else 0
@@ -259,7 +257,7 @@ def reads(tables: SizedTables, first: int, last: int, start: int) -> int:
     return time
 
 
-@njit(cache=True, nogil=True)
+@released
 def largest(caps: Ints, starts: Ints, ends: Ints) -> int:
     """Largest entry within ranges of segment starts and ends."""
     top = -1
@@ -272,7 +270,7 @@ def largest(caps: Ints, starts: Ints, ends: Ints) -> int:
 # --- Columns -------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@released
 def undominated(times: Ints, sendings: Ints, partitions: Ints, count: int) -> int:
     """Keep, at the front and sorted, choices that no other one beats in both times."""
     for i in range(1, count):
@@ -290,7 +288,7 @@ def undominated(times: Ints, sendings: Ints, partitions: Ints, count: int) -> in
     return kept
 
 
-@njit(cache=True, nogil=True)
+@released
 def choices(heads: Ints, compute: Ints, handed: int, k: int, head: int, out: Ints) -> int:
     """Undominated times of a cluster if its last layer computes, or sends, for longer.
 
@@ -308,7 +306,7 @@ def choices(heads: Ints, compute: Ints, handed: int, k: int, head: int, out: Int
     return undominated(out[0], out[1], out[2], count)
 
 
-@njit(cache=True, nogil=True)
+@released
 def columns_from(
     tables: SizedTables, first: int, one: Ints, several: Ints, refetch_limit: int
 ) -> Ints:
@@ -405,7 +403,7 @@ def columns_from(
     return rows[:used]
 
 
-@njit(cache=True, nogil=True)
+@released
 def closing(
     tables: SizedTables,
     fixed: tuple[int, int, int, int],
@@ -457,7 +455,7 @@ def closing(
     return used
 
 
-@njit(cache=True, nogil=True)
+@released
 def write(
     tables: SizedTables,
     fixed: tuple[int, int, int, int],
@@ -475,7 +473,7 @@ def write(
     row[REFETCHED] = refetched(stored, tables.weight_buffer_bytes * tables.sizes[k], False)
 
 
-@njit(cache=True, nogil=True)
+@released
 def inner(
     tables: SizedTables,
     fixed: tuple[int, int, int, int],
@@ -539,7 +537,7 @@ def inner(
     return used
 
 
-@njit(cache=True, nogil=True)
+@released
 def same(table: Ints, counts: Ints, i: int, j: int) -> bool:
     """Whether the choices for two ranges of ends have the same times."""
     for head in range(3):
@@ -555,7 +553,7 @@ def same(table: Ints, counts: Ints, i: int, j: int) -> bool:
 # --- Partitions ----------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@released
 def partitions_of(tables: SizedTables, rows: Ints) -> NDArray[np.int8]:
     """Partitions that attain the times of columns.
 
@@ -596,7 +594,7 @@ def partitions_of(tables: SizedTables, rows: Ints) -> NDArray[np.int8]:
     return found
 
 
-@njit(cache=True, nogil=True)
+@released
 def columns_within(numbers: Ints, low: int, high: int, first: int, last: int, slowest: int) -> Ints:
     """Columns among ``low..high`` that segment ``first..last`` can have, up to the slowest time.
 

@@ -4,18 +4,16 @@ If even the smallest regions that keep every cluster's time within a beat take m
 there are, the beat is not possible. What handing over adds, and where ranges of last layers end, is
 left out, so this is a relaxation; energies and DRAM traffic are left out, too.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from formulations.columns.parallel import each
 from formulations.tuning import DEFAULT, Tuning
+from scope_opt.compiled import released
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -116,7 +114,7 @@ def _tried(times: Ints, most: int) -> tuple[Ints, Ints]:
     return beats, least
 
 
-@njit(cache=True, nogil=True)
+@released
 def _floors_from(
     covers: Covers,
     first: int,

@@ -3,17 +3,15 @@
 Columns come as parallel arrays, sorted by their first layer; networks as arcs between numbered
 nodes that lead to higher numbers.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from formulations.formulas import longest_beat
+from scope_opt.compiled import released
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@released
 def fastest_within(
     times: Ints, columns: Numbers, slowest: int, first: int, last: int
 ) -> tuple[Ints, Numbers, Numbers, Numbers]:
@@ -49,7 +47,7 @@ def fastest_within(
     return times[found], firsts[found], lasts[found], columns[2][found]
 
 
-@njit(cache=True, nogil=True)
+@released
 def between(
     columns: tuple[Ints, Ints, Ints, Ints], fits: Ints, first: int, last: int, beat: int
 ) -> tuple[Ints, Ints, Ints, int]:
@@ -115,7 +113,7 @@ def between(
     return leaves, arrives, steps[:made].copy(), nodes
 
 
-@njit(cache=True, nogil=True)
+@released
 def joined_within(
     columns: tuple[Ints, Ints, Ints, Ints], times: Ints, ends: tuple[int, int], beat: int
 ) -> tuple[Ints, Ints, Ints, Ints, int]:
@@ -130,7 +128,7 @@ def joined_within(
     return joined, leaves[joined], arrives[joined], steps, goal
 
 
-@njit(cache=True, nogil=True)
+@released
 def by_node(nodes: Ints, goal: int) -> Ints:
     """Places in an array of nodes up to the goal, ordered by node, equal ones as they come."""
     place = np.zeros(goal + 2, dtype=np.int64)
@@ -144,7 +142,7 @@ def by_node(nodes: Ints, goal: int) -> Ints:
     return order
 
 
-@njit(cache=True, nogil=True)
+@released
 def short_enough(
     arcs: tuple[Ints, Ints, Ints, Ints, Ints], lengths: Ints, goal: int, most: int
 ) -> Flags:
@@ -180,7 +178,7 @@ def short_enough(
     return fits
 
 
-@njit(cache=True, nogil=True)
+@released
 def lightest_path(
     arcs: tuple[Ints, Ints, Ints, Ints],
     size: Ints,
@@ -229,7 +227,7 @@ def lightest_path(
     return np.empty(0, dtype=np.int64)
 
 
-@njit(cache=True, nogil=True)
+@released
 def lightest_within(
     columns: tuple[Ints, Ints, Ints, Ints],
     times: Ints,
@@ -246,7 +244,7 @@ def lightest_within(
     return joined[lightest_path(arcs, size[joined], goal, chiplets, counts)]
 
 
-@njit(cache=True, nogil=True)
+@released
 def coverable(
     columns: tuple[Ints, Numbers, Numbers, Numbers],
     ends: tuple[int, int],
@@ -309,7 +307,7 @@ def coverable(
     return low
 
 
-@njit(cache=True, nogil=True)
+@released
 def _cover(
     times: Ints,
     firsts: Numbers,

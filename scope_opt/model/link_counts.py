@@ -5,15 +5,14 @@ run sending to every chiplet of another, the load of a link is a product of two 
 (`scope_opt.model.mesh.link_use`), and so the busiest link follows from the largest counts per
 column and per row: ``maxima`` below. Those change little when a run grows by one chiplet.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from scope_opt.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-@njit(cache=True)
+@compiled
 def _add_source(y: int, x: int, rows: Ints, maxima: Ints, above: Ints) -> None:
     """One more source; ``rows[y, x']`` of row ``y`` lie at or left of ``x'``."""
     cols = rows.shape[1]
@@ -39,7 +38,7 @@ def _add_source(y: int, x: int, rows: Ints, maxima: Ints, above: Ints) -> None:
             above[row] += 1
 
 
-@njit(cache=True)
+@compiled
 def _add_target(y: int, x: int, columns: Ints, maxima: Ints, left: Ints) -> None:
     """The same for targets, with rows and columns exchanged."""
     rows = columns.shape[0]
@@ -55,7 +54,7 @@ def _add_target(y: int, x: int, columns: Ints, maxima: Ints, left: Ints) -> None
             left[column] += 1
 
 
-@njit(cache=True)
+@compiled
 def _busiest(row_maxima: Ints, above: Ints, column_maxima: Ints, left: Ints) -> int:
     """Largest load: along rows sources of one row, along columns targets of one column."""
     peak = 0
@@ -71,7 +70,7 @@ def _busiest(row_maxima: Ints, above: Ints, column_maxima: Ints, left: Ints) -> 
     return peak
 
 
-@njit(cache=True)
+@compiled
 def exchange_counts(place: Ints, rows: int, cols: int, phases: int) -> Ints:
     """Pairs on the busiest link when all of a run send to all of it, ``[start, size]``."""
     chiplets = len(place)
@@ -88,7 +87,7 @@ def exchange_counts(place: Ints, rows: int, cols: int, phases: int) -> Ints:
     return peaks
 
 
-@njit(cache=True)
+@compiled
 def scatter_counts(place: Ints, rows: int, cols: int, phases: int) -> Numbers:
     """Pairs on the busiest link from a run to the run after it, ``[start, size, next size]``."""
     chiplets = len(place)
@@ -109,7 +108,7 @@ def scatter_counts(place: Ints, rows: int, cols: int, phases: int) -> Numbers:
     return peaks
 
 
-@njit(cache=True)
+@compiled
 def add_route(loads: Ints | Floats, source: Ints, target: Ints, amount: float) -> None:
     """Add to ``loads[direction, row, column]`` what a route carries over every link it takes.
 
@@ -130,7 +129,7 @@ def add_route(loads: Ints | Floats, source: Ints, target: Ints, amount: float) -
         y -= 1
 
 
-@njit(cache=True)
+@compiled
 def relay_counts(place: Ints, rows: int, cols: int, phases: int) -> Ints:
     """Shares on the busiest link when they are handed on along a run, ``[start, size]``.
 
@@ -158,7 +157,7 @@ def relay_counts(place: Ints, rows: int, cols: int, phases: int) -> Ints:
     return peaks
 
 
-@njit(cache=True)
+@compiled
 def halo_peaks(
     place: Ints, rows: int, cols: int, phases: int, tiles: Ints, shares: Floats
 ) -> Floats:

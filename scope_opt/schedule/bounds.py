@@ -1,14 +1,12 @@
 """Simple lower bounds, valid for every schedule and computed in milliseconds."""
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from scope_opt.compiled import compiled
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -61,7 +59,7 @@ def segment_bounds(tables: LatencyTables) -> Ints:
     return np.triu(bounds)
 
 
-@njit(cache=True)
+@compiled
 def _least_up_to(last: int, before: Ints, costs: Ints) -> int:
     """Least cost of the layers up to ``last``, given that of those before their last segment."""
     least = LIMIT
@@ -70,7 +68,7 @@ def _least_up_to(last: int, before: Ints, costs: Ints) -> int:
     return least
 
 
-@njit(cache=True)
+@compiled
 def best_cut(costs: Ints) -> Ints:
     """Least total cost of cutting the layers before each index into segments.
 
@@ -83,7 +81,7 @@ def best_cut(costs: Ints) -> Ints:
     return best
 
 
-@njit(cache=True)
+@compiled
 def best_cuts(costs: Ints, count: int) -> Ints:
     """The same for each number of segments up to a count; shape ``(count + 1, L + 1)``."""
     best = np.full((count + 1, len(costs) + 1), LIMIT)

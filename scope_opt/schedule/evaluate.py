@@ -57,7 +57,8 @@ class ClusterReport:
     last_layer: int
     chiplets: int
     first_position: int
-    """ZigZag position its region starts at: a segment's regions follow one another from 0 on."""
+    """Position in the package's order that its region starts at; a segment's regions follow one
+    another from 0 on."""
     time_ps: int
     """All layers, and ``stream_ps``."""
     stream_ps: int

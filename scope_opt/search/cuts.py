@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.compiled import compiled
 from scope_opt.model.tables import LIMIT
-from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

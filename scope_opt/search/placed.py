@@ -11,10 +11,9 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scope_opt.compiled import compiled, inlined, loop
 from scope_opt.model.link_counts import add_route
-from scope_opt.search.compiled import inlined, loop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,7 +141,7 @@ def make_placed(tables: LatencyTables) -> PlacedKernel:
 # --- What depends on the segment's ends ----------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def segment_facts(kernel: PlacedKernel, first: int, last: int) -> Ints:
     """Bytes that layers of segment ``first..last`` hand on and hold, in one row for each of them.
 
@@ -378,7 +377,7 @@ def activations_fit(
 # --- Links ---------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@compiled
 def add_pairs(
     kernel: PlacedKernel, loads: Floats, start: int, size: int, to: int, to_size: int, share: float
 ) -> None:
@@ -414,7 +413,7 @@ def add_pairs(
             loads[3, y + 1, x] += share * (size - above) * before
 
 
-@njit(cache=True)
+@compiled
 def add_gather(kernel: PlacedKernel, loads: Floats, volume: float, start: int, size: int) -> None:
     """Bytes of a gather over every link, named by direction and the chiplet that it leaves."""
     if not kernel.relay:
@@ -426,7 +425,7 @@ def add_gather(kernel: PlacedKernel, loads: Floats, volume: float, start: int, s
         add_route(loads, here, before, volume * (size - k) / size)
 
 
-@njit(cache=True)
+@compiled
 def add_exchange(kernel: PlacedKernel, loads: Floats, volume: float, start: int, size: int) -> None:
     """Bytes of an exchange over every link."""
     add_pairs(kernel, loads, start, size, start, size, volume / (size * size))
@@ -481,7 +480,7 @@ def within_bytes(
     return gathered, exchanged, halo
 
 
-@njit(cache=True)
+@compiled
 def add_cluster(
     kernel: PlacedKernel,
     loads: Floats,
@@ -526,13 +525,13 @@ def add_cluster(
             add_gather(kernel, loads, float(facts[last - seg_first, WANTED]), to, following)
 
 
-@njit(cache=True)
+@compiled
 def busiest_ps(kernel: PlacedKernel, loads: Floats) -> int:
     """How long the busiest link takes."""
     return int(link_ps(kernel, loads.max()))
 
 
-@njit(cache=True)
+@compiled
 def link_beat(
     kernel: PlacedKernel,
     facts: Ints,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from scope_opt.model import units
 from scope_opt.model.mesh import position_grid
-from scope_opt.terminal.show import BAD, DIM, natural_width
+from scope_opt.terminal.show import DIM, natural_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def link_map(
     shares = {at: link.time_ps / report.beat_ps for at, link in busiest.items()}
     digits = max((len(f"{100 * share:.0f}") for share in shares.values()), default=1)
     if package.mesh_cols * (digits + 2) + 2 > console.width:
-        return Text(f"  too narrow for: {LINKS_CAPTION}", style=DIM)
+        return Text("  too narrow for: links", style=DIM)
     most = report.busiest_link
     text = Text(f"  {LINKS_CAPTION}\n", no_wrap=True)
     for row in range(package.mesh_rows):
@@ -116,7 +116,7 @@ def link_map(
             arrow = _ARROWS[way][console.options.ascii_only]
             style = next((style for least, style in _HEAT if share >= least), "")
             text.append(f"{arrow}{100 * share:>{digits}.0f}", style=style)
-            text.append("*" if marked else " ", style=BAD if marked else style)
+            text.append("*" if marked else " ", style=f"bold {style}" if marked else style)
         text.append("\n")
     return text
 

@@ -80,8 +80,6 @@ def schedule_view(
     schedule: Schedule,
     instance: Instance | None,
     evaluation: Evaluation | None,
-    *,
-    draw_mesh: bool = True,
 ) -> RenderableType:
     """Segments with their clusters, where the regions lie, and how loaded the links are.
 
@@ -97,7 +95,7 @@ def schedule_view(
         else:
             table = _decision_table(console, segment)
         parts += [Text(), heading, Text(), table]
-    if draw_mesh and reports and instance is not None and instance.package is not None:
+    if reports and instance is not None and instance.package is not None:
         parts += _package_pictures(console, schedule, instance, instance.package, reports)
     return Group(*parts)
 
@@ -292,7 +290,7 @@ def evaluation_view(
     if evaluation.energy is not None:
         parts += [Text(), title("Energy"), _energy_table(console, instance, evaluation.energy)]
     parts += [Text(), title("Segments"), Text(), _segment_table(console, evaluation, objective)]
-    parts.append(schedule_view(console, schedule, instance, evaluation, draw_mesh=False))
+    parts.append(schedule_view(console, schedule, instance, evaluation))
     parts += [
         Text(),
         title("Layers", "time per sample: preparation, then computation and communication at once"),

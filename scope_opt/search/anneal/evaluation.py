@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.anneal.state import (
     EXCESS,
@@ -35,7 +36,6 @@ from scope_opt.search.anneal.state import (
     least_size,
 )
 from scope_opt.search.anneal.tuning import CROWD, SPREAD
-from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.placed import activations_fit, cluster_ps, link_beat, segment_facts
 from scope_opt.search.times import (
     ISP,
@@ -55,9 +55,12 @@ if TYPE_CHECKING:
 
 @compiled
 def learn_ends(walk: Walk, low: int, high: int) -> None:
-    """Find out what depends on the ends of a segment, before it is evaluated."""
-    if len(walk.facts) > 0:
-        walk.facts[: high - low] = segment_facts(walk.packed.places, low, high - 1)
+    """Find out what depends on the ends of a segment, before it is evaluated.
+
+    Callers leave it out where there are no facts, and `settle` too: calls that hand over the walk
+    take longer than a move.
+    """
+    walk.facts[: high - low] = segment_facts(walk.packed.places, low, high - 1)
 
 
 # --- Clusters ------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def _fit_activations(
             after, size = after_cluster(layer, a), layer[a, SIZE]
             room = free_bytes(buffer, size, cumulated[after] - cumulated[a], True)
             for index in range(a, after):
-                own = partition[index]
+                own = int(partition[index])
                 if activations_fit(places, facts, low, a, index, own, size):
                     continue
                 fits, choice = copy_fits(layers, index, size, room), choices[index]
@@ -313,7 +316,7 @@ def revalue(
 def settle(walk: Walk, low: int, high: int) -> None:
     """Add the load of links to what `revalue` has found out."""
     packed, state = walk.packed, walk.state
-    if not packed.places.shared:
+    if not walk.shared_links:
         return
     layer = state.layer
     clusters = 0
@@ -337,11 +340,13 @@ def settle(walk: Walk, low: int, high: int) -> None:
 def evaluate_segment(walk: Walk, low: int, high: int) -> None:
     """Evaluate a whole segment."""
     changed = walk.changed
-    learn_ends(walk, low, high)
+    if len(walk.facts) > 0:
+        learn_ends(walk, low, high)
     changed[:] = 0
     changed[0], changed[1] = low, high
     revalue(walk.packed, walk.rules, walk.facts, walk.state, low, high, changed)
-    settle(walk, low, high)
+    if len(walk.facts) > 0:
+        settle(walk, low, high)
 
 
 # --- Regions -------------------------------------------------------------------------------------
@@ -427,9 +432,11 @@ def _extremes(
 @compiled
 def even_out(walk: Walk, low: int, high: int) -> None:
     """Move chiplets to the slowest cluster while that helps; evaluates the whole segment."""
-    learn_ends(walk, low, high)
+    if len(walk.facts) > 0:
+        learn_ends(walk, low, high)
     _even_out(walk, low, high)
-    settle(walk, low, high)
+    if len(walk.facts) > 0:
+        settle(walk, low, high)
 
 
 @loop

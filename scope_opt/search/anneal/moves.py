@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scope_opt.compiled import compiled
 from scope_opt.search.anneal.state import (
     CLUSTER,
     FREE,
@@ -23,7 +24,6 @@ from scope_opt.search.anneal.state import (
     random_below,
     random_step,
 )
-from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from scope_opt.compiled import compiled
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.model.tables import LIMIT, PARTITIONS
@@ -68,7 +69,6 @@ from scope_opt.search.anneal.walk import (
     note_segment,
     recall,
 )
-from scope_opt.search.compiled import compiled
 from scope_opt.search.cuts import shortest_cut
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
@@ -156,6 +156,8 @@ def likely_partitions(packed: PackedTables) -> NDArray[np.bool_]:
     times, places = packed.times, packed.places
     layers, size = len(times), max(1, (times.shape[1] - 1) // 4)
     shared = np.empty(layers, dtype=np.bool_)
+    # The type that other callers pass, so that there is one version of the code.
+    own = np.array([ISP, WSP], dtype=np.int8)
     for layer in range(layers):
         isp = inner_layer_time(times, layer, ISP, ISP, size, 0)
         wsp = inner_layer_time(times, layer, WSP, WSP, size, 0)
@@ -163,8 +165,8 @@ def likely_partitions(packed: PackedTables) -> NDArray[np.bool_]:
         if places.placed:  # then all of these were computation
             gather = weight_gather_ps(places, places.weights[layer], 0, size)
             if layer < layers - 1:
-                isp = max(isp, within_ps(places, layer, ISP, ISP, 0, size, layer))
-                wsp = max(wsp, within_ps(places, layer, WSP, WSP, 0, size, layer))
+                isp = max(isp, within_ps(places, layer, own[ISP], own[ISP], 0, size, layer))
+                wsp = max(wsp, within_ps(places, layer, own[WSP], own[WSP], 0, size, layer))
         shared[layer] = wsp + gather < isp
     return shared
 
@@ -256,6 +258,7 @@ def make_walk(packed: PackedTables, rules: Rules, cuts: int, rng: Words) -> Walk
         share=np.zeros(layers + 1),
         changed=np.zeros(4, dtype=np.int64),
         facts=np.zeros((judged, FACTS), dtype=np.int64),
+        shared_links=packed.places.shared,
         rng=rng,
         stats=np.zeros((KINDS, 2), dtype=np.int64),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.search.compiled import compiled, inlined
+from scope_opt.compiled import compiled, inlined
 from scope_opt.search.times import chiplets_for
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ class Walk(NamedTuple):
     facts: Ints
     """(L, FACTS) of the segment at hand: what `segment_facts` says of it, see `learn_ends`; empty
     where it does not matter"""
+    shared_links: bool
+    """Whether their load counts, see `settle`"""
     rng: Words
     stats: Ints
     """(KINDS, 2) moves tried and accepted"""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.compiled import compiled
 from scope_opt.search.anneal.evaluation import (
     evaluate_segment,
     even_out,
@@ -37,7 +38,6 @@ from scope_opt.search.anneal.state import (
     random_share,
 )
 from scope_opt.search.anneal.tuning import BURST, TRIALS
-from scope_opt.search.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,10 +109,11 @@ def _wander(walk: Walk, low: int, high: int, moves: int, temperature: float) -> 
     """Anneal one segment for a few moves at one temperature."""
     packed, rules, state, saved = walk.packed, walk.rules, walk.state, walk.saved
     memory, frequency, changed = walk.memory, walk.frequency, walk.changed
-    rng, stats, facts, shared = walk.rng, walk.stats, walk.facts, packed.places.shared
+    rng, stats, facts, shared = walk.rng, walk.stats, walk.facts, walk.shared_links
     layer = state.layer
-    learn_ends(walk, low, high)
     worse, sizes_only = 0.0, len(facts) == 0
+    if not sizes_only:
+        learn_ends(walk, low, high)
     for _ in range(moves):
         draw = random_share(rng)
         kind = 0

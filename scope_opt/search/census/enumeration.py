@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scope_opt.compiled import compiled, loop
 from scope_opt.model.files import InputError
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.tuning import MAX_SCHEDULES, MAX_TIMES, PAUSE
 from scope_opt.search.census.validity import permitted
-from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import WEIGHTS, pack_tables
 from scope_opt.search.placed import segment_facts
 from scope_opt.search.stopping import SearchStopped

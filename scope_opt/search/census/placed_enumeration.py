@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.compiled import compiled, loop
 from scope_opt.search.census.enumeration import (
     AT_LEAST,
     AT_MOST,
@@ -27,7 +28,6 @@ from scope_opt.search.census.enumeration import (
 )
 from scope_opt.search.census.placed_layouts import DEPTH, LEVEL, longest_interesting, next_layout
 from scope_opt.search.census.tuning import PLACED_PAUSE
-from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.placed import TRAVEL, WANTED, carry_ps
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import ISP, WSP

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scope_opt.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import Allowed, make_allowed
 from scope_opt.search.census.enumeration import (
     LEAST,
@@ -22,7 +23,6 @@ from scope_opt.search.census.enumeration import (
 )
 from scope_opt.search.census.tuning import MAX_LINK_LOADS, MAX_TIMES
 from scope_opt.search.census.validity import permitted
-from scope_opt.search.compiled import compiled, inlined, loop
 from scope_opt.search.packed import NEVER, PackedTables, pack_tables
 from scope_opt.search.placed import (
     TRAVEL,

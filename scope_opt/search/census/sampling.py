@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv
 
+from scope_opt.compiled import compiled, loop
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.distribution import refuse_other_constraints
 from scope_opt.search.census.tuning import AT_ONCE
 from scope_opt.search.census.validity import permitted
-from scope_opt.search.compiled import compiled, loop
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import cluster_ps, link_beat, segment_facts
 from scope_opt.search.stopping import SearchStopped

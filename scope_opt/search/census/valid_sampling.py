@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scope_opt.compiled import compiled
 from scope_opt.schedule.count import log10_space_size
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.distribution import refuse_other_constraints
@@ -25,7 +26,6 @@ from scope_opt.search.census.enumeration import cluster_limits, count_partitions
 from scope_opt.search.census.sampling import Sample, one_segment_ps, tally
 from scope_opt.search.census.tuning import MAX_LOG10, MAX_STEPS
 from scope_opt.search.census.validity import permitted
-from scope_opt.search.compiled import compiled
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.placed import segment_facts
 from scope_opt.search.times import ISP, WSP, free_bytes, total_weights, whole_package

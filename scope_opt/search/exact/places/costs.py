@@ -4,16 +4,14 @@ Transfers inside a region depend on its size and place. Regions on which all of 
 time share a *row*: with ZigZag order those that begin in the same column, and often more. For every
 size there is one more row with the least times over all places, for bounds.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scope_opt.compiled import compiled
 from scope_opt.model.tables import LIMIT
 from scope_opt.search.placed import (
     ARRIVING,
@@ -231,7 +229,7 @@ def _least_scatter(kernel: PlacedKernel, chiplets: int) -> tuple[Floats, Floats]
     return np.where(sent < np.inf, sent, 0.0), np.where(received < np.inf, received, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def _fill_gathers(kernel: PlacedKernel, starts: Ints, sizes: Ints, gather: Ints) -> None:
     rows, least = len(starts), gather.shape[1] - kernel.compute_ps.shape[2]
     for layer in range(gather.shape[0]):
@@ -244,7 +242,7 @@ def _fill_gathers(kernel: PlacedKernel, starts: Ints, sizes: Ints, gather: Ints)
             gather[layer, least + size] = min(gather[layer, least + size], time)
 
 
-@njit(cache=True)
+@compiled
 def _fill_within(
     kernel: PlacedKernel,
     starts: Ints,

@@ -1,6 +1,4 @@
 """What schedules of segments cost, without and with the links that their transfers share."""
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
@@ -8,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from scope_opt.compiled import compiled
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
 from scope_opt.search.exact.places.labels import cluster_partitions
@@ -117,7 +115,7 @@ def reported(report: SegmentReport, segment: Segment, samples: int) -> Placed:
     return Placed(cost, report.latency_ps, segment)
 
 
-@njit(cache=True)
+@compiled
 def least_loaded(
     kernel: PlacedKernel,
     costs: Costs,

@@ -9,8 +9,6 @@ its first partition. Inside a cluster the partitions are a two-state shortest pa
 Where a segment must have several clusters, there is one more family of labels for each number
 ``n``: the fewest among at least ``n`` clusters.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scope_opt.compiled import compiled
 from scope_opt.search.allowed import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ def make_labels(layers: int, chiplets: int) -> Labels:
     )
 
 
-@njit(cache=True)
+@compiled
 def inner_times(
     i: int,
     last: int,
@@ -187,7 +185,7 @@ def inner_times(
     return count
 
 
-@njit(cache=True)
+@compiled
 def label_pass(
     costs: Costs,
     window: Window,
@@ -355,7 +353,7 @@ def label_pass(
     return used
 
 
-@njit(cache=True)
+@compiled
 def continuations(
     costs: Costs,
     limit: int,
@@ -447,7 +445,7 @@ def continuations(
     return ways[:found]
 
 
-@njit(cache=True)
+@compiled
 def cluster_partitions(
     costs: Costs, i: int, j: int, s: int, r: int, p: int, q: int, partition: Bytes
 ) -> None:

@@ -4,16 +4,14 @@ Every transfer takes the least time it can take anywhere. Then a cluster needs s
 within a time, and chiplets add up: a recursion over layers alone, thousands of times quicker than
 the labels, refutes most questions and says where clusters can begin.
 """
-# Numba's decorator is untyped; the signatures are still checked.
-# mypy: allow-untyped-decorators
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from scope_opt.compiled import compiled
 from scope_opt.search.exact.places.labels import NEVER, NONE, inner_times
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def forget(relaxed: Relaxed, changed: Flags, ends: tuple[int, int]) -> None:
     relaxed.reach[touched] = -1
 
 
-@njit(cache=True)
+@compiled
 def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints) -> None:
     """Fill the marked rows of a segment with the clusters that may meet ``limit``."""
     first, last = costs.first, costs.last
@@ -115,7 +113,7 @@ def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints) -> None:
                 times[i, x, r] = min(times[i, x, r], times[i, x, r - 1])
 
 
-@njit(cache=True)
+@compiled
 def fewest_within(values: Ints, limit: int) -> int:
     """First index above 0 of descending ``values`` that is at most ``limit``; `NONE` if none is."""
     if values[-1] > limit:
@@ -130,7 +128,7 @@ def fewest_within(values: Ints, limit: int) -> int:
     return low
 
 
-@njit(cache=True)
+@compiled
 def relaxed_clusters(
     costs: Costs, relaxed: Relaxed, limit: int, least: int, most: int, fewest: Ints
 ) -> int:
@@ -160,7 +158,7 @@ def relaxed_clusters(
     return NONE
 
 
-@njit(cache=True)
+@compiled
 def find_window(
     costs: Costs, relaxed: Relaxed, limit: int, before: Ints, behind: Ints, least_size: Ints
 ) -> int:
@@ -194,7 +192,7 @@ def find_window(
     return longest
 
 
-@njit(cache=True)
+@compiled
 def relaxed_feasible(costs: Costs, relaxed: Relaxed, limit: int, behind: Ints) -> bool:
     """Whether the segment may be within ``limit`` in any number of clusters.
 
@@ -213,7 +211,7 @@ def relaxed_feasible(costs: Costs, relaxed: Relaxed, limit: int, behind: Ints) -
     return bool(behind[first] <= costs.row.shape[0])
 
 
-@njit(cache=True)
+@compiled
 def least_feasible(
     costs: Costs, relaxed: Relaxed, low: int, high: int, behind: Ints
 ) -> tuple[int, int]:
@@ -227,7 +225,7 @@ def least_feasible(
     return low, high
 
 
-@njit(cache=True)
+@compiled
 def relaxed_bound(
     costs: Costs,
     relaxed: Relaxed,

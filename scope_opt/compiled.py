@@ -8,13 +8,14 @@ Numba counts references of arrays, with atomic operations that cost more than a 
 - all else is `compiled` as usual.
 
 Machine code is cached beside the source. Numba would use it as long as the function's own file is
-unchanged, though functions of other files are compiled in; here it is compiled anew when any file
-of `scope_opt.search` has changed.
+unchanged, though functions and types of other files are compiled in; here it is compiled anew when
+any file has changed of the room that the function is in, or of `scope_opt.model`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,26 +24,36 @@ from numba import njit
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _stamp() -> tuple[tuple[str, float, int], ...]:
-    """What changes with the source of the searches."""
-    here = Path(__file__).parent
-    found = [(path, path.stat()) for path in sorted(here.rglob("*.py"))]
-    return tuple((str(path.relative_to(here)), stat.st_mtime, stat.st_size) for path, stat in found)
+@cache
+def _stamp(room: Path) -> tuple[tuple[str, float, int], ...]:
+    """What changes with the source of a room and of the model."""
+    root = Path(__file__).parents[1]
+    files = {*room.rglob("*.py"), *(root / "scope_opt" / "model").rglob("*.py")}
+    found = [(path, path.stat()) for path in sorted(files)]
+    return tuple((str(path.relative_to(root)), stat.st_mtime, stat.st_size) for path, stat in found)
 
 
-STAMP = _stamp()
+def _room(function: Callable[..., Any]) -> Path:
+    """Folder of a function: ``formulations``, or one in ``scope_opt``."""
+    parts = function.__module__.split(".")
+    return Path(__file__).parents[1].joinpath(*parts[: 1 if parts[0] == "formulations" else 2])
 
 
 def _cached(function: Function, **options: Any) -> Function:
     dispatcher = njit(cache=True, **options)(function)
     # The stamp is kept in the function's index file; another one there makes the cache start anew.
-    dispatcher._cache._cache_file._source_stamp = STAMP
+    dispatcher._cache._cache_file._source_stamp = _stamp(_room(function))
     return cast("Function", dispatcher)
 
 
 def compiled(function: Function) -> Function:
     """Compile the function."""
     return _cached(function)
+
+
+def released(function: Function) -> Function:
+    """Compile the function; it runs without the interpreter's lock."""
+    return _cached(function, nogil=True)
 
 
 def inlined(function: Function) -> Function:
