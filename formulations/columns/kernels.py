@@ -18,7 +18,7 @@ from formulations.formulas import (
     refetching_time,
     room_left,
 )
-from scope_opt.compiled import released
+from scope_opt.model.compiled import released
 from scope_opt.model.tables import LIMIT, WSP
 
 if TYPE_CHECKING:

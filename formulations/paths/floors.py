@@ -13,7 +13,7 @@ import numpy as np
 
 from formulations.columns.parallel import each
 from formulations.tuning import DEFAULT, Tuning
-from scope_opt.compiled import released
+from scope_opt.model.compiled import released
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:

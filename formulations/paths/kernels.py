@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from formulations.formulas import longest_beat
-from scope_opt.compiled import released
+from scope_opt.model.compiled import released
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:

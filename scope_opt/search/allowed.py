@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import inlined
+from scope_opt.model.compiled import inlined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

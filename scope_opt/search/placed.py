@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import compiled, inlined, loop
+from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.model.link_counts import add_route
 
 if TYPE_CHECKING:

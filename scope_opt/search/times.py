@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.compiled import compiled, inlined, loop
+from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.packed import (
     COMPUTE,
     FROM,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt.compiled import compiled
+from scope_opt.model.compiled import compiled
 from scope_opt.search.anneal.state import (
     CLUSTER,
     FREE,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from scope_opt.compiled import compiled
+from scope_opt.model.compiled import compiled
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.model.tables import LIMIT, PARTITIONS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import compiled, inlined
+from scope_opt.model.compiled import compiled, inlined
 from scope_opt.search.times import chiplets_for
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.compiled import compiled
+from scope_opt.model.compiled import compiled
 from scope_opt.search.anneal.evaluation import (
     evaluate_segment,
     even_out,

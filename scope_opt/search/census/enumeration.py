@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import compiled, loop
+from scope_opt.model.compiled import compiled, loop
 from scope_opt.model.files import InputError
 from scope_opt.schedule.count import log10_space_size, space_size
 from scope_opt.search.allowed import make_allowed

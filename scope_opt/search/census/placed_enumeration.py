@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.compiled import compiled, loop
+from scope_opt.model.compiled import compiled, loop
 from scope_opt.search.census.enumeration import (
     AT_LEAST,
     AT_MOST,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import compiled, inlined, loop
+from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import Allowed, make_allowed
 from scope_opt.search.census.enumeration import (
     LEAST,

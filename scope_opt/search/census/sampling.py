@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv
 
-from scope_opt.compiled import compiled, loop
+from scope_opt.model.compiled import compiled, loop
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed

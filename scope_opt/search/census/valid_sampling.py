@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.compiled import compiled
+from scope_opt.model.compiled import compiled
 from scope_opt.schedule.count import log10_space_size
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.census.distribution import refuse_other_constraints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt.compiled import loop
+from scope_opt.model.compiled import loop
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.placed import activations_fit
 from scope_opt.search.times import WSP, copy_fits

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import compiled, inlined, loop
+from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.packed import FROM, IN_START, NEVER, WEIGHTS
 from scope_opt.search.times import (

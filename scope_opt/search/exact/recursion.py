@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import compiled, inlined, loop
+from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.exact.inner import make_inner_times
 from scope_opt.search.packed import FROM, TO
 from scope_opt.search.times import (

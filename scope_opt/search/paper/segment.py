@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.compiled import compiled, loop
+from scope_opt.model.compiled import compiled, loop
 from scope_opt.search.packed import LOAD, NEVER, WEIGHTS
 from scope_opt.search.placed import activations_fit, cluster_ps, link_beat, segment_facts
 from scope_opt.search.times import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scope_opt.compiled import compiled
+from scope_opt.model.compiled import compiled
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
 from scope_opt.search.exact.places.labels import cluster_partitions

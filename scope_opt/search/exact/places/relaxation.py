@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.compiled import compiled
+from scope_opt.model.compiled import compiled
 from scope_opt.search.exact.places.labels import NEVER, NONE, inner_times
 
 if TYPE_CHECKING:

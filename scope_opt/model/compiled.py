@@ -27,7 +27,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 @cache
 def _stamp(room: Path) -> tuple[tuple[str, float, int], ...]:
     """What changes with the source of a room and of the model."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     files = {*room.rglob("*.py"), *(root / "scope_opt" / "model").rglob("*.py")}
     found = [(path, path.stat()) for path in sorted(files)]
     return tuple((str(path.relative_to(root)), stat.st_mtime, stat.st_size) for path, stat in found)
@@ -36,7 +36,7 @@ def _stamp(room: Path) -> tuple[tuple[str, float, int], ...]:
 def _room(function: Callable[..., Any]) -> Path:
     """Folder of a function: ``formulations``, or one in ``scope_opt``."""
     parts = function.__module__.split(".")
-    return Path(__file__).parents[1].joinpath(*parts[: 1 if parts[0] == "formulations" else 2])
+    return Path(__file__).parents[2].joinpath(*parts[: 1 if parts[0] == "formulations" else 2])
 
 
 def _cached(function: Function, **options: Any) -> Function:
