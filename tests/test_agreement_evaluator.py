@@ -25,6 +25,9 @@ EXPLICIT = strategies.table_instances(constraints=True)
 PHYSICAL = strategies.physical_instances(
     constraints=True, couplings=True
 ) | placed_strategies.repaired_instances(constraints=True)
+COUPLED = strategies.physical_instances(couplings=True) | placed_strategies.unlimited_instances(
+    6, 8, couplings=True
+)
 PLACED = placed_strategies.placed_instances(constraints=True)
 
 
@@ -118,7 +121,7 @@ def test_segments_alone(problem: tuple[Json, Json]) -> None:
 
 @st.composite
 def physical_problems(draw: st.DrawFn) -> tuple[Json, Json]:
-    instance = draw(PHYSICAL)
+    instance = draw(COUPLED)
     instance["overflow"] = "stream"  # so that most schedules are valid
     return instance, draw(strategies.schedules(instance))
 
