@@ -174,19 +174,21 @@ def tiny_projection() -> Instance:
         conv("block_b", 48, 48, 16, pool=16),
         dense("fc", 48, 10),
     ]
-    sizes = [layer.output_bytes for layer in layers]
-    edges = [(0, 1, sizes[0]), (0, 2, sizes[0]), (1, 3, sizes[1]), (2, 3, sizes[2])]
+    edges = [(0, 1, None), (0, 2, "input"), (1, 3, None), (2, 3, None), (3, 4, None)]
+    package = small_package(2, 4, 16, nop_gb_per_s=75)
+    nop = package.nop.model_copy(update={"skip": "both"})
     return Instance(
         name="tiny-projection",
         description=(
-            "A projection shortcut: layers 1 and 2 are consecutive but no edge joins them. The "
-            "NoP has a quarter of the usual bandwidth. The best schedule has two segments, one "
-            "of them with two clusters; skip edges cross clusters and segments, and chiplets "
-            "stay idle."
+            "A projection shortcut: layers 1 and 2 are consecutive but no edge joins them; the "
+            "skip edge from layer 0 is layer 2's input. A skip edge costs its sender what both "
+            "ends would pay. The NoP has three quarters of the usual bandwidth. The best schedule "
+            "has two segments, one of them with two clusters; skip edges cross clusters and "
+            "segments, and chiplets stay idle."
         ),
         samples=16,
-        network=network("tiny-projection", layers, edges=[*edges, (3, 4, sizes[3])]),
-        package=small_package(2, 4, 16, nop_gb_per_s=25),
+        network=flows("tiny-projection", layers, edges),
+        package=package.model_copy(update={"nop": nop}),
     )
 
 

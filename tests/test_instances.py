@@ -264,12 +264,12 @@ def test_readme_examples_are_valid() -> None:
 def test_readme_keys_make_a_placed_package() -> None:
     """They turn a shipped package of the regressed model into that of the placed one."""
     (keys,) = (block["package"] for block in blocks() if set(block) == {"package"})
-    content = json.loads((INSTANCES / "paper/resnet50-64.json").read_text())
+    content = json.loads((INSTANCES / "paper/vgg16-64.json").read_text())
     for key, value in keys.items():
         own = content["package"].get(key)
         content["package"][key] = own | value if isinstance(own, dict) else value
     made = Instance.from_json(json.dumps(content), "README.md")
-    placed = Instance.load(INSTANCES / "placed/resnet50-64-placed.json")
+    placed = Instance.load(INSTANCES / "placed/vgg16-64-placed.json")
     assert made.package == placed.package
 
 
