@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.evaluation import Evaluation
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.result import Prover

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from scope_opt.model.network import Network as Network
     from scope_opt.model.package import Package as Package
     from scope_opt.model.tables import LatencyTables as LatencyTables
-    from scope_opt.schedule.evaluate import Evaluation as Evaluation
     from scope_opt.schedule.evaluate import evaluate as evaluate
+    from scope_opt.schedule.evaluation import Evaluation as Evaluation
     from scope_opt.schedule.schedule import InstanceReference as InstanceReference
     from scope_opt.schedule.schedule import Schedule as Schedule
     from scope_opt.schedule.schedule import make_segment as make_segment

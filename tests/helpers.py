@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from scope_opt.cli import app
 from scope_opt.model.instance import Instance
-from scope_opt.schedule.evaluate import Evaluation, evaluate
+from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SegmentChoice, SolveOptions, Solver, solve
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typer.testing import Result as Outcome
 
     from scope_opt.model.files import Document
+    from scope_opt.schedule.evaluation import Evaluation
 
 # --- Reading -------------------------------------------------------------------------------------
 

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
-from scope_opt.schedule.evaluate import Evaluation, evaluate_segment
+from scope_opt.schedule.evaluate import evaluate_segment
 
 if TYPE_CHECKING:
     from documents import Json
+
+    from scope_opt.schedule.evaluation import Evaluation
 
 
 EXPLICIT = strategies.table_instances(constraints=True)

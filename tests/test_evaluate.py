@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from documents import Json
 
-    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.evaluation import Evaluation
 
 Clusters = list[tuple[int, str]]  # (chiplets, one letter I or W per layer)
 

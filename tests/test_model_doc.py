@@ -13,11 +13,13 @@ import pytest
 
 from scope_opt.model.instance import Instance
 from scope_opt.model.tables import ceil_int
-from scope_opt.schedule.evaluate import Evaluation, evaluate
+from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from scope_opt.schedule.evaluation import Evaluation
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "model.md").read_text("utf-8")

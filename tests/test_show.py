@@ -12,7 +12,7 @@ from rich.console import Console
 from scope_opt.model import units
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Constraints, FixedPartition, Instance
-from scope_opt.schedule.evaluate import Evaluation, evaluate
+from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
 from scope_opt.solving.solver import solve
 from scope_opt.terminal.picture import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from documents import Json
     from rich.console import RenderableType
 
+    from scope_opt.schedule.evaluation import Evaluation
     from scope_opt.solving.result import Result
 
 TABLES: Json = {

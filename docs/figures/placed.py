@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.model.package import Package
-    from scope_opt.schedule.evaluate import SegmentReport
+    from scope_opt.schedule.evaluation import SegmentReport
 
     Bytes = NDArray[Any]
 

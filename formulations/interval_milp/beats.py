@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from formulations.columns.column import Column
     from formulations.request import Request
     from formulations.space import Caps
-    from scope_opt.schedule.evaluate import SegmentReport
+    from scope_opt.schedule.evaluation import SegmentReport
     from scope_opt.schedule.schedule import Segment
 
 LARGEST = 10**5

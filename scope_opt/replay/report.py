@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.replay.engine import Slice
     from scope_opt.replay.stages import Pipeline
-    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.evaluation import Evaluation
 
 
 class InvalidSchedule(Exception):

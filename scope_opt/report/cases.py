@@ -11,7 +11,7 @@ from scope_opt.schedule.evaluate import evaluate, link_loads
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.report.figure import Unit
-    from scope_opt.schedule.evaluate import Evaluation, LinkReport, SegmentReport
+    from scope_opt.schedule.evaluation import Evaluation, LinkReport, SegmentReport
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.solving.result import Result
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.package import Package
     from scope_opt.report.figure import Cell
-    from scope_opt.schedule.evaluate import LinkReport, SegmentReport
+    from scope_opt.schedule.evaluation import LinkReport, SegmentReport
 
 NODE = 0.26
 """Half the side of a chiplet in the figure of links, in cells."""

@@ -22,7 +22,7 @@ from scope_opt.terminal.picture import activation_limit
 if TYPE_CHECKING:
     from scope_opt.report.cases import Case
     from scope_opt.report.figure import Cell
-    from scope_opt.schedule.evaluate import SegmentReport
+    from scope_opt.schedule.evaluation import SegmentReport
 
 MAX_BARS = 2000
 """Most bars of a pipeline figure; with more, samples in the middle are left out."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.evaluation import Evaluation
 
 ENTRY_POINTS = "scope_opt.solvers"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from scope_opt.model.instance import Instance
-    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.evaluation import Evaluation
     from scope_opt.schedule.schedule import InstanceReference, Schedule
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.result import Result

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from scope_opt.model.package import Package
-    from scope_opt.schedule.evaluate import LinkReport, SegmentReport
+    from scope_opt.schedule.evaluation import LinkReport, SegmentReport
 
 _COLOURS = (
     "cornflower_blue",

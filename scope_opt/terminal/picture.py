@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.package import Package
-    from scope_opt.schedule.evaluate import (
+    from scope_opt.schedule.evaluation import (
         ClusterReport,
         EnergyReport,
         Evaluation,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.model.package import Package
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.evaluation import Evaluation
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.search.census.distribution import Distribution
     from scope_opt.solving.result import EnergyBreakdown, ModelSize, Result

@@ -12,7 +12,7 @@ from scope_opt.solving.api import load
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
-    from scope_opt.schedule.evaluate import Evaluation
+    from scope_opt.schedule.evaluation import Evaluation
     from scope_opt.schedule.schedule import Schedule
 
 LABELS = ("exact", "anneal", "scope", "segmented", "pipeline", "sequential")

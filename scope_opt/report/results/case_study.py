@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scope_opt.report.drawing import COLORS, new_figure
 from scope_opt.report.markdown import Article, Picture, fixed, table
 from scope_opt.report.results.records import paper_instance, records_of
-from scope_opt.schedule.evaluate import Evaluation, evaluate
+from scope_opt.schedule.evaluate import evaluate
 
 if TYPE_CHECKING:
-    from scope_opt.schedule.evaluate import ClusterReport
+    from scope_opt.schedule.evaluation import ClusterReport, Evaluation
 
 NAME = "resnet152-256"
 LABELS = (

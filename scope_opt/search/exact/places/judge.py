@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.schedule.evaluate import SegmentReport
+    from scope_opt.schedule.evaluation import SegmentReport
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.exact.places.costs import Costs
     from scope_opt.search.placed import PlacedKernel
