@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from scope_opt.model.files import MAX_INT, Document, inconsistent, optional
+
+if TYPE_CHECKING:
+    from scope_opt.model.builder import NetworkBuilder
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT)]
 """A positive integer that fits int64."""
@@ -167,6 +170,18 @@ class Network(Document):
                     found.append((f"edges.{index}.bytes", message))
         inconsistent(found)
         return self
+
+    @staticmethod
+    def build(name: str, channels: int, height: int = 1, width: int = 1) -> NetworkBuilder:
+        """Start a network that is written layer by layer, by the size of its input.
+
+        >>> net = Network.build("small", 3, 32, 32).conv("stem", 16, 3).conv("next", 16, 3)
+        >>> net.add("stem").global_pool().dense("fc", 10).finish().weight_bytes
+        2896
+        """
+        from scope_opt.model.builder import NetworkBuilder
+
+        return NetworkBuilder(name, channels, height, width)
 
     @property
     def macs(self) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import math
+from itertools import count
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from scope_opt.model.files import InputError
-from scope_opt.model.network import Edge, Feeds, Layer, Network
+from scope_opt.model.network import Network
 from scope_opt.model.package import MAX_CHIPLETS, Chiplet, Dram, Nop, Package, Streams
 
 if TYPE_CHECKING:
@@ -24,166 +25,43 @@ PAPER_CHIPLETS = (16, 32, 64, 128, 256)
 """Package sizes the paper studies."""
 
 
-class _Map(NamedTuple):
-    """A square activation map as handed on, after fused pooling."""
-
-    channels: int
-    size: int
-
-    @property
-    def bytes(self) -> int:
-        return self.channels * self.size**2
-
-
-class _Pool(NamedTuple):
-    """A pooling window on a square map."""
-
-    kernel: int
-    stride: int
-    padding: int = 0
-
-
-def _shrink(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Outputs per axis of a sliding window, incomplete windows dropped."""
-    return (size + 2 * padding - kernel) // stride + 1
-
-
-class _Builder:
-    """Collects layers in execution order and the edges between their indices.
-
-    Parameters
-    ----------
-    name : str
-        Name of the network.
-    size : int
-        Height and width of the RGB input.
-    """
-
-    def __init__(self, name: str, size: int) -> None:
-        self.name = name
-        self.layers: list[Layer] = []
-        self.maps: list[_Map] = []
-        self.edges: dict[tuple[int, int], Feeds] = {}
-        self.image = _Map(3, size)
-
-    @property
-    def last(self) -> int:
-        """Index of the layer added last; -1 stands for the image."""
-        return len(self.layers) - 1
-
-    def conv(
-        self,
-        name: str,
-        channels: int,
-        kernel: int,
-        stride: int = 1,
-        *,
-        source: int | None = None,
-        padding: int | None = None,
-        groups: int = 1,
-        pool: _Pool | Literal["global"] | None = None,
-        flatten: bool = False,
-    ) -> int:
-        """Add a convolution reading layer ``source`` (default: the last) and return its index."""
-        source = self.last if source is None else source
-        read = self.maps[source] if source >= 0 else self.image
-        if flatten:
-            read = _Map(read.bytes, 1)
-        size = _shrink(read.size, kernel, stride, kernel // 2 if padding is None else padding)
-        handed_on = size
-        if pool is not None:
-            handed_on = 1 if pool == "global" else _shrink(size, *pool)
-        self.maps.append(_Map(channels, handed_on))
-        self.layers.append(
-            Layer(
-                name=name,
-                in_channels=read.channels,
-                out_channels=channels,
-                input_height=read.size,
-                input_width=read.size,
-                output_height=size,
-                output_width=size,
-                kernel_height=kernel,
-                kernel_width=kernel,
-                stride=stride,
-                groups=groups,
-                weight_bytes=channels * (read.channels // groups) * kernel**2,
-                input_bytes=read.bytes,
-                output_bytes=self.maps[-1].bytes,
-            )
-        )
-        if source >= 0:
-            self.connect(source, self.last, "input")
-        return self.last
-
-    def dense(self, name: str, channels: int) -> int:
-        """Add a fully connected layer on the flattened output of the last layer."""
-        return self.conv(name, channels, 1, flatten=True)
-
-    def connect(self, source: int, target: int, feeds: Feeds = "sum") -> None:
-        """Let layer ``target`` read all that layer ``source`` hands on."""
-        self.edges[source, target] = feeds
-
-    def build(self) -> Network:
-        """Return the network, its edges ordered by producer, then by consumer."""
-        edges = [
-            Edge.model_validate(
-                {
-                    "from": source,
-                    "to": target,
-                    "bytes": self.maps[source].bytes,
-                    # A chain edge is input by default, a skip edge a summand.
-                    "feeds": feeds if (feeds == "input") != (target == source + 1) else None,
-                }
-            )
-            for (source, target), feeds in sorted(self.edges.items())
-        ]
-        return Network(name=self.name, layers=tuple(self.layers), edges=tuple(edges))
-
-
 def alexnet() -> Network:
     """AlexNet (Krizhevsky et al. 2012), with its two groups in conv2, conv4 and conv5."""
-    net = _Builder("alexnet", 227)
-    overlapping = _Pool(3, 2)
-    net.conv("conv1", 96, 11, 4, padding=0, pool=overlapping)
-    net.conv("conv2", 256, 5, groups=2, pool=overlapping)
+    net = Network.build("alexnet", 3, 227, 227)
+    net.conv("conv1", 96, 11, 4, padding="valid").pool(3, 2)
+    net.conv("conv2", 256, 5, groups=2).pool(3, 2)
     net.conv("conv3", 384, 3)
     net.conv("conv4", 384, 3, groups=2)
-    net.conv("conv5", 256, 3, groups=2, pool=overlapping)
-    for index, channels in enumerate((4096, 4096, 1000), start=6):
-        net.dense(f"fc{index}", channels)
-    return net.build()
+    net.conv("conv5", 256, 3, groups=2).pool(3, 2)
+    net.dense("fc6", 4096).dense("fc7", 4096).dense("fc8", 1000)
+    return net.finish()
 
 
 def vgg16() -> Network:
     """VGG-16 (Simonyan and Zisserman 2015, configuration D)."""
-    net = _Builder("vgg16", 224)
+    net = Network.build("vgg16", 3, 224, 224)
     stages = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
     for stage, (channels, depth) in enumerate(stages, start=1):
         for index in range(1, depth + 1):
-            pool = _Pool(2, 2) if index == depth else None
-            net.conv(f"conv{stage}_{index}", channels, 3, pool=pool)
-    for index, channels in enumerate((4096, 4096, 1000), start=6):
-        net.dense(f"fc{index}", channels)
-    return net.build()
+            net.conv(f"conv{stage}_{index}", channels, 3)
+        net.pool(2)
+    net.dense("fc6", 4096).dense("fc7", 4096).dense("fc8", 1000)
+    return net.finish()
 
 
 def darknet19() -> Network:
     """DarkNet-19 (Redmon and Farhadi 2017), the classifier: a 1x1 convolution, then an average."""
-    net = _Builder("darknet19", 224)
+    net = Network.build("darknet19", 3, 224, 224)
+    number = count(1)
     # Inside a stage, 3x3 convolutions alternate with 1x1 convolutions to half the channels.
     stages = ((32, 1), (64, 1), (128, 3), (256, 3), (512, 5), (1024, 5))
     for channels, depth in stages:
         for index in range(depth):
-            ends_stage = index == depth - 1 and channels != 1024
-            net.conv(
-                f"conv{net.last + 2}",
-                channels // 2 if index % 2 else channels,
-                1 if index % 2 else 3,
-                pool=_Pool(2, 2) if ends_stage else None,
-            )
-    net.conv(f"conv{net.last + 2}", 1000, 1, pool="global")
-    return net.build()
+            narrow = index % 2
+            net.conv(f"conv{next(number)}", channels >> narrow, 1 if narrow else 3)
+        if channels != 1024:
+            net.pool(2)
+    return net.conv(f"conv{next(number)}", 1000, 1).global_pool().finish()
 
 
 def _resnet(name: str, depths: Sequence[int], *, bottleneck: bool) -> Network:
@@ -192,8 +70,8 @@ def _resnet(name: str, depths: Sequence[int], *, bottleneck: bool) -> Network:
     Where a block changes the shape of its input, the projection shortcut is the block's first
     layer; every shortcut ends in the block's last layer, which adds it to its own output.
     """
-    net = _Builder(name, 224)
-    net.conv("conv1", 64, 7, 2, pool=_Pool(3, 2, 1))
+    net = Network.build(name, 3, 224, 224)
+    net.conv("conv1", 64, 7, 2).pool(3, 2, 1)
     for stage, depth in enumerate(depths):
         width = 64 << stage
         channels = 4 * width if bottleneck else width
@@ -201,20 +79,17 @@ def _resnet(name: str, depths: Sequence[int], *, bottleneck: bool) -> Network:
             block = f"conv{stage + 2}_{index + 1}"
             entry = shortcut = net.last
             stride = 2 if stage and not index else 1
-            ends_network = stage == len(depths) - 1 and index == depth - 1
-            pool: Literal["global"] | None = "global" if ends_network else None
-            if net.maps[entry].channels != channels or stride != 1:
-                shortcut = net.conv(f"{block}_projection", channels, 1, stride)
+            if net.output().channels != channels or stride != 1:
+                shortcut = net.conv(f"{block}_projection", channels, 1, stride).last
             if bottleneck:
-                net.conv(f"{block}_a", width, 1, source=entry)
+                net.conv(f"{block}_a", width, 1, reads=entry)
                 net.conv(f"{block}_b", width, 3, stride)
-                last = net.conv(f"{block}_c", channels, 1, pool=pool)
+                net.conv(f"{block}_c", channels, 1)
             else:
-                net.conv(f"{block}_a", width, 3, stride, source=entry)
-                last = net.conv(f"{block}_b", channels, 3, pool=pool)
-            net.connect(shortcut, last)
-    net.dense("fc", 1000)
-    return net.build()
+                net.conv(f"{block}_a", width, 3, stride, reads=entry)
+                net.conv(f"{block}_b", channels, 3)
+            net.add(shortcut)
+    return net.global_pool().dense("fc", 1000).finish()
 
 
 def resnet18() -> Network:
