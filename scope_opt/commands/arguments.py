@@ -22,6 +22,15 @@ SegmentsOption = Annotated[
         "Exact solvers and anneal cut freely unless told otherwise, the others take balanced.",
     ),
 ]
+OrderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|NAME,NAME,...",
+        help="Choose the order of positions as well, in the placed model: the best of all, or of "
+        "these (zigzag, blocks-W). The schedule says which one it is for; without this option it "
+        "is the instance's own.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of a randomized solver.")]
 Iterations = Annotated[
     int | None,

@@ -33,6 +33,7 @@ def evaluate(
     problem = load_instance(instance)
     found = load_schedule(schedule)
     warn_mismatch(schedule, found.instance, problem)
+    problem = found.ordered(problem)
     evaluation = check(problem, found)
     if as_json:
         print_json(evaluation.to_json_dict())

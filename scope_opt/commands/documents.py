@@ -111,6 +111,8 @@ def show(
     else:
         from scope_opt.terminal.show import title
 
+        if found is not None:
+            found = document.ordered(found)
         description = found.description if found is not None else ""
         print_view(lambda _: title(document.instance.name, description))
         print_schedule(document, found, None if found is None else check(found, document))

@@ -89,6 +89,7 @@ def simulate(
     problem = load_instance(instance)
     found = load_schedule(schedule)
     warn_mismatch(schedule, found.instance, problem)
+    problem = found.ordered(problem)
     shown = default_shown(problem) if trace_samples is None else trace_samples
     recorder = Trace(problem, found, shown)
     record = None if trace is None else recorder.add

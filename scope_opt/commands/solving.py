@@ -15,6 +15,7 @@ from scope_opt.commands.arguments import (
     InstanceFile,
     Iterations,
     Json,
+    OrderOption,
     RelGap,
     Seed,
     SegmentsOption,
@@ -44,6 +45,7 @@ def solve(
     instance: InstanceFile,
     solver: Annotated[str, typer.Option(metavar="NAME", help="See scope-opt solvers.")] = "exact",
     segments: SegmentsOption = None,
+    order: OrderOption = None,
     time_limit: TimeLimit = None,
     seed: Seed = None,
     iterations: Iterations = None,
@@ -78,17 +80,27 @@ def solve(
 
     Ctrl-C stops the search and keeps the best schedule so far; a second one gives up at once.
 
+    With --order each order of positions is solved, pruned by the best schedule of the others; they
+    share the time limit. The bound is one over all of them, and the schedule carries its order:
+    every command that reads it evaluates, draws and replays it on the same INSTANCE in that order.
+
     \b
     Examples:
       scope-opt solve resnet50-64.json
       scope-opt solve resnet50-64.json --segments dp --time-limit 60 -o schedule.json
       scope-opt generate resnet50 --chiplets 64 | scope-opt solve - --json
+      scope-opt solve resnet50-64-placed.json --order zigzag,blocks-4 -o schedule.json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError, refuse_existing
     from scope_opt.solving.isolate import Isolated
     from scope_opt.solving.solver import SolveOptions, load_solver
     from scope_opt.solving.solver import solve as run
-    from scope_opt.terminal.inputs import load_instance, load_schedule, segment_choice
+    from scope_opt.terminal.inputs import (
+        load_instance,
+        load_schedule,
+        order_choice,
+        segment_choice,
+    )
 
     for target in (output, log):
         if target is not None:
@@ -105,6 +117,7 @@ def solve(
         threads=threads,
         encoding=encoding,
         log=log,
+        order=order_choice(order),
     )
     chosen = load_solver(solver)
     if isolate or memory_limit is not None:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scope_opt.model.files import Document, inconsistent
+from scope_opt.model.files import Document, InputError, inconsistent
 from scope_opt.model.network import Count, Index, Name, Network
-from scope_opt.model.package import Package, Positive
+from scope_opt.model.package import Order, Package, Positive
 from scope_opt.model.tables import ExplicitTables, Partition
 
 NEEDS_ENERGY = frozenset(
@@ -160,6 +160,28 @@ class Instance(Document):
     def minimizes(self) -> Literal["latency", "energy"]:
         """What a best schedule has least of."""
         return "latency" if self.constraints.latency_bound_s is None else "energy"
+
+    def in_order(self, order: Order) -> Instance:
+        """The instance with the positions of its package in another order.
+
+        Raises
+        ------
+        InputError
+            Where the order does not matter, or is none of the mesh.
+        """
+        if self.package is None or self.package.nop.model != "placed":
+            about = (
+                "explicit tables know no places"
+                if self.package is None
+                else f"package.nop.model is {self.package.nop.model!r}, which prices transfers by "
+                "the sizes of regions"
+            )
+            way_out = "give an instance of the placed model, as 'generate' writes them"
+            raise InputError("order", [f"does not matter for {self.name}: {about}; {way_out}"])
+        if order == self.package.order:
+            return self
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**fields | {"package": self.package.in_order(order)})
 
     @cached_property
     def digest(self) -> str:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Literal
 
 from scope_opt.model.files import InputError
 from scope_opt.model.network import Network
-from scope_opt.model.package import MAX_CHIPLETS, Chiplet, Dram, Nop, Package, Streams
+from scope_opt.model.package import (
+    MAX_CHIPLETS,
+    Chiplet,
+    Dram,
+    Nop,
+    Package,
+    Streams,
+    usual_eta_link,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -235,8 +243,7 @@ def paper_package(
             eta_within=1.12,
             eta_between=1.06,
             model=nop,
-            # Sustained beat after beat; blocks make their links meet more traffic.
-            eta_link=1.15 if order == "zigzag" or not placed else 1.2,
+            eta_link=usual_eta_link(order if placed else "zigzag"),
         ),
         dram=Dram(
             bandwidth_bytes_per_s=100e9,  # 128-bit LPDDR5

@@ -126,6 +126,7 @@ def replay(
     InputError
         If there is too much to replay.
     """
+    instance = schedule.ordered(instance)
     tables = build_tables(instance)
     evaluation = evaluate(instance, schedule, tables)
     if evaluation.objective_ps is None:

@@ -51,6 +51,7 @@ def make_case(
     label: str, title: str, instance: Instance, schedule: Schedule, result: Result | None = None
 ) -> Case:
     """Evaluate a schedule for its page; raises `InputError` where a number overflows."""
+    instance = schedule.ordered(instance)
     tables = build_tables(instance)
     evaluation = evaluate(instance, schedule, tables)
     loads = tuple(int(load) for load in tables.load)

@@ -133,7 +133,7 @@ def _comparison_table(cases: Sequence[Case], files: Sequence[str]) -> Table:
     """One row per schedule; ratios to the fastest of its instance."""
     best: dict[str, int] = {}
     for case in cases:
-        found, digest = case.evaluation.objective_ps, case.instance.digest
+        found, digest = case.evaluation.objective_ps, case.schedule.instance.digest
         if found is not None:
             best[digest] = min(found, best.get(digest, found))
     numbers = ("latency", "vs. best", "samples/s", "segments", "clusters", "MAC use", "energy")
@@ -148,7 +148,7 @@ def _comparison_table(cases: Sequence[Case], files: Sequence[str]) -> Table:
     rows: list[list[str | Link | Chip]] = []
     for case, file in zip(cases, files, strict=True):
         evaluation, result = case.evaluation, case.result
-        objective, least = evaluation.objective_ps, best.get(case.instance.digest)
+        objective, least = evaluation.objective_ps, best.get(case.schedule.instance.digest)
         energy = evaluation.energy.total_j if evaluation.energy is not None else None
         status = "feasible" if evaluation.feasible else "not feasible"
         if evaluation.feasible and result is not None:

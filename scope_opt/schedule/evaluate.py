@@ -39,13 +39,16 @@ def evaluate(
     schedule : Schedule
         Nothing is assumed about it.
     tables : LatencyTables, optional
-        The instance's tables where they are at hand; built otherwise.
+        The instance's tables where they are at hand; built otherwise, and where the schedule has
+        another order of positions.
 
     Raises
     ------
     InputError
-        If a time or an energy of the instance overflows int64.
+        If a time or an energy of the instance overflows int64, or the instance cannot have the
+        schedule's order of positions.
     """
+    instance, tables = _as_ordered(instance, schedule, tables)
     violations = tuple(structure(instance, schedule.segments, (0, len(instance.layer_names) - 1)))
     if violations:
         return Evaluation(violations)
@@ -110,11 +113,20 @@ def link_loads(
         For each segment its links, in the order of `scope_opt.model.mesh.links`; nothing for a
         segment that moves nothing over links, and in the regressed model.
     """
+    instance, tables = _as_ordered(instance, schedule, tables)
     t = build_tables(instance) if tables is None else tables
     links = costs_of(instance, t).links
     if links is None:
         return tuple(() for _ in schedule.segments)
     return tuple(Pipeline(instance, t, segment).links(links) for segment in schedule.segments)
+
+
+def _as_ordered(
+    instance: Instance, schedule: Schedule, tables: LatencyTables | None
+) -> tuple[Instance, LatencyTables | None]:
+    """The instance in the schedule's order of positions; without tables of another order."""
+    ordered = schedule.ordered(instance)
+    return ordered, tables if ordered is instance else None
 
 
 _AS_PLACED: WeakKeyDictionary[LatencyTables, LatencyTables] = WeakKeyDictionary()

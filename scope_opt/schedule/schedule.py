@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_opt.model.files import MAX_INT, Document
+from scope_opt.model.files import MAX_INT, Document, InputError
 from scope_opt.model.network import Index, Name
+from scope_opt.model.package import Order
 from scope_opt.model.tables import PARTITIONS, Partition
 
 if TYPE_CHECKING:
@@ -64,16 +65,37 @@ class InstanceReference(Document):
 
 
 class Schedule(Document):
-    """Segments one after the other; a solution of an instance."""
+    """Segments one after the other; a solution of an instance.
+
+    ``order``: how positions run through the mesh, where that was decided with the schedule; the
+    order of the instance otherwise.
+    """
 
     format: Literal["scope-schedule/1"] = "scope-schedule/1"
     instance: InstanceReference
+    order: Order | None = None
     segments: Annotated[tuple[Segment, ...], Field(min_length=1)]
 
     @property
     def clusters(self) -> Iterator[Cluster]:
         """All clusters, in layer order."""
         return (cluster for segment in self.segments for cluster in segment.clusters)
+
+    def ordered(self, instance: Instance) -> Instance:
+        """The instance with positions in the order that the schedule is for.
+
+        Raises
+        ------
+        InputError
+            If the schedule has an order and the instance can have none, or not that one.
+        """
+        if self.order is None:
+            return instance
+        try:
+            return instance.in_order(self.order)
+        except InputError as error:
+            problems = [f"order: {problem}" for problem in error.problems]
+            raise InputError("schedule", problems) from None
 
 
 def make_segment(first_layer: int, clusters: Sequence[tuple[int, int, Sequence[int]]]) -> Segment:

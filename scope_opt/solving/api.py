@@ -75,6 +75,7 @@ def solve(
         Called with the monitor now and then.
     **keywords
         Fields of `SolveOptions`, such as ``time_limit_s=60``; they replace those of ``options``.
+        ``order`` may be a single order's name or a list of orders, too.
 
     Raises
     ------
@@ -87,6 +88,11 @@ def solve(
     unknown = sorted(set(keywords) - set(names))
     if unknown:
         raise TypeError(f"no option {unknown[0]!r}; options: {', '.join(names)}")
+    order = keywords.get("order")
+    if isinstance(order, str) and order != "all":
+        keywords["order"] = (order,)
+    elif isinstance(order, list):
+        keywords["order"] = tuple(order)
     chosen = replace(options or SolveOptions(), **keywords)
     if not isinstance(instance, Instance):
         instance = load(instance)

@@ -37,9 +37,13 @@ class Monitor:
         parent: Monitor | None = None,
         rel_gap: float = 0.0,
         minimizes: Literal["latency", "energy"] = "latency",
+        cutoff: int | None = None,
     ) -> None:
-        """``parent``: the monitor of a solver that runs another one; it decides when to stop."""
-        self._parent, self._rel_gap = parent, rel_gap
+        """``parent``: the monitor of a solver that runs another one; it decides when to stop.
+
+        ``cutoff``: only schedules with an objective below it matter.
+        """
+        self._parent, self._rel_gap, self._cutoff = parent, rel_gap, cutoff
         self.minimizes = minimizes
         self._start = time.perf_counter()
         self._deadline = None if time_limit_s is None else self._start + time_limit_s
@@ -84,14 +88,31 @@ class Monitor:
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
         late = self._deadline is not None and time.perf_counter() >= self._deadline
-        if late or self.interrupted or self._close or (self._parent and self._parent.stopping):
+        enough = self._close or self.outdone
+        if late or self.interrupted or enough or (self._parent and self._parent.stopping):
             self.stopped_early = True
         return self.stopped_early
 
     @property
+    def cutoff(self) -> int | None:
+        """Objective that schedules must be below to matter; None if any matters.
+
+        A solver may take it for the objective of a schedule that is known. If it then finds none,
+        it has proved that bound, and not that there is no schedule.
+        """
+        above = None if self._parent is None else self._parent.cutoff
+        return min((value for value in (self._cutoff, above) if value is not None), default=None)
+
+    @property
+    def outdone(self) -> bool:
+        """Whether no schedule that matters is left: the bound reaches the cutoff."""
+        return None not in (self.bound, self.cutoff) and (self.bound or 0) >= (self.cutoff or 0)
+
+    @property
     def _close(self) -> bool:
         """Whether the gap is as small as asked for, but not closed."""
-        gap = relative_gap(self.objective, self.bound)
+        known = (value for value in (self.objective, self.cutoff) if value is not None)
+        gap = relative_gap(min(known, default=None), self.bound)
         return gap is not None and 0 < gap <= self._rel_gap
 
     @property
@@ -101,8 +122,10 @@ class Monitor:
             return self.failure
         if not self.stopped_early:
             return StopReason.COMPLETED
-        if self.interrupted:
+        if self.interrupted or (self._parent is not None and self._parent.interrupted):
             return StopReason.INTERRUPTED
+        if self.outdone:
+            return StopReason.OUTDONE
         return StopReason.GAP_LIMIT if self._close else StopReason.TIME_LIMIT
 
     def improve(self, objective: int, segments: Sequence[Segment]) -> None:
@@ -153,6 +176,19 @@ class Monitor:
             programs=self._programs,
             library_s=self._library_s,
         )
+
+    def absorb(self, part: Monitor) -> None:
+        """Count the work that a solver did for a part of the problem as done here."""
+        for phase, spent in part.phases_s.items():
+            self.phases_s[phase] = self.phases_s.get(phase, 0.0) + spent
+        if part.model is not None:
+            self.size(part.model.variables, part.model.constraints, part.model.nonzeros)
+        self._library = part._library or self._library
+        self._programs += part._programs
+        self._library_s += part._library_s
+        self.start_verdict = self.start_verdict or part.start_verdict
+        peaks = (self.peak_memory_bytes, part.peak_memory_bytes)
+        self.peak_memory_bytes = max((peak for peak in peaks if peak is not None), default=None)
 
     def adopt(self, proof: Proof | None) -> None:
         """Take over what a solver in another process says of its proof."""

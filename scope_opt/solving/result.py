@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from pydantic import model_validator
 
 from scope_opt import __version__
-from scope_opt.model.files import Document, inconsistent
+from scope_opt.model.files import Document, inconsistent, optional
 from scope_opt.model.network import Index
+from scope_opt.model.package import Order
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 
 Prover = Literal["paths", "highs", "cp-sat", "recursion", "enumeration", "simple bound"]
@@ -43,6 +44,8 @@ class StopReason(StrEnum):
     TIME_LIMIT = "time_limit"
     GAP_LIMIT = "gap_limit"
     """The gap is as small as was asked for."""
+    OUTDONE = "outdone"
+    """Of an order of positions: its bound reaches the best schedule of the others."""
     MEMORY_LIMIT = "memory_limit"
     """The solver's process was ended because it used more memory than allowed."""
     INTERRUPTED = "interrupted"
@@ -118,6 +121,26 @@ class TrajectoryPoint(Document):
     bound_fj: Index | None = None
 
 
+class OrderOutcome(Document):
+    """What solving in one order of positions has shown; in fJ where energy is minimized.
+
+    The bound is one on schedules in this order, or the objective of the best one in another order
+    if no schedule in this order is better.
+    """
+
+    keep_nulls: ClassVar[bool] = True
+
+    order: Order
+    stop_reason: StopReason
+    objective_ps: Index | None
+    bound_ps: Index | None
+    objective_fj: Index | None = None
+    bound_fj: Index | None = None
+    infeasible: bool = False
+    """Whether it is proved that there is no schedule."""
+    time_s: float
+
+
 class Result(Document):
     """Outcome of one solve; numbers that do not exist are None (null), never 0 or infinity.
 
@@ -154,6 +177,8 @@ class Result(Document):
     `scope_opt.solving.metrics.proof_of`."""
     warm_start: str | None = None
     """``accepted``, or ``rejected: why``; None without one."""
+    orders: tuple[OrderOutcome, ...] = optional(())
+    """Orders of positions that were tried, if the order was to be chosen; the schedule has its."""
     trajectory: tuple[TrajectoryPoint, ...]
     schedule: Schedule | None
     versions: dict[str, str]

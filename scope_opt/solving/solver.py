@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError, write_text
 from scope_opt.model.instance import PLACES
+from scope_opt.model.package import Order, order_name
 from scope_opt.schedule import preflight
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
+from scope_opt.solving import orders
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.result import (
     EnergyBreakdown,
+    OrderOutcome,
     Result,
     Status,
     Times,
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "scope_opt.solvers"
 
+OrderChoice = Literal["all"] | tuple[Order, ...]
+"""Orders of positions to choose from: all that have a name and the instance's own, or these."""
 SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
 """How segments are chosen: by a method, in exactly that number, or by their first layers."""
 
@@ -42,7 +48,8 @@ SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
 class SolveOptions:
     """Options common to solvers.
 
-    ``segments``: see `SegmentChoice`, None for the solver's own choice. ``time_limit_s``: wall
+    ``segments``: see `SegmentChoice`, None for the solver's own choice. ``order``: see
+    `OrderChoice`, None for the instance's own. ``time_limit_s``: wall
     time after which the solver returns the best it has, None for no limit; ``rel_gap``: it stops
     once ``(objective - bound) / objective`` is at most this. The others are refused by solvers that
     do not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
@@ -59,6 +66,7 @@ class SolveOptions:
     threads: int | None = None
     encoding: str | None = None
     log: Path | None = None
+    order: OrderChoice | None = None
 
     def given(self) -> frozenset[str]:
         """Names of the solver-specific options that are set."""
@@ -165,6 +173,7 @@ def solve(
     chosen = load_solver(solver) if isinstance(solver, str) else solver
     refuse_unsupported(instance, chosen, options)
     check_segments(options.segments, len(instance.layer_names))
+    asked = None if options.order is None else orders.chosen(instance, options.order)
     tables = build_tables(instance)
     built = time.perf_counter()
     monitor = Monitor(
@@ -174,28 +183,36 @@ def solve(
         minimizes=instance.minimizes,
     )
     obstacles = preflight.reasons(instance, tables)
+    tried: orders.Tried | None = None
     if obstacles:
         monitor.prove_infeasible(obstacles, "simple bound")
-    else:
+    elif asked is None:
+        _refuse_other_order(instance, options.warm_start)
         with interruptible(monitor):
             chosen.run(instance, tables, options, monitor)
+    else:
+        with interruptible(monitor):
+            tried = orders.run(instance, tables, chosen, options, asked, monitor)
     solved = time.perf_counter()
 
     schedule = evaluation = None
     if monitor.segments is not None:
         reference = InstanceReference.to(instance)
-        schedule = Schedule(instance=reference, segments=monitor.segments)
+        order = None if tried is None else tried.best
+        schedule = Schedule(instance=reference, order=order, segments=monitor.segments)
         evaluation = evaluate(instance, schedule, tables)
         _check(chosen.name, instance, monitor, schedule, evaluation)
     phases = monitor.phases_s
+    more_s = 0.0 if tried is None else tried.tables_s
     times = Times(
-        tables=built - began,
+        tables=built - began + more_s,
         build=phases.get("build"),
         translate=phases.get("translate"),
-        solve=solved - built - sum(phases.values()),
+        solve=solved - built - more_s - sum(phases.values()),
         total=time.perf_counter() - began,
     )
-    return _result(instance, chosen.name, options, monitor, schedule, evaluation, times)
+    outcomes = () if tried is None else tried.outcomes
+    return _result(instance, chosen.name, options, monitor, schedule, evaluation, times, outcomes)
 
 
 def write_program(
@@ -270,6 +287,16 @@ def refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions
         raise InputError("package" if set(missing) <= PLACES else "constraints", problems)
 
 
+def _refuse_other_order(instance: Instance, start: Schedule | None) -> None:
+    """Raise `InputError` for a warm start that is for another order of positions."""
+    package = instance.package
+    if start is None or start.order is None or package is None or start.order == package.order:
+        return
+    found, own = order_name(start.order), order_name(package.order)
+    problem = f"order: found {found}, but positions run in order {own}; solve with --order {found}"
+    raise InputError("warm start", [problem])
+
+
 def _check(
     name: str, instance: Instance, monitor: Monitor, schedule: Schedule, evaluation: Evaluation
 ) -> None:
@@ -299,6 +326,7 @@ def _result(
     schedule: Schedule | None,
     evaluation: Evaluation | None,
     times: Times,
+    outcomes: tuple[OrderOutcome, ...],
 ) -> Result:
     objective, bound = monitor.objective, monitor.bound
     energy_minimized = instance.minimizes == "energy"
@@ -315,6 +343,7 @@ def _result(
             "segments": list(segments) if isinstance(segments, tuple) else segments,
             "time_limit_s": options.time_limit_s,
             **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
+            **({} if options.order is None else {"order": _plain(options.order)}),
             **{name: _recorded(getattr(options, name)) for name in sorted(options.given())},
         },
         status=status,
@@ -342,6 +371,7 @@ def _result(
         model=monitor.model,
         proof=monitor.proof,
         warm_start=monitor.start_verdict,
+        orders=outcomes,
         trajectory=tuple(monitor.trajectory),
         schedule=schedule,
         versions=versions(),
@@ -351,6 +381,11 @@ def _result(
 def peak_memory_bytes() -> int:
     """Largest resident size of this process so far; Linux counts kilobytes here."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _plain(choice: OrderChoice) -> Any:
+    """A choice of orders as JSON has it."""
+    return json.loads(json.dumps(choice))
 
 
 def _recorded(value: int | str | Path | Schedule) -> int | str | dict[str, str]:

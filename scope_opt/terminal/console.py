@@ -72,6 +72,7 @@ def print_result(result: Result, instance: Instance | None) -> None:
 
     evaluation = None
     if instance is not None and result.schedule is not None:
+        instance = result.schedule.ordered(instance)
         evaluation = evaluate(instance, result.schedule)
     if result.schedule is not None:
         print_schedule(result.schedule, instance, evaluation)

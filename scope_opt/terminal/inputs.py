@@ -17,7 +17,7 @@ from scope_opt.solving.result import Result
 if TYPE_CHECKING:
     from scope_opt.model.files import Document
     from scope_opt.schedule.schedule import InstanceReference
-    from scope_opt.solving.solver import SegmentChoice
+    from scope_opt.solving.solver import OrderChoice, SegmentChoice
 
 STDIN = "-"
 
@@ -76,6 +76,15 @@ def segment_choice(text: str | None) -> SegmentChoice | None:
         problem = "needs the first layer of every segment, integers such as [0, 57, 100]"
         raise InputError(_name(text), [problem])
     return tuple(starts)
+
+
+def order_choice(text: str | None) -> OrderChoice | None:
+    """Value of ``--order``: ``all``, or names of orders; None if not given."""
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _name(source: str) -> str:

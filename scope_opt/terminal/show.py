@@ -15,6 +15,7 @@ from rich.text import Text
 from scope_opt.model import units
 from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Constraints
+from scope_opt.model.package import order_name
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.solving.metrics import library_work, provers
 from scope_opt.solving.result import Status, StopReason
@@ -230,7 +231,7 @@ def _package_facts(package: Package) -> Iterable[Fact]:
     remark = f"per chiplet and direction, {units.plural(nop.ports, 'port')}"
     yield "network on package", units.count(nop.bandwidth_bytes_per_s, "B/s"), remark
     if nop.model == "placed":
-        order = package.order if isinstance(package.order, str) else "a list of places"
+        order = order_name(package.order)
         shared = "shared by all transfers" if nop.shared_links else "each transfer by itself"
         how = "relayed" if nop.gather == "relay" else "unicast"
         yield "transfers", "placed", f"order {order}, gathers {how}, links {shared}"
@@ -279,6 +280,7 @@ _ENDED = {
     StopReason.GAP_LIMIT: "stopped at the gap asked for",
     StopReason.MEMORY_LIMIT: "ended at the memory limit, best so far",
     StopReason.INTERRUPTED: "interrupted, best so far",
+    StopReason.OUTDONE: "stopped: no order of positions is better",
     StopReason.ERROR: "broke down, best so far",
 }
 
@@ -306,6 +308,8 @@ def result_view(
         rows.append(("utilization", units.percent(result.utilization), "of all MAC units"))
         rows.append(_energy_fact(result.energy_j, samples))
         rows.append(structure_fact(result.schedule))
+    if result.orders:
+        rows.append(_order_fact(result))
     if result.warm_start is not None:
         rows.append(("warm start", units.plain(result.warm_start), ""))
     if result.model is not None:
@@ -332,7 +336,7 @@ def _options(result: Result) -> str:
     texts = [
         f"{name.replace('_', ' ')} {value}"
         for name, value in options.items()
-        if value is not None and name != "warm_start"
+        if value is not None and name not in ("order", "warm_start")
     ]
     if limit is not None:
         texts.append(f"time limit {units.seconds(limit)}")
@@ -348,6 +352,30 @@ def _bound_fact(result: Result) -> Fact:
     if result.gap is not None:
         remark = f"nothing {result.solver} may choose {better}; gap {units.percent(result.gap)}"
     return "lower bound", bound, remark
+
+
+def _order_fact(result: Result) -> Fact:
+    """Which order of positions the schedule is for, and what is known of the others."""
+    own = None if result.schedule is None else result.schedule.order
+    objective = result.objective_ps if result.objective_fj is None else result.objective_fj
+    others: dict[str, list[str]] = {}
+    for outcome in result.orders:
+        if outcome.order == own:
+            continue
+        bound = outcome.bound_ps if outcome.bound_fj is None else outcome.bound_fj
+        if outcome.infeasible:
+            state = "no schedule in"
+        elif bound is None:
+            state = "not known:"
+        elif objective is not None and bound >= objective:
+            state = "nothing better in"
+        elif outcome.bound_fj is None:
+            state = f"nothing below {units.picoseconds(bound)} in"
+        else:
+            state = f"nothing below {units.joules(bound / 10**15)} in"
+        others.setdefault(state, []).append(order_name(outcome.order))
+    texts = ["of positions", *(f"{state} {', '.join(names)}" for state, names in others.items())]
+    return "order", units.ABSENT if own is None else order_name(own), "; ".join(texts)
 
 
 def _model_fact(model: ModelSize) -> Fact:

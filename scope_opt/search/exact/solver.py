@@ -97,7 +97,7 @@ class ExactSolver:
             if stopped.bound_ps is not None and stopped.bound_ps < LIMIT:
                 monitor.raise_bound(stopped.bound_ps, "recursion")
             return
-        if monitor.objective is not None:
+        if not monitor.infeasible:
             monitor.raise_bound(bound, "recursion")
 
     def _warm_start(
@@ -198,8 +198,8 @@ class ExactSolver:
     def _check_found(
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
     ) -> None:
-        """Without a schedule, a completed run has proved that there is none."""
-        if monitor.objective is None:
+        """Without a schedule, a completed run has proved that there is none that matters."""
+        if monitor.objective is None and monitor.cutoff is None:
             reasons = self.scheme().obstacles(instance, tables, choice)
             active = ", ".join(sorted(instance.constraints.active()))
             monitor.prove_infeasible(

@@ -207,8 +207,7 @@ class PlacedProof:
 
     @property
     def _most(self) -> int:
-        best = self._known.best(links=False)
-        return LIMIT if best is None else best[0]
+        return self._below(self._known.best(links=False))
 
     def _raise(self) -> None:
         if self.bound() < LIMIT:
@@ -345,8 +344,12 @@ class PlacedProof:
 
     @property
     def _linked(self) -> int:
-        best = self._known.best(links=True)
-        return LIMIT if best is None else best[0]
+        return self._below(self._known.best(links=True))
+
+    def _below(self, best: tuple[int, list[Placed]] | None) -> int:
+        """What a schedule must cost less than to matter."""
+        cutoff = self._monitor.cutoff
+        return min(LIMIT if best is None else best[0], LIMIT if cutoff is None else cutoff)
 
     def _around(self, first: int, last: int) -> int:
         """What the layers before and behind a segment cost at least."""
