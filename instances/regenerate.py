@@ -17,6 +17,7 @@ from scope_opt.model.files import write_text
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.network import Edge, Layer, Network
+from scope_opt.model.parts import NetworkFile, PackageFile
 from scope_opt.model.tables import ExplicitTables
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS, paper_package
 from scope_opt.pareto.front import Front
@@ -42,6 +43,8 @@ FORMATS: dict[str, type[Document]] = {
     "validation": Validation,
     "replay": Replay,
     "pareto": Front,
+    "network": NetworkFile,
+    "package": PackageFile,
 }
 KIB = 1024
 

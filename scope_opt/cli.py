@@ -17,6 +17,7 @@ from scope_opt.commands import (
     checking,
     documents,
     installation,
+    making,
     replaying,
     reporting,
     solving,
@@ -113,9 +114,12 @@ for _command in (
     validating.validate_heuristic,
     documents.show,
     reporting.report,
-    documents.generate,
+    making.combine,
+    making.generate,
     installation.solvers,
     documents.schema,
     installation.doctor,
 ):
     app.command()(_command)
+app.command("import")(making.import_network)
+app.add_typer(making.packages, name="package")

@@ -30,13 +30,14 @@ FRAMES = ("scope_opt.search", "formulations")
 Imports = dict[str, set[str]]
 
 PLACES = {
-    "scope_opt.cli": (1, 9),
-    "scope_opt.commands": (1, 8),
-    "scope_opt.report.results": (2.5, 8),
-    "scope_opt.pareto": (0, 7),
-    "scope_opt.replay": (1, 7),
-    "scope_opt.validation": (2, 7),
-    "scope_opt.report": (3, 7),
+    "scope_opt.cli": (1.5, 9),
+    "scope_opt.commands": (1.5, 8),
+    "scope_opt.report.results": (3.5, 8),
+    "scope_opt.importing": (0, 7),
+    "scope_opt.pareto": (1, 7),
+    "scope_opt.replay": (2, 7),
+    "scope_opt.validation": (3, 7),
+    "scope_opt.report": (4, 7),
     "scope_opt.terminal": (1, 6),
     "scope_opt.studies": (2.2, 6),
     "scope_opt.search.anneal": (0, 5),

@@ -1,46 +1,23 @@
-"""Commands that show and write files."""
+"""Commands that show files and say what can be in them."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scope_opt.commands.arguments import Force
 from scope_opt.terminal.console import (
     complain,
     print_json,
     print_result,
     print_schedule,
-    print_text,
     print_view,
     warn_mismatch,
 )
 
 if TYPE_CHECKING:
     from scope_opt.model.files import Document
-
-NETWORK_NAMES = (
-    *("alexnet", "vgg16", "darknet19"),
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-)
-"""As in `scope_opt.model.zoo`, which is too heavy to import for a help page."""
-
-
-class Overflow(StrEnum):
-    """What to do with weights that do not fit."""
-
-    FORBID = "forbid"
-    STREAM = "stream"
-
-
-class NopModel(StrEnum):
-    """What transfers between chiplets are priced by."""
-
-    PLACED = "placed"
-    REGRESSED = "regressed"
 
 
 class DocumentKind(StrEnum):
@@ -53,6 +30,8 @@ class DocumentKind(StrEnum):
     RECORD = "record"
     REPLAY = "replay"
     PARETO = "pareto"
+    NETWORK = "network"
+    PACKAGE = "package"
 
 
 def show(
@@ -120,57 +99,6 @@ def show(
         complain("name the INSTANCE as second argument to see loads, times and the mesh")
 
 
-def generate(
-    network: Annotated[
-        str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(NETWORK_NAMES)}.")
-    ],
-    chiplets: Annotated[int, typer.Option(metavar="N", help="Number of chiplets.")],
-    rows: Annotated[
-        int | None, typer.Option(metavar="R", help="Mesh rows; nearly square if absent.")
-    ] = None,
-    cols: Annotated[int | None, typer.Option(metavar="C", help="Mesh columns.")] = None,
-    samples: Annotated[int, typer.Option(metavar="M", help="Samples per batch.")] = 64,
-    overflow: Annotated[
-        Overflow,
-        typer.Option(help="Weights that do not fit: not allowed, or fetched for every sample."),
-    ] = Overflow.FORBID,
-    nop: Annotated[
-        NopModel,
-        typer.Option(help="Transfers priced where regions lie, or by their sizes alone."),
-    ] = NopModel.PLACED,
-    order: Annotated[
-        str,
-        typer.Option(metavar="ORDER", help="Of positions on the mesh: zigzag or blocks-W."),
-    ] = "zigzag",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout."),
-    ] = None,
-    force: Force = False,
-) -> None:
-    """Write an instance: a network of the paper on the paper's package.
-
-    \b
-    Examples:
-      scope-opt generate resnet50 --chiplets 64 -o resnet50-64.json
-      scope-opt generate resnet50 --chiplets 64 --order blocks-4 -o blocks.json
-      scope-opt generate vgg16 --chiplets 16 --nop regressed --overflow stream | scope-opt show -
-    """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.model.files import refuse_existing
-    from scope_opt.model.generate import paper_instance
-
-    if output is not None:
-        refuse_existing(output, force=force)
-    instance = paper_instance(
-        network, chiplets, samples, overflow.value, rows, cols, nop.value, order
-    )
-    if output is None:
-        print_text(instance.to_json())
-    else:
-        instance.save(output, force=force)
-        complain(f"{instance.name} written to {output}")
-
-
 def schema(
     document: Annotated[DocumentKind, typer.Argument(help="Kind of document.")] = (
         DocumentKind.INSTANCE
@@ -183,6 +111,7 @@ def schema(
       scope-opt schema schedule > scope-schedule-1.schema.json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.instance import Instance
+    from scope_opt.model.parts import NetworkFile, PackageFile
     from scope_opt.pareto.front import Front
     from scope_opt.replay.report import Replay
     from scope_opt.schedule.schedule import Schedule
@@ -198,5 +127,7 @@ def schema(
         DocumentKind.RECORD: Record,
         DocumentKind.REPLAY: Replay,
         DocumentKind.PARETO: Front,
+        DocumentKind.NETWORK: NetworkFile,
+        DocumentKind.PACKAGE: PackageFile,
     }
     print_json(kinds[document].model_json_schema(by_alias=True))

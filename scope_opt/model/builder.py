@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import ValidationError
 
-from scope_opt.model.files import InputError, explain
+from scope_opt.model.files import InputError, closest, explain
 from scope_opt.model.network import Edge, Feeds, Layer, Network, both
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 Padding = Literal["same", "valid"] | int | tuple[int, int]
 """Of a window on every side: half the kernel (``same``), none, or so many rows and columns."""
 
+
+INPUT = "input"
+"""What layers read that read the network's input; all but the first read it from DRAM."""
 
 _D = TypeVar("_D", Layer, Edge, Network)
 
@@ -39,7 +41,9 @@ class NetworkBuilder:
     """Layers in execution order and what each reads; every method returns the builder.
 
     A layer reads the one before it unless ``reads`` names others: several are concatenated along
-    the channels. `pool`, `global_pool` and `add` change what the layer before them hands on.
+    the channels. ``"input"`` is the network's input, which the first layer reads; where a later one
+    reads or adds it, that comes from DRAM for every sample. `pool`, `global_pool` and `add` change
+    what the layer before them hands on.
     `Network.build` starts a network, `finish` checks and returns it.
 
     Parameters
@@ -67,9 +71,9 @@ class NetworkBuilder:
 
     def output(self, name: str | None = None) -> Map:
         """What a layer hands on; by default the last one, or the network's input before any."""
-        if name is None and not self._layers:
+        if name == INPUT or (name is None and not self._layers):
             return self._input
-        return self._maps[self._find(name)]
+        return self._maps[-1 if name is None else self._find(name)]
 
     def conv(
         self,
@@ -200,7 +204,9 @@ class NetworkBuilder:
         """
         last = self._last()
         for name in names:
-            if (self._find(name), last) not in self._edges:
+            if name == INPUT:
+                self._fetch()
+            elif (self._find(name), last) not in self._edges:
                 self.connect(name, self.last, "sum")
         return self
 
@@ -239,7 +245,7 @@ class NetworkBuilder:
         name: str,
         read: Map,
         made: Map,
-        sources: Sequence[int],
+        sources: Sequence[str],
         *,
         kernel: tuple[int, int] = (1, 1),
         groups: int = 1,
@@ -248,6 +254,10 @@ class NetworkBuilder:
     ) -> Self:
         if name in self._index:
             raise InputError(self._name, [f"{name!r} is the name of an earlier layer already"])
+        if name == INPUT:
+            raise InputError(
+                self._name, [f"{name!r} is the network's input; name the layer otherwise"]
+            )
         if groups < 1:
             raise InputError(self._name, [f"layer {name!r}: groups: {groups}; allowed 1 or more"])
         self._index[name] = len(self._layers)
@@ -272,16 +282,19 @@ class NetworkBuilder:
             }
         )
         for source in sources:
-            self.connect(self._layers[source]["name"], name, "input")
+            if source != INPUT:
+                self.connect(source, name, "input")
+            elif len(self._layers) > 1:
+                self._fetch()
         return self
 
-    def _read(self, reads: str | Sequence[str] | None) -> tuple[Map, list[int]]:
-        """The map that a new layer reads, and the layers that it comes from."""
+    def _read(self, reads: str | Sequence[str] | None) -> tuple[Map, list[str]]:
+        """The map that a new layer reads, and the names of what it comes from."""
         if reads is None:
-            return self.output(), [len(self._layers) - 1] if self._layers else []
-        names = [reads] if isinstance(reads, str) else list(reads)
-        sources = [self._find(name) for name in names]
-        maps = [self._maps[source] for source in sources]
+            names = [self.last] if self._layers else [INPUT]
+        else:
+            names = [reads] if isinstance(reads, str) else list(reads)
+        maps = [self.output(name) for name in names]
         if not maps or any(other[1:] != maps[0][1:] for other in maps):
             sizes = ", ".join(
                 f"{name!r} {found.height} x {found.width}"
@@ -289,20 +302,21 @@ class NetworkBuilder:
             )
             problem = f"reads: maps of equal size are concatenated; found {sizes or 'no layer'}"
             raise InputError(self._name, [problem])
-        return maps[0]._replace(channels=sum(found.channels for found in maps)), sources
+        return maps[0]._replace(channels=sum(found.channels for found in maps)), names
+
+    def _fetch(self) -> None:
+        """Let the last layer read the network's input from DRAM."""
+        fields = self._layers[-1]
+        fields["dram_read_bytes"] = fields.get("dram_read_bytes", 0) + self._input.bytes
 
     def _last(self) -> int:
         if not self._layers:
             raise InputError(self._name, ["no layer yet; begin with conv, dense or tokens"])
         return len(self._layers) - 1
 
-    def _find(self, name: str | None) -> int:
-        if name is None:
-            return len(self._layers) - 1
+    def _find(self, name: str) -> int:
         if name not in self._index:
-            close = difflib.get_close_matches(name, self._index, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(self._name, [f"there is no layer {name!r}{hint}"])
+            raise InputError(self._name, [f"no layer {name!r}; {closest(name, self._index)}"])
         return self._index[name]
 
 

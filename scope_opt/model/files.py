@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import tempfile
+import tomllib
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -88,8 +89,8 @@ class Document(BaseModel):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read a ``.json`` or ``.json.gz`` file; raises `InputError` as `from_json` does."""
-        return cls.from_json(read_text(Path(path)), str(path))
+        """Read a ``.json``, ``.json.gz`` or ``.toml`` file; raises as `from_json` does."""
+        return cls.from_json(read_json(Path(path)), str(path))
 
     def to_json(self) -> str:
         """Canonical text: declared key order, objects without inner objects on one line."""
@@ -118,6 +119,14 @@ def optional(default: Any) -> Any:
     return Field(default=default, exclude_if=lambda value: value == default)
 
 
+def closest(name: str, allowed: Iterable[str]) -> str:
+    """What to say to a name that is not among those allowed."""
+    names = list(allowed)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(names)}"
+
+
 def inconsistent(problems: Iterable[tuple[str, str]]) -> None:
     """Raise, from a pydantic validator, one error that carries all of ``(path, message)``."""
     found = [{"path": path, "message": message} for path, message in problems]
@@ -141,6 +150,17 @@ def read_text(path: Path) -> str:
         raise InputError(str(path), [f"not a complete gzip file: {error}"]) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise InputError(str(path), [f"cannot be read: {_reason(error)}"]) from None
+
+
+def read_json(path: Path) -> str:
+    """Read a document's file as `read_text` does; a ``.toml`` file as the JSON that it means."""
+    text = read_text(path)
+    if path.suffix != ".toml":
+        return text
+    try:
+        return json.dumps(tomllib.loads(text), default=str)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(str(path), [f"not valid TOML: {error}"]) from None
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -256,10 +276,7 @@ def _message(model: type[BaseModel], item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "required key is missing"
     if item["type"] == "extra_forbidden":
-        allowed = _keys_at(model, item["loc"][:-1])
-        close = difflib.get_close_matches(str(item["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown key; {hint}allowed: {', '.join(allowed)}"
+        return f"unknown key; {closest(str(item['loc'][-1]), _keys_at(model, item['loc'][:-1]))}"
     found = repr(item["input"])
     found = found if len(found) <= 60 else found[:57] + "..."
     message = item["msg"].removeprefix("Value error, ")

@@ -1,16 +1,20 @@
-"""Instances of the paper's study: one of its networks on its package of a given size."""
+"""Instances by name: a built-in network on the paper's package of a given size."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from scope_opt.model.files import InputError, explain
+from scope_opt.model.files import InputError, closest, explain
 from scope_opt.model.instance import Instance
 from scope_opt.model.package import Package
+from scope_opt.model.transformers import TRANSFORMERS, transformer, transformer_named
 from scope_opt.model.zoo import NETWORKS, build_network, paper_package
+
+if TYPE_CHECKING:
+    from scope_opt.model.network import Network
 
 TITLES = {
     "alexnet": "AlexNet",
@@ -25,14 +29,36 @@ TITLES = {
 """The networks as the literature writes them."""
 
 _NAME = re.compile(
-    r"(?P<network>[a-z]+\d*)-(?P<chiplets>\d{1,4})(-(?P<rows>\d{1,4})x(?P<cols>\d{1,4}))?"
+    r"(?P<network>[a-z]+\d*|[a-z0-9-]+tokens(-\d{1,7}cached)?)-(?P<chiplets>\d{1,4})(-(?P<rows>\d{1,4})x(?P<cols>\d{1,4}))?"
     r"(-(?P<samples>\d{1,9})samples)?(?P<stream>-stream)?"
     r"(?P<placed>-placed(-blocks-(?P<blocks>\d{1,4}))?)?"
 )
 
 
+def network_named(name: str) -> Network:
+    """A built-in network: ``resnet50``, ``bert-large``, ``bert-large-128tokens``.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, with the allowed names and the closest of them.
+    """
+    if name in NETWORKS:
+        return build_network(name)
+    if name in TRANSFORMERS:
+        return transformer(name)
+    found = transformer_named(name)
+    if found is None:
+        plain = name.lower().replace("_", "-")
+        problem = (
+            f"{name!r} is not a built-in network; {closest(plain, [*NETWORKS, *TRANSFORMERS])}"
+        )
+        raise InputError("network", [problem])
+    return found
+
+
 def paper_instance(
-    network: str,
+    network: str | Network,
     chiplets: int,
     samples: int = 64,
     overflow: Literal["forbid", "stream"] = "forbid",
@@ -41,15 +67,15 @@ def paper_instance(
     nop: Literal["regressed", "placed"] = "regressed",
     order: str = "zigzag",
 ) -> Instance:
-    """One of the paper's networks on the paper's package.
+    """A network on the paper's package.
 
     The name says everything that differs from the paper's set-up: ``resnet50-64``,
     ``resnet50-64-4x16-128samples-stream``, ``resnet50-64-placed-blocks-4``.
 
     Parameters
     ----------
-    network : str
-        A key of `scope_opt.model.zoo.NETWORKS`.
+    network : str or Network
+        A key of `scope_opt.model.zoo.NETWORKS`, or a network.
     chiplets : int
         Number of chiplets; the paper studies `scope_opt.model.zoo.PAPER_CHIPLETS`.
     samples : int
@@ -71,7 +97,7 @@ def paper_instance(
     """
     if not 1 <= samples <= 10**9:
         raise InputError("samples", [f"{samples} is out of range; allowed 1 to 10^9"])
-    built = build_network(network)
+    built = network_named(network) if isinstance(network, str) else network
     if nop == "regressed" and order != "zigzag":
         problem = f"found {order!r}; regions have places in the model 'placed' only"
         raise InputError("order", [problem])
@@ -80,7 +106,8 @@ def paper_instance(
         # The fit shares a transfer's time between its ends arbitrarily; both together are right.
         priced = package.nop.model_copy(update={"skip": "both"})
         package = package.model_copy(update={"nop": priced})
-    name, description = f"{network}-{chiplets}", f"{TITLES[network]} on {chiplets} chiplets"
+    name = f"{built.name}-{chiplets}"
+    description = f"{TITLES.get(built.name, built.name)} on {chiplets} chiplets"
     if _mesh(package) != _mesh(paper_package(chiplets)):
         name += f"-{package.mesh_rows}x{package.mesh_cols}"
     description += f" ({package.mesh_rows} x {package.mesh_cols})"
@@ -118,13 +145,16 @@ def _checked_package(
 
 
 def instance_named(name: str) -> Instance | None:
-    """The paper's instance of that name, as `paper_instance` gives it; None if there is none."""
+    """The instance of that name, as `paper_instance` gives it; None if there is none."""
     found = _NAME.fullmatch(name)
-    if found is None or found["network"] not in NETWORKS:
+    if found is None:
+        return None
+    network = transformer_named(found["network"])
+    if network is None and found["network"] not in NETWORKS:
         return None
     try:
         instance = paper_instance(
-            found["network"],
+            network or found["network"],
             int(found["chiplets"]),
             int(found["samples"] or 64),
             "stream" if found["stream"] else "forbid",

@@ -6,13 +6,12 @@ it, and a fully connected layer is a 1x1 convolution on a 1x1 map.
 
 from __future__ import annotations
 
-import difflib
 import math
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from scope_opt.model.files import InputError
+from scope_opt.model.files import InputError, closest
 from scope_opt.model.network import Network
 from scope_opt.model.package import (
     MAX_CHIPLETS,
@@ -175,9 +174,7 @@ def build_network(name: str) -> Network:
     """
     if name not in NETWORKS:
         plain = "".join(letter for letter in name.lower() if letter.isalnum())
-        close = difflib.get_close_matches(plain, NETWORKS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        problem = f"{name!r} is not a built-in network; {hint}allowed: {', '.join(NETWORKS)}"
+        problem = f"{name!r} is not a built-in network; {closest(plain, NETWORKS)}"
         raise InputError("network", [problem])
     return NETWORKS[name]()
 
@@ -212,17 +209,7 @@ def paper_package(
     InputError
         If the number is out of range or the mesh does not have that many chiplets.
     """
-    if not 1 <= chiplets <= MAX_CHIPLETS:
-        raise InputError("chiplets", [f"{chiplets} is out of range; allowed 1 to {MAX_CHIPLETS}"])
-    for side, value in (("rows", rows), ("columns", cols)):
-        if value is not None and (value < 1 or chiplets % value):
-            raise InputError("mesh", [f"{value} {side} do not divide {chiplets} chiplets evenly"])
-    if rows is None and cols is None:
-        rows = max(side for side in range(1, math.isqrt(chiplets) + 1) if chiplets % side == 0)
-    rows = rows or chiplets // (cols or 1)
-    cols = cols or chiplets // rows
-    if rows * cols != chiplets:
-        raise InputError("mesh", [f"{rows} x {cols} is not {chiplets} chiplets"])
+    rows, cols = paper_mesh(chiplets, rows, cols)
     placed = nop == "placed"
     return Package(
         mesh_rows=rows,
@@ -260,3 +247,19 @@ def paper_package(
         # 45 nm, halved for 28 nm.
         sram_energy_pj_per_byte=1.25,
     )
+
+
+def paper_mesh(chiplets: int, rows: int | None = None, cols: int | None = None) -> tuple[int, int]:
+    """Rows and columns of a number of chiplets; raises `InputError` as `paper_package` does."""
+    if not 1 <= chiplets <= MAX_CHIPLETS:
+        raise InputError("chiplets", [f"{chiplets} is out of range; allowed 1 to {MAX_CHIPLETS}"])
+    for side, value in (("rows", rows), ("columns", cols)):
+        if value is not None and (value < 1 or chiplets % value):
+            raise InputError("mesh", [f"{value} {side} do not divide {chiplets} chiplets evenly"])
+    if rows is None and cols is None:
+        rows = max(side for side in range(1, math.isqrt(chiplets) + 1) if chiplets % side == 0)
+    rows = rows or chiplets // (cols or 1)
+    cols = cols or chiplets // rows
+    if rows * cols != chiplets:
+        raise InputError("mesh", [f"{rows} x {cols} is not {chiplets} chiplets"])
+    return rows, cols

@@ -8,14 +8,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from scope_opt.model.files import InputError, read_text
-from scope_opt.model.generate import instance_named
+from scope_opt.model.files import InputError, read_json
+from scope_opt.model.generate import instance_named, network_named
 from scope_opt.model.instance import Instance
+from scope_opt.model.parts import NetworkFile, PackageFile
+from scope_opt.model.presets import new_package
 from scope_opt.schedule.schedule import Schedule
 from scope_opt.solving.result import Result
 
 if TYPE_CHECKING:
     from scope_opt.model.files import Document
+    from scope_opt.model.network import Network
+    from scope_opt.model.package import Package
     from scope_opt.schedule.schedule import InstanceReference
     from scope_opt.solving.solver import OrderChoice, SegmentChoice
 
@@ -40,6 +44,33 @@ def load_instance(source: str) -> Instance:
     return document
 
 
+def load_network(source: str) -> Network:
+    """Read a network from a file, also from an instance's, or take a built-in one."""
+    if _is_name(source):
+        return network_named(source)
+    document = load(source, NetworkFile, Instance)
+    assert isinstance(document, NetworkFile | Instance)
+    if document.network is None:
+        raise InputError(_name(source), ["network: this instance gives tables instead"])
+    return document.network
+
+
+def load_package(source: str) -> tuple[Package, str]:
+    """A package from a file, also from an instance's, or a preset; and what to call it."""
+    if _is_name(source):
+        return new_package(source), source
+    document = load(source, PackageFile, Instance)
+    assert isinstance(document, PackageFile | Instance)
+    if document.package is None:
+        raise InputError(_name(source), ["package: this instance gives tables instead"])
+    return document.package, Path(_name(source)).name.split(".")[0]
+
+
+def _is_name(source: str) -> bool:
+    """Whether an argument is no file but a name."""
+    return source != STDIN and not os.path.exists(source) and not any(c in source for c in "./\\")
+
+
 def load_schedule(source: str) -> Schedule:
     """Read a schedule, or the schedule of a result."""
     return _schedule(load(source, Schedule, Result), source)
@@ -61,7 +92,7 @@ def segment_choice(text: str | None) -> SegmentChoice | None:
             return method
     if text.removeprefix("-").isdecimal() and len(text) < 20:
         return int(text)
-    if text != STDIN and not os.path.exists(text) and not any(mark in text for mark in "./\\"):
+    if _is_name(text):
         allowed = "allowed: single, balanced, dp, a number of segments, or a file"
         raise InputError("--segments", [f"found {text!r}; {allowed}"])
     content = _text(text)
@@ -93,7 +124,7 @@ def _name(source: str) -> str:
 
 def _text(source: str) -> str:
     if source != STDIN:
-        return read_text(Path(source))
+        return read_json(Path(source))
     try:
         return sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:

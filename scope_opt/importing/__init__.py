@@ -1,0 +1,1 @@
+"""Networks of other tools: ONNX files become layers and edges."""
