@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -48,6 +48,8 @@ class SolveOptions:
     do not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
     runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
     ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
+    ``programs``: whether a solver that proves the placed optimum without shared links hands on to
+    mathematical programs where they leave a gap.
     """
 
     segments: SegmentChoice | None = None
@@ -59,6 +61,7 @@ class SolveOptions:
     threads: int | None = None
     encoding: str | None = None
     log: Path | None = None
+    programs: bool = True
 
     def given(self) -> frozenset[str]:
         """Names of the solver-specific options that are set."""
@@ -71,6 +74,9 @@ class Solver(Protocol):
 
     ``run`` reports schedules and bounds to the monitor as it finds them, looks at
     ``monitor.stopping`` often, and returns when it is done.
+
+    A solver may have an attribute ``continued_by``, the name of the solver that goes on where
+    shared links leave a gap; see `run_solver`.
     """
 
     @property
@@ -178,7 +184,7 @@ def solve(
         monitor.prove_infeasible(obstacles, "simple bound")
     else:
         with interruptible(monitor):
-            chosen.run(instance, tables, options, monitor)
+            run_solver(chosen, instance, tables, options, monitor)
     solved = time.perf_counter()
 
     schedule = evaluation = None
@@ -196,6 +202,37 @@ def solve(
         total=time.perf_counter() - began,
     )
     return _result(instance, chosen.name, options, monitor, schedule, evaluation, times)
+
+
+def run_solver(
+    solver: Solver,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    monitor: Monitor,
+) -> None:
+    """Run a solver, and the one that continues it where shared links leave a gap.
+
+    The second one starts from what the monitor knows: the best schedule, and what has been proved
+    of single segments. Both are in the proof.
+    """
+    solver.run(instance, tables, options, monitor)
+    successor = getattr(solver, "continued_by", None)
+    linked = tables.placed is not None and tables.placed.shared_links
+    if successor is None or not (options.programs and linked) or options.segments == "balanced":
+        return
+    objective, bound = monitor.objective, monitor.bound
+    if objective is None or bound is None or bound >= objective or monitor.stopping:
+        return
+    explanation, monitor.explanation = monitor.explanation, ()
+    try:
+        given = replace(options, warm_start=None)
+        load_solver(successor).run(instance, tables, given, monitor)
+    except SolverUnavailable as error:
+        monitor.give_up([*explanation, f"solver {successor!r} would go on, but: {error}"])
+        return
+    if monitor.bound == bound and not monitor.explanation:
+        monitor.give_up(explanation)
 
 
 def write_program(
@@ -315,6 +352,7 @@ def _result(
             "segments": list(segments) if isinstance(segments, tuple) else segments,
             "time_limit_s": options.time_limit_s,
             **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
+            **({} if options.programs else {"programs": False}),
             **{name: _recorded(getattr(options, name)) for name in sorted(options.given())},
         },
         status=status,
