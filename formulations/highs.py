@@ -254,7 +254,7 @@ class Highs:
                 left_s = monitor.left_s
                 if left_s is not None:
                     options["time_limit"] = left_s + LATE_S
-                run = _Run(self._engine(log), self._highspy, limit, not self._integer.any())
+                run = Run(self._engine(log), self._highspy, limit, not self._integer.any())
                 for name, value in {**options, "presolve": simplify}.items():
                     _ok(run.highs.setOptionValue(name, value), self._highspy, f"option {name}")
                 if first is not None:
@@ -301,7 +301,7 @@ class Highs:
         return values if fits else None
 
 
-class _Run:
+class Run:
     """One run of HiGHS and what its callbacks say."""
 
     def __init__(self, highs: Any, highspy: Any, limit: float | None, continuous: bool) -> None:
@@ -319,6 +319,7 @@ class _Run:
         on_bound: Callable[[float], None] | None,
     ) -> None:
         """Run HiGHS in a thread; hand on what it finds; stop it when the monitor says so."""
+        self.highs.enableCallbacks()  # an earlier run has disabled them
         self._subscribe(on_solution is not None)
         told = -np.inf
 

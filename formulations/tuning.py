@@ -52,6 +52,15 @@ class Tuning:
     stair_close: int = 4
     """Gaps below this part of the latency are closed in one go."""
 
+    # --- Placed instances ---
+
+    linked_share: int = 2
+    """Of the gap of a segment, this part is asked for,"""
+    linked_close: int = 5000
+    """but gaps below this part of the latency are closed in one go."""
+    linked_further: int = 3
+    """Labels count so many clusters more than are asked for."""
+
     # --- cp-sat ---
 
     one_worker: int = 2000

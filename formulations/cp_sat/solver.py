@@ -12,6 +12,7 @@ from formulations.columns.maker import ColumnMaker, alone_latency_ps
 from formulations.columns.schedules import to_segments
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.columns import Program
+from formulations.cp_sat.links import LinkedPaths
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
@@ -19,6 +20,7 @@ from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
+from formulations.placed.solver import prove_placed, refuse_energy
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from formulations.tuning import DEFAULT, Tuning
@@ -47,7 +49,7 @@ class CpSatSolver:
     name = "cp-sat"
     summary = "constraint program (OR-tools CP-SAT) over segments and clusters, energy budgets too"
     exact = True
-    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
+    constraints: ClassVar[frozenset[str]] = CONSTRAINTS | {"placed"}
     options: ClassVar[frozenset[str]] = frozenset(
         {"seed", "warm_start", "threads", "encoding", "log"}
     )
@@ -68,9 +70,16 @@ class CpSatSolver:
         """
         import_cp_sat()
         check_encoding(options.encoding, ENCODINGS)
+        if tables.placed is not None:
+            refuse_energy(self.name, instance)
         request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         try:
-            Search(request).run()
+            if tables.placed is not None:
+                prove_placed(self.name, request, LinkedPaths)
+            else:
+                Search(request).run()
+        except Undecided:
+            monitor.give_up(["schedules break links by less than the program can tell"])
         except Stopped:
             return
         finally:

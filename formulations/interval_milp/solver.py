@@ -14,10 +14,12 @@ from formulations.columns.maker import ColumnMaker
 from formulations.highs import Highs, import_highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram, solve_beats
 from formulations.interval_milp.energy import EnergySearch
+from formulations.interval_milp.links import LinkedPaths
 from formulations.interval_milp.thresholds import ThresholdProgram
 from formulations.paths.cuts import Cuts, single_only
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
+from formulations.placed.solver import prove_placed, refuse_energy
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from formulations.tuning import DEFAULT, Tuning
@@ -41,7 +43,7 @@ class IntervalMilpSolver:
     name = "interval-milp"
     summary = "mixed-integer programs (HiGHS) over segments and clusters as intervals of layers"
     exact = True
-    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
+    constraints: ClassVar[frozenset[str]] = CONSTRAINTS | {"placed"}
     options: ClassVar[frozenset[str]] = frozenset(
         {"seed", "warm_start", "threads", "encoding", "log"}
     )
@@ -60,10 +62,14 @@ class IntervalMilpSolver:
         import_pyomo()
         import_highs()
         check_encoding(options.encoding, ENCODINGS)
+        if tables.placed is not None:
+            refuse_energy(self.name, instance)
         request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         space = request.space
         try:
-            if options.encoding == "beats" or (space.couples_segments and not single_only(space)):
+            if tables.placed is not None:
+                decided = _segment_by_segment(self.name, request)
+            elif options.encoding == "beats" or (space.couples_segments and not single_only(space)):
                 decided = solve_beats(request, _beats_program(request))
             elif space.latency_ps is not None:
                 decided = EnergySearch(request, space.latency_ps).run()
@@ -97,7 +103,10 @@ class IntervalMilpSolver:
 def _segment_by_segment(name: str, request: Request) -> bool:
     """Prove the best cut by thresholds; False if HiGHS' tolerances do not allow that."""
     try:
-        prove_cuts(name, request, ThresholdProgram)
+        if request.given.placed is not None:
+            prove_placed(name, request, LinkedPaths)
+        else:
+            prove_cuts(name, request, ThresholdProgram)
     except Undecided:
         return False
     return True

@@ -10,7 +10,7 @@ from scope_opt.model.files import InputError
 from scope_opt.solving.child import Child
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.result import ModelSize, Proof, StopReason
-from scope_opt.solving.solver import SolverUnavailable, peak_memory_bytes
+from scope_opt.solving.solver import SolverUnavailable, peak_memory_bytes, run_solver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def _work(
     monitor = Monitor(left, sender(pipe), rel_gap=options.rel_gap, minimizes=instance.minimizes)
     try:
         with interruptible(monitor):
-            solver.run(instance, tables, replace(options, time_limit_s=left), monitor)
+            run_solver(solver, instance, tables, replace(options, time_limit_s=left), monitor)
     except (InputError, SolverUnavailable) as error:
         pipe.send(error)
         return

@@ -20,6 +20,9 @@ from scope_opt.solving.result import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.result import Library, Prover
 
@@ -61,6 +64,8 @@ class Monitor:
         """What the next bound will rest on besides"""
         self._library: Library | None = None
         self._programs, self._library_s = 0, 0.0
+        self.segment_floors_ps: NDArray[np.int64] | None = None
+        """(L, L) lower bounds on the latencies of segments, for a solver that continues another"""
         self.start_verdict: str | None = None
         self.trajectory: list[TrajectoryPoint] = []
         self.infeasible = False

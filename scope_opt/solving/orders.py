@@ -23,12 +23,16 @@ from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import PROVERS, OrderOutcome, StopReason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scope_opt.model.instance import Instance
     from scope_opt.model.package import Order
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.solving.result import Prover
-    from scope_opt.solving.solver import OrderChoice, SolveOptions, Solver
+    from scope_opt.solving.solver import OrderChoice, SolveOptions
+
+    Run = Callable[[Instance, LatencyTables, SolveOptions, Monitor], None]
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,17 @@ def chosen(instance: Instance, choice: OrderChoice) -> tuple[Order, ...]:
 def run(
     instance: Instance,
     tables: LatencyTables,
-    solver: Solver,
+    solve: Run,
     options: SolveOptions,
     orders: tuple[Order, ...],
     monitor: Monitor,
 ) -> Tried:
     """Solve in each order; schedules, bounds and what they rest on go to the monitor.
 
-    Each order gets an equal share of the time that is left when its turn comes.
+    ``solve`` runs a solver on one instance. Each order gets an equal share of the time that is left
+    when its turn comes.
     """
-    trials = _Trials(instance, tables, solver, options, orders, monitor)
+    trials = _Trials(instance, tables, solve, options, orders, monitor)
     for index in range(len(orders)):
         trials.run(index)
     return trials.close()
@@ -92,13 +97,13 @@ class _Trials:
         self,
         instance: Instance,
         tables: LatencyTables,
-        solver: Solver,
+        solve: Run,
         options: SolveOptions,
         orders: tuple[Order, ...],
         monitor: Monitor,
     ) -> None:
         self._instance, self._tables = instance, tables
-        self._solver, self._options = solver, options
+        self._solve, self._options = solve, options
         self._orders, self._monitor = orders, monitor
         # The simple bound does not depend on places.
         simple = latency_bound(tables) if instance.minimizes == "latency" else -math.inf
@@ -132,7 +137,7 @@ class _Trials:
         self._parts[index] = part
         start = self._start(instance, tables)
         options = replace(self._options, order=None, time_limit_s=share_s, warm_start=start)
-        self._solver.run(instance, tables, options, part)
+        self._solve(instance, tables, options, part)
         self._times_s[index] = part.elapsed_s
         if part.infeasible:
             self._bounds[index] = math.inf

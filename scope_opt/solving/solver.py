@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -55,6 +56,8 @@ class SolveOptions:
     do not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
     runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
     ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
+    ``programs``: whether a solver that proves the placed optimum without shared links hands on to
+    mathematical programs where they leave a gap.
     """
 
     segments: SegmentChoice | None = None
@@ -67,6 +70,7 @@ class SolveOptions:
     encoding: str | None = None
     log: Path | None = None
     order: OrderChoice | None = None
+    programs: bool = True
 
     def given(self) -> frozenset[str]:
         """Names of the solver-specific options that are set."""
@@ -79,6 +83,9 @@ class Solver(Protocol):
 
     ``run`` reports schedules and bounds to the monitor as it finds them, looks at
     ``monitor.stopping`` often, and returns when it is done.
+
+    A solver may have an attribute ``continued_by``, the name of the solver that goes on where
+    shared links leave a gap; see `run_solver`.
     """
 
     @property
@@ -189,10 +196,11 @@ def solve(
     elif asked is None:
         _refuse_other_order(instance, options.warm_start)
         with interruptible(monitor):
-            chosen.run(instance, tables, options, monitor)
+            run_solver(chosen, instance, tables, options, monitor)
     else:
         with interruptible(monitor):
-            tried = orders.run(instance, tables, chosen, options, asked, monitor)
+            run = partial(run_solver, chosen)
+            tried = orders.run(instance, tables, run, options, asked, monitor)
     solved = time.perf_counter()
 
     schedule = evaluation = None
@@ -213,6 +221,37 @@ def solve(
     )
     outcomes = () if tried is None else tried.outcomes
     return _result(instance, chosen.name, options, monitor, schedule, evaluation, times, outcomes)
+
+
+def run_solver(
+    solver: Solver,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    monitor: Monitor,
+) -> None:
+    """Run a solver, and the one that continues it where shared links leave a gap.
+
+    The second one starts from what the monitor knows: the best schedule, and what has been proved
+    of single segments. Both are in the proof.
+    """
+    solver.run(instance, tables, options, monitor)
+    successor = getattr(solver, "continued_by", None)
+    linked = tables.placed is not None and tables.placed.shared_links
+    if successor is None or not (options.programs and linked) or options.segments == "balanced":
+        return
+    objective, bound = monitor.objective, monitor.bound
+    if objective is None or bound is None or bound >= objective or monitor.stopping:
+        return
+    explanation, monitor.explanation = monitor.explanation, ()
+    try:
+        given = replace(options, warm_start=None)
+        load_solver(successor).run(instance, tables, given, monitor)
+    except SolverUnavailable as error:
+        monitor.give_up([*explanation, f"solver {successor!r} would go on, but: {error}"])
+        return
+    if monitor.bound == bound and not monitor.explanation:
+        monitor.give_up(explanation)
 
 
 def write_program(
@@ -344,6 +383,7 @@ def _result(
             "time_limit_s": options.time_limit_s,
             **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
             **({} if options.order is None else {"order": _plain(options.order)}),
+            **({} if options.programs else {"programs": False}),
             **{name: _recorded(getattr(options, name)) for name in sorted(options.given())},
         },
         status=status,

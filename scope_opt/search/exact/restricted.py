@@ -40,6 +40,7 @@ class ExactSegmentedSolver(ExactSolver):
 
     name = "exact-segmented"
     summary = "exactly optimal segmented pipeline: one layer per cluster"
+    continued_by: ClassVar[str | None] = None
     scheme: ClassVar[type[ScopeSolver]] = SegmentedSolver
 
     def allowed(self, instance: Instance, tables: LatencyTables) -> Allowed:
@@ -66,6 +67,7 @@ class ExactSequentialSolver(ExactSolver):
 
     name = "exact-sequential"
     summary = "exactly optimal sequential execution: one cluster per segment"
+    continued_by: ClassVar[str | None] = None
     scheme: ClassVar[type[ScopeSolver]] = SequentialSolver
     heuristic: ClassVar[type[ScopeSolver]] = SequentialSolver
 

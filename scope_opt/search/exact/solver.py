@@ -49,6 +49,8 @@ class ExactSolver:
     exact = True
     constraints: ClassVar[frozenset[str]] = SHAPE | {"placed"}
     options: ClassVar[frozenset[str]] = frozenset({"warm_start"})
+    continued_by: ClassVar[str | None] = "interval-milp"
+    """Solver that goes on where shared links leave a gap."""
     scheme: ClassVar[type[ScopeSolver]] = ScopeSolver
     """Heuristic search of the same schedules."""
     heuristic: ClassVar[type[ScopeSolver]] = SegmentedSolver
@@ -192,6 +194,7 @@ class ExactSolver:
             monitor,
         )
         proof.run()
+        monitor.segment_floors_ps = proof.floors
         self._check_found(instance, tables, choice, monitor)
         return proof.bound()
 

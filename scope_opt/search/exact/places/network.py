@@ -206,6 +206,11 @@ class PlacedProof:
         return min(self._most, int(ways.min()))
 
     @property
+    def floors(self) -> Ints:
+        """Lower bounds on segments that hold with links or without, shape ``(L, L)``."""
+        return self._lower
+
+    @property
     def _most(self) -> int:
         return self._below(self._known.best(links=False))
 
