@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import oracle
+import placed_strategies
 import pytest
 import strategies
 from documents import Json, keep_constraints
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
-from scope_opt.search.exact.restricted import Attribution, attribute
+from scope_opt.search.exact.attribution import Attribution, attribute
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import SolveOptions, solve
@@ -168,21 +169,37 @@ def switches_once(judge: oracle.Oracle, segment: oracle.Segment) -> bool:
     return False
 
 
-@settings(max_examples=strategies.share(2))
-@given(SIDE, st.data())
-def test_attribution(document: Json, data: st.DataObject) -> None:
-    document = keep_constraints(document, ExactSolver.constraints)
+PLACED = placed_strategies.placed_instances(max_layers=4, max_chiplets=3, constraints=True)
+
+
+def drawn(document: Json, data: st.DataObject) -> tuple[list[tuple[int, Segments]], int, Segments]:
+    """Every schedule of an instance, and one of them with its latency."""
     schedules = enumerated(document)
     assume(schedules)
-    value, segments = data.draw(st.sampled_from(schedules))
-    optimum = min(total for total, _ in schedules)
+    return schedules, *data.draw(st.sampled_from(schedules))
+
+
+def attributed(
+    document: Json, segments: Segments, optimum: int, bound: int | None = None
+) -> Attribution:
     instance = read(document)
-    found = attribute(
-        instance,
-        build_tables(instance),
-        read_schedule(instance, oracle.to_json(segments)),
-        optimum,
-    )
+    schedule = read_schedule(instance, oracle.to_json(segments))
+    return attribute(instance, build_tables(instance), schedule, optimum, bound_ps=bound)
+
+
+def unlinked(document: Json) -> Json:
+    """The instance without shared links."""
+    nop = {**document["package"]["nop"], "shared_links": False}
+    return {**document, "package": {**document["package"], "nop": nop}}
+
+
+@settings(max_examples=strategies.share(2))
+@given(SIDE | PLACED.map(unlinked), st.data())
+def test_attribution(document: Json, data: st.DataObject) -> None:
+    document = keep_constraints(document, ExactSolver.constraints)
+    schedules, value, segments = drawn(document, data)
+    optimum = min(total for total, _ in schedules)
+    found = attributed(document, segments, optimum)
 
     def freed(depth: str) -> int | None:
         return least(schedules, lambda other: shape(other, depth) == shape(segments, depth))
@@ -192,13 +209,16 @@ def test_attribution(document: Json, data: st.DataObject) -> None:
     assert found.regions_ps == freed("clusters")
     assert found.clusters_ps == freed("segments")
     assert found.segments_ps == optimum
+    assert found.open_ps == 0
     chain = (value, found.partitions_ps, found.regions_ps, found.clusters_ps, optimum)
     assert list(chain) == sorted(chain, reverse=True)
     assert set(found.losses()) == {"partitions", "regions", "clusters", "segments"}
     assert sum(found.losses().values()) == pytest.approx(found.gap)
     assert found.gap == pytest.approx((value - optimum) / optimum)
 
-    if "fixed_partitions" not in document["constraints"]:
+    # Limited activations may leave neither partition to a layer whose copy fits.
+    limited = "activation_buffer_bytes" in document.get("package", {})
+    if "fixed_partitions" not in document["constraints"] and not limited:
         judge = oracle.oracle(document)
         assert found.transition_ps == least(
             schedules,
@@ -206,6 +226,38 @@ def test_attribution(document: Json, data: st.DataObject) -> None:
                 shape(other, "segments") == shape(segments, "segments")
                 and all(switches_once(judge, segment) for segment in other)
             ),
+        )
+
+
+@settings(max_examples=strategies.share(2))
+@given(PLACED, st.data())
+def test_attribution_with_shared_links(document: Json, data: st.DataObject) -> None:
+    """Every step is a schedule of its space, and no further from its optimum than is said."""
+    document = keep_constraints(document, ExactSolver.constraints)
+    schedules, value, segments = drawn(document, data)
+    optimum = min(total for total, _ in schedules)
+    bound = min(total for total, _ in enumerated(unlinked(document)))
+    found = attributed(document, segments, optimum, bound)
+    steps = {
+        "regions": found.partitions_ps,
+        "clusters": found.regions_ps,
+        "segments": found.clusters_ps,
+    }
+    for depth, latency in steps.items():
+        space = [
+            total for total, other in schedules if shape(other, depth) == shape(segments, depth)
+        ]
+        assert latency in space
+        assert latency - found.open_ps <= min(space)
+    chain = (value, *steps.values(), found.segments_ps)
+    assert list(chain) == sorted(chain, reverse=True)
+    assert found.segments_ps == optimum
+    assert found.open_ps >= optimum - bound
+    if found.transition_ps is not None:
+        assert found.transition_ps >= min(
+            total
+            for total, other in schedules
+            if shape(other, "segments") == shape(segments, "segments")
         )
 
 
@@ -261,7 +313,9 @@ def test_attribution_of_the_papers_search() -> None:
     assert found.clusters_ps == fixed.objective_ps
     assert all(loss >= 0 for loss in found.losses().values())
     assert sum(found.losses().values()) == pytest.approx(found.gap)
+    assert found.transition_ps is not None
     assert found.clusters_ps <= found.transition_ps
+    assert found.open_ps == 0
     assert found.partitions_ps <= found.schedule_ps
 
 

@@ -37,4 +37,5 @@ def test_commands(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "report" / "index.html").exists()
     for number in re.findall(r"\d+\.\d{3} ms", TUTORIAL):
         assert number in said, number
-    assert "18.2%" in said
+    assert "14.2%" in said
+    assert "+24.4%" in said

@@ -22,8 +22,10 @@ from scope_opt.search.census.distribution import distribution
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.solver import SolveOptions, SolverDisagreement, solve
 from scope_opt.terminal.inputs import load_instance
+from scope_opt.terminal.show import make_console
 from scope_opt.validation.document import Validation
 from scope_opt.validation.run import ValidationOptions, validate
+from scope_opt.validation.view import validation_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 def alexnet() -> Instance:
     """Small enough to enumerate, in several segments or one."""
     return paper_instance("alexnet", 16, overflow="stream")
+
+
+PLACED = INSTANCES / "placed" / "resnet18-64-placed.json"
 
 
 class Fixed:
@@ -115,7 +120,37 @@ def test_losses_add_up_to_the_gap(solver: str) -> None:
     assert gap.at_most > 0
     parts = (losses.partitions, losses.regions, losses.clusters, losses.segments)
     assert sum(parts) == pytest.approx(gap.at_most)
+    assert losses.transition is not None
     assert all(part >= 0 for part in (*parts, losses.transition))
+    assert losses.open == 0
+
+
+def test_losses_on_a_placed_instance() -> None:
+    found = validate(load_instance(str(PLACED)), "scope", ValidationOptions(draws=100))
+    losses, gap = found.losses, found.gaps[0]
+    assert losses is not None
+    assert gap is not None
+    assert gap.at_least is not None
+    parts = (losses.partitions, losses.regions, losses.clusters, losses.segments)
+    assert sum(parts) == pytest.approx(gap.at_least)
+    assert losses.clusters > 0
+    assert losses.open == 0
+
+
+def test_what_links_leave_open_is_said() -> None:
+    instance = load_instance(str(INSTANCES / "tiny-placed" / "tiny-links.json"))
+    found = validate(instance, "pipeline")
+    assert found.losses is not None
+    assert found.losses.open > 0
+    assert found.gaps[0] is not None
+    losses = found.losses.model_dump()
+    parts = [losses[name] for name in ("partitions", "regions", "clusters", "segments")]
+    assert sum(parts) == pytest.approx(found.gaps[0].at_least)
+    assert all(part >= 0 for part in parts)
+    view = make_console()
+    with view.capture() as captured:
+        view.print(validation_view(found, instance))
+    assert "links leave open what is optimal" in captured.get()
 
 
 def test_the_rank_is_that_of_one_segment(alexnet: Instance) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scope_opt.model.files import Document, inconsistent
+from scope_opt.model.files import Document, inconsistent, optional
 from scope_opt.model.network import Index
 from scope_opt.schedule.schedule import InstanceReference
 from scope_opt.solving.metrics import ReferenceClass
@@ -76,16 +76,19 @@ class Losses(Document):
     """What each decision of the first run's schedule loses, relative to the optimum.
 
     The first four add up to the gap: each is what the optimum gains if this decision is free too,
-    and the ones before it.
+    and the ones before it. Where shared links leave optima open they compare the best schedules
+    found.
     """
 
     partitions: float
     regions: float
     clusters: float
     segments: float
-    transition: float
+    transition: float | None
     """What the best schedule with one switch from WSP to ISP per segment loses in the same
-    segments, against free partitions; not a part of the gap."""
+    segments, against free partitions; not a part of the gap. None if no such schedule is valid."""
+    open: float = optional(0.0)
+    """By how much each of them may be wrong, as links leave open what is optimal; 0 if proved."""
 
 
 class Validation(Document):

@@ -20,10 +20,11 @@ from scope_opt.schedule.count import space_size
 from scope_opt.search.census.distribution import distribution, refuse_other_constraints
 from scope_opt.search.census.sampling import Sample, sample, share_at_most
 from scope_opt.search.census.valid_sampling import ValidSampler, countable
-from scope_opt.search.exact.restricted import ATTRIBUTABLE, attribute
+from scope_opt.search.exact.attribution import attribute
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving import metrics
 from scope_opt.solving.monitor import Monitor, interruptible
+from scope_opt.solving.result import StopReason
 from scope_opt.solving.solver import (
     SolveOptions,
     SolverDisagreement,
@@ -135,7 +136,7 @@ def validate(
     except _NotDone as reason:
         no_rank = str(reason)
     try:
-        losses = _losses(instance, tables, runs[0], known, options, stage)
+        losses = _losses(instance, tables, runs[0], exact, known, options, stage)
     except _NotDone as reason:
         no_losses = str(reason)
     return Validation(
@@ -357,23 +358,28 @@ def _losses(
     instance: Instance,
     tables: LatencyTables,
     run: Result,
+    exact: Result | None,
     known: metrics.Reference,
     options: ValidationOptions,
     stage: Stage,
 ) -> Losses:
     if run.schedule is None:
         raise _NotDone("there is no schedule")
-    missing = sorted(instance.demands - ATTRIBUTABLE)
+    missing = sorted(instance.demands - load_solver(EXACT).constraints)
     if missing:
         raise _NotDone(f"its proofs do not honour {', '.join(missing)}")
-    if not known.proved or known.objective is None:
+    # A completed run leaves nothing open but what links cost.
+    settled = exact is not None and exact.stop_reason is StopReason.COMPLETED
+    if not (known.proved or settled) or known.objective is None:
         raise _NotDone("the optimum is not proved; give the exact solver more time")
     try:
         with stage("what each decision loses") as on_progress:
             monitor = Monitor(options.time_limit_s, on_progress)
             with interruptible(monitor):
-                found = attribute(instance, tables, run.schedule, known.objective, monitor)
+                found = attribute(
+                    instance, tables, run.schedule, known.objective, monitor, known.bound
+                )
     except SearchStopped:
         limit = "interrupted" if monitor.interrupted else "stopped at the time limit"
         raise _NotDone(f"{limit} before it was done") from None
-    return Losses(**found.losses(), transition=found.transition_loss)
+    return Losses(**found.losses(), transition=found.transition_loss, open=found.open_share)

@@ -140,6 +140,9 @@ def _loss_facts(found: Validation) -> Iterator[Fact]:
     yield "segments", _percent(losses.segments), "the rest; these four add up to the gap"
     remark = "one switch from WSP to ISP per segment, against free partitions"
     yield "one transition", _percent(losses.transition), remark
+    if losses.open:
+        remark = "by so much each may be wrong: links leave open what is optimal"
+        yield "open", _percent(losses.open), remark
 
 
 def _percent(share: float | None) -> str:
