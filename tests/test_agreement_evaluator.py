@@ -135,3 +135,12 @@ def test_placed_latency(problem: tuple[Json, Json]) -> None:
     found = judge(instance, schedule)
     assume(found.feasible)
     assert found.placed_latency_ps == oracle.placed_latency_ps(instance, schedule)
+
+
+@given(problems(EXPLICIT) | problems(PHYSICAL) | problems(PLACED))
+def test_no_schedule_exceeds_the_worst_latency(problem: tuple[Json, Json]) -> None:
+    document, schedule = problem
+    found = judge(document, schedule)
+    assume(found.feasible and "power_budget_w" not in document.get("constraints", {}))
+    latency_ps = sum(segment.latency_ps for segment in found.segments)
+    assert latency_ps <= build_tables(read(document)).worst_latency_ps

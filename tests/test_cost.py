@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ def test_rounding_up(value: float, expected: int) -> None:
 
 @pytest.mark.parametrize("value", [float(LIMIT), 1e30, float("inf"), float("nan")])
 def test_rounding_refuses_what_int64_cannot_hold(value: float) -> None:
-    with pytest.raises(InputError, match="overflows int64"):
+    with pytest.raises(InputError, match=r"a time or an energy: found .*; allowed below 2\^61"):
         ceil_int([1.0, value])
 
 
@@ -507,12 +508,40 @@ def test_times_beyond_int64_are_refused() -> None:
     assert small.network is not None
     assert small.package is not None
     slow = with_parts(small.package, chiplet={"frequency_hz": 1e-9})
-    with pytest.raises(InputError, match="a time or energy overflows int64"):
+    with pytest.raises(InputError, match=r"by hand: package.chiplet.frequency_hz: a time in ps"):
         build_tables(instance(small.network, slow))
-    # Each entry fits, but not the sum over a billion samples.
+    # Each entry fits, but not the sum over a billion samples; so many fit, and not one more.
     crawling = with_parts(small.package, chiplet={"frequency_hz": 1.0})
-    with pytest.raises(InputError, match="times overflow int64 picoseconds"):
+    with pytest.raises(InputError, match=r"samples: 1000000000 could take .* in layer 1") as error:
         build_tables(instance(small.network, crawling, samples=10**9))
+    most = re.search(r"at most (\d+) samples fit", str(error.value))
+    assert most is not None
+    fitting = int(most[1])
+    assert build_tables(instance(small.network, crawling, samples=fitting)).samples == fitting
+    with pytest.raises(InputError, match=f"at most {fitting} samples fit"):
+        build_tables(instance(small.network, crawling, samples=fitting + 1))
+
+
+def test_the_largest_batches_fit() -> None:
+    document = paper_instance("resnet152", 256, samples=10**6)
+    assert build_tables(document).worst_latency_ps < LIMIT / 10
+
+
+def test_refetch_times_count_only_where_weights_are_fetched_again() -> None:
+    """Under a slow DRAM; searches still compute with times of excess."""
+    small = by_hand()
+    assert small.network is not None
+    assert small.package is not None
+    layers = [layer.model_copy(update={"weight_bytes": 10**10}) for layer in small.network.layers]
+    net = small.network.model_copy(update={"layers": tuple(layers)})
+    slow = with_parts(small.package, dram={"bandwidth_bytes_per_s": 1e5})
+    tables = build_tables(instance(net, slow, samples=3))
+    excess = 2 * 10**10
+    refetch = excess * int(tables.stream_fs_per_byte.max())
+    assert refetch < LIMIT
+    assert tables.worst_latency_ps + (3 + 2) * (refetch // 1000) < LIMIT
+    with pytest.raises(InputError, match="choose overflow 'forbid' or a faster DRAM"):
+        build_tables(instance(net, slow, samples=3, overflow="stream"))
 
 
 def test_explicit_times_beyond_int64_are_refused() -> None:
@@ -523,9 +552,9 @@ def test_explicit_times_beyond_int64_are_refused() -> None:
         "samples": 1,
         "tables": {"chiplets": 1, "weight_buffer_bytes": 1, "layers": [layer]},
     }
-    with pytest.raises(InputError, match="times overflow int64 picoseconds"):
+    with pytest.raises(InputError, match=r"instance huge: samples: .*even one sample is too slow"):
         build_tables(read(document))
     layer["compute_ps"] = {"ISP": [1], "WSP": [1]}
     layer["weight_bytes"] = 2**62
-    with pytest.raises(InputError, match="weight bytes or buffers overflow"):
+    with pytest.raises(InputError, match="4611686018427387904 bytes of weights on 1 chiplets"):
         build_tables(read(document))

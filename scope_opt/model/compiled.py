@@ -47,8 +47,9 @@ def _cached(function: Function, **options: Any) -> Function:
 
 
 def compiled(function: Function) -> Function:
-    """Compile the function."""
-    return _cached(function)
+    """Compile the function; it may allocate, also when a loop calls it."""
+    # Said explicitly, since what a loop calls would inherit the loop's setting.
+    return _cached(function, _nrt=True)
 
 
 def released(function: Function) -> Function:

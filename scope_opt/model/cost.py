@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
+from scope_opt.model.files import InputError
 from scope_opt.model.mesh import means_between, means_within
 from scope_opt.model.places import placed_tables, seams
 from scope_opt.model.tables import ISP, WSP, EnergyTables, Flow, LatencyTables, ceil_int
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 REGRESSION_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 """Region sizes between which the region-to-region coefficients are regressed."""
+DRAM = "dram.bandwidth_bytes_per_s"
 
 
 def build_tables(instance: Instance) -> LatencyTables:
@@ -42,6 +44,13 @@ def build_tables(instance: Instance) -> LatencyTables:
     InputError
         If a time or an energy overflows int64.
     """
+    try:
+        return _build_tables(instance)
+    except InputError as error:
+        raise InputError(f"instance {instance.name}", error.problems) from None
+
+
+def _build_tables(instance: Instance) -> LatencyTables:
     if instance.tables is not None:
         return instance.tables.to_tables(instance.samples, stream=instance.overflow == "stream")
     network, package = instance.network, instance.package
@@ -62,8 +71,8 @@ def build_tables(instance: Instance) -> LatencyTables:
     moved = _transfers(nop, network, shapes)
     link_s = 1 / package.nop.port_bytes_per_s
 
-    def ps(seconds: Floats) -> Ints:
-        return ceil_int(seconds * 1e12)
+    def ps(seconds: Floats, field: str = "nop.bandwidth_bytes_per_s") -> Ints:
+        return ceil_int(seconds * 1e12, f"package.{field}: a time in ps")
 
     refetch = _per_size(package.chiplets, lambda r: 1e15 * package.chiplets / r)
     refetch /= efficiency(package.dram) * package.dram.bandwidth_bytes_per_s
@@ -76,24 +85,27 @@ def build_tables(instance: Instance) -> LatencyTables:
         stream=instance.overflow == "stream",
         weight_buffer_bytes=package.chiplet.weight_buffer_bytes,
         weight_bytes=weights,
-        compute_ps=ps(np.array([s.cycles for s in shapes]) / package.chiplet.frequency_hz),
+        compute_ps=ps(
+            np.array([s.cycles for s in shapes]) / package.chiplet.frequency_hz,
+            "chiplet.frequency_hz",
+        ),
         gather_ps=ps(moved.gather * link_s),
         within_ps=ps(moved.within * link_s),
         send_ps=ps(moved.send * link_s),
         receive_ps=ps(moved.receive * link_s),
-        input_ps=ps(dram_s(package.dram, opening)),
-        output_ps=ps(dram_s(package.dram, closing, written=1.0)),
+        input_ps=ps(dram_s(package.dram, opening), DRAM),
+        output_ps=ps(dram_s(package.dram, closing, written=1.0), DRAM),
         edge_from=np.array([edge.source for edge in skips], dtype=np.int64),
         edge_to=np.array([edge.target for edge in skips], dtype=np.int64),
         edge_send_ps=ps(np.multiply.outer(skip_bytes, moved.skip) * link_s),
-        edge_write_ps=ps(dram_s(package.dram, skip_bytes, written=1.0)),
-        edge_read_ps=ps(dram_s(package.dram, skip_bytes)),
+        edge_write_ps=ps(dram_s(package.dram, skip_bytes, written=1.0), DRAM),
+        edge_read_ps=ps(dram_s(package.dram, skip_bytes), DRAM),
         read_ps=traffic.read_ps,
         write_ps=traffic.write_ps,
         segment_dram_ps=traffic.segment_ps,
-        load_ps=ps(dram_s(package.dram, _segment_sums(weights))),
-        dram_latency_ps=int(ps(np.array(_latency_s(package.dram)))),
-        stream_fs_per_byte=ceil_int(refetch),
+        load_ps=ps(dram_s(package.dram, _segment_sums(weights)), DRAM),
+        dram_latency_ps=int(ps(np.array(_latency_s(package.dram)), "dram.latency_s")),
+        stream_fs_per_byte=ceil_int(refetch, f"package.{DRAM}: a time per byte in fs"),
         load=np.array([layer.macs for layer in network.layers], dtype=np.int64),
         parallelism=np.log2(
             [
@@ -104,8 +116,8 @@ def build_tables(instance: Instance) -> LatencyTables:
         energy=_energy(network, package, nop, shapes, skip_bytes, opening, closing, traffic.bytes),
         own_read_bytes=own_bytes[0],
         own_write_bytes=own_bytes[1],
-        own_read_ps=ps(dram_s(package.dram, own[:, 0])) if own.any() else None,
-        own_write_ps=ps(dram_s(package.dram, own[:, 1], written=1.0)) if own.any() else None,
+        own_read_ps=ps(dram_s(package.dram, own[:, 0]), DRAM) if own.any() else None,
+        own_write_ps=ps(dram_s(package.dram, own[:, 1], written=1.0), DRAM) if own.any() else None,
         flow=flow,
         placed=None if nop else placed_tables(network, package, [s.seams for s in shapes]),
         held_bytes=np.array([s.held_bytes for s in shapes]),
@@ -174,7 +186,9 @@ def dram_traffic(network: Network, dram: Dram, *, once: bool) -> Traffic:
         return np.zeros((layers, layers), dtype=np.int64)
 
     def time(volumes: Ints | int, written: float) -> Ints:
-        return ceil_int(dram_s(dram, np.asarray(volumes), written) * 1e12)
+        return ceil_int(
+            dram_s(dram, np.asarray(volumes), written) * 1e12, f"package.{DRAM}: a time in ps"
+        )
 
     read_ps, reads, read = square(), square(), square()
     write_ps, writes, wrote = square(), square(), square()
@@ -216,7 +230,8 @@ def dram_traffic(network: Network, dram: Dram, *, once: bool) -> Traffic:
     streams = np.maximum(1, np.maximum(tensors_read, tensors_written))
     if dram.streams is not None:
         streams = np.minimum(streams, dram.streams.most)
-    return Traffic(read_ps, write_ps, total, ceil_int(dram_s(dram, total, written, streams) * 1e12))
+    beats = ceil_int(dram_s(dram, total, written, streams) * 1e12, f"package.{DRAM}: a time in ps")
+    return Traffic(read_ps, write_ps, total, beats)
 
 
 def _flow(network: Network) -> Flow:
@@ -295,9 +310,8 @@ def layer_shape(layer: Layer, package: Package) -> LayerShape:
 @lru_cache(maxsize=1024)
 def tilings(height: int, width: int, chiplets: int) -> tuple[Ints, Ints]:
     """WSP tile grids, rows and columns, for each region size 1..chiplets; see `tile_grid`."""
-    grids = [_tile_grid(height, width, size) for size in range(1, chiplets + 1)]
-    best = np.array(grids, dtype=np.int64)
-    return best[:, 0], best[:, 1]
+    rows, cols = _grids(chiplets)
+    return _best_grids(height, width, rows, cols)
 
 
 def tile_grid(layer: Layer, size: int) -> tuple[int, int]:
@@ -306,20 +320,26 @@ def tile_grid(layer: Layer, size: int) -> tuple[int, int]:
     The grid ``rows x cols = size`` with the fewest outputs per chiplet, then the most nearly
     square, then the one with fewer rows.
     """
-    return _tile_grid(layer.output_height, layer.output_width, size)
+    rows = np.arange(1, size + 1)
+    rows = rows[size % rows == 0]
+    grids = _best_grids(layer.output_height, layer.output_width, rows, size // rows)
+    return int(grids[0][0]), int(grids[1][0])
 
 
-@lru_cache(maxsize=65536)
-def _tile_grid(height: int, width: int, size: int) -> tuple[int, int]:
-    grids = [(rows, size // rows) for rows in range(1, size + 1) if size % rows == 0]
-    return min(
-        grids,
-        key=lambda grid: (
-            -(-height // grid[0]) * -(-width // grid[1]),
-            abs(grid[0] - grid[1]),
-            grid[0],
-        ),
-    )
+@lru_cache(maxsize=8)
+def _grids(chiplets: int) -> tuple[Ints, Ints]:
+    """Rows and columns of all grids of up to so many tiles."""
+    most = [chiplets // rows for rows in range(1, chiplets + 1)]
+    rows = np.repeat(np.arange(1, chiplets + 1), most)
+    return rows, np.concatenate([np.arange(1, cols + 1) for cols in most])
+
+
+def _best_grids(height: int, width: int, rows: Ints, cols: Ints) -> tuple[Ints, Ints]:
+    """The best grid of each size there is, by size; see `tile_grid`."""
+    sizes, outputs = rows * cols, -(-height // rows) * -(-width // cols)
+    order = np.lexsort((rows, abs(rows - cols), outputs, sizes))
+    best = order[np.diff(sizes[order], prepend=0) > 0]
+    return rows[best], cols[best]
 
 
 def _pe_passes(
@@ -559,14 +579,21 @@ def _energy(
     accesses[:, :, 0] = 0
 
     def nop_fj(byte_hops: Floats) -> Ints:
-        return ceil_int(byte_hops * (8000 * package.nop.energy_pj_per_bit))
+        return ceil_int(
+            byte_hops * (8000 * package.nop.energy_pj_per_bit),
+            "package.nop.energy_pj_per_bit: an energy in fJ",
+        )
 
     moved = _transfers(nop, network, shapes, energy=True)
     return EnergyTables(
         mac_fj=ceil_int(
-            np.array([float(layer.macs) for layer in layers]) * 1000 * package.mac_energy_pj
+            np.array([float(layer.macs) for layer in layers]) * 1000 * package.mac_energy_pj,
+            "package.mac_energy_pj: an energy in fJ",
         ),
-        sram_fj=ceil_int(accesses * 1000 * package.sram_energy_pj_per_byte),
+        sram_fj=ceil_int(
+            accesses * 1000 * package.sram_energy_pj_per_byte,
+            "package.sram_energy_pj_per_byte: an energy in fJ",
+        ),
         gather_fj=nop_fj(moved.gather),
         within_fj=nop_fj(moved.within),
         send_fj=nop_fj(moved.send),
@@ -576,5 +603,10 @@ def _energy(
         output_bytes=closing.astype(np.int64),
         edge_bytes=skip_bytes.astype(np.int64),
         traffic_bytes=traffic_bytes,
-        dram_fj_per_byte=int(ceil_int(8000 * package.dram.energy_pj_per_bit)),
+        dram_fj_per_byte=int(
+            ceil_int(
+                8000 * package.dram.energy_pj_per_bit,
+                "package.dram.energy_pj_per_bit: an energy per byte in fJ",
+            )
+        ),
     )

@@ -1,4 +1,8 @@
-"""Geometry of the mesh: orders of positions, XY routes, and how many of them share a link."""
+"""Geometry of the mesh: orders of positions, XY routes, and how many of them share a link.
+
+`link_loads` counts routes by the definition, for the evaluator and the replay; the tables come from
+the faster recursions of `scope_opt.model.link_counts`.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +52,31 @@ def position_grid(package: Package) -> Ints:
 
 def places(package: Package) -> Ints:
     """Row and column of each position, shape ``(C, 2)``; the inverse of `position_grid`."""
-    grid = position_grid(package)
-    found = np.empty((package.chiplets, 2), dtype=np.int64)
-    for place, position in np.ndenumerate(grid):
-        found[position] = place
+    return _placed(position_grid(package))
+
+
+def _placed(grid: Ints) -> Ints:
+    found = np.empty((grid.size, 2), dtype=np.int64)
+    found[grid.ravel()] = np.indices(grid.shape).reshape(2, -1).T
     return found
+
+
+def period(place: Ints) -> int:
+    """Least number of positions after which an order goes on as from its start.
+
+    It may do so shifted or mirrored: XY routes are shifted and mirrored alike, so that runs which
+    start whole periods apart load their links alike. With ZigZag order that is one row.
+    """
+    steps = np.diff(place, axis=0)
+    for found in range(1, len(place)):
+        later, earlier = steps[found:], steps[: len(steps) - found]
+        if all(
+            np.array_equal(later[:, axis], earlier[:, axis])
+            or np.array_equal(later[:, axis], -earlier[:, axis])
+            for axis in (0, 1)
+        ):
+            return found
+    return len(place)
 
 
 def link_loads(sources: Ints, destinations: Ints) -> Ints:
@@ -125,22 +149,47 @@ class MeshMeans(NamedTuple):
 @lru_cache(maxsize=64)
 def means_within(rows: int, cols: int) -> MeshMeans:
     """Mean link load and hops inside runs of each size; arrays of shape ``(chiplets + 1,)``."""
+    from scope_opt.model import link_counts  # compiled: loads numba
+
+    place, phases = _zigzag(rows, cols)
     chiplets = rows * cols
-    peak, hops = np.zeros(chiplets + 1), np.zeros(chiplets + 1)
-    for size in range(2, chiplets + 1):
-        members = runs(rows, cols, np.arange(chiplets - size + 1), size)
-        use = link_use(members, members)
-        peak[size] = use.peak.mean()
-        hops[size] = use.total.mean() / (size * (size - 1))
-    return MeshMeans(peak, hops)
+    starts = np.array([_starts(chiplets, size, phases) for size in range(chiplets + 1)]).T
+    peaks = link_counts.exchange_counts(place, rows, cols, phases)
+    totals = link_counts.hops_within(place, rows, cols, phases)
+    sizes = np.arange(chiplets + 1)
+    runs_of = np.maximum(starts.sum(axis=0), 1)
+    means = MeshMeans(
+        (starts * peaks).sum(axis=0) / runs_of,
+        (starts * totals).sum(axis=0) / runs_of / np.maximum(sizes * (sizes - 1), 1),
+    )
+    for mean in means:
+        mean[:2] = 0
+        mean.setflags(write=False)
+    return means
+
+
+@lru_cache(maxsize=4096)
+def means_between(rows: int, cols: int, size: int, next_size: int) -> tuple[float, float]:
+    """Mean most-loaded-link count and mean hops from a run to the run that follows it."""
+    from scope_opt.model import link_counts  # compiled: loads numba
+
+    place, phases = _zigzag(rows, cols)
+    starts = _starts(rows * cols, size + next_size, phases)
+    peak = hops = 0
+    for start in np.flatnonzero(starts).tolist():
+        run = (place, rows, cols, start, size, next_size)
+        peak += int(starts[start]) * link_counts.scatter_count(*run)
+        hops += int(starts[start]) * link_counts.hops_between(*run)
+    count = int(starts.sum())
+    return peak / count, hops / count / (size * next_size)
 
 
 @lru_cache(maxsize=64)
-def means_between(rows: int, cols: int, size: int, next_size: int) -> tuple[float, float]:
-    """Mean most-loaded-link count and mean hops from a run to the run that follows it."""
-    first = np.arange(rows * cols - size - next_size + 1)
-    use = link_use(
-        runs(rows, cols, first, size),
-        runs(rows, cols, first + size, next_size),
-    )
-    return float(use.peak.mean()), float(use.total.mean()) / (size * next_size)
+def _zigzag(rows: int, cols: int) -> tuple[Ints, int]:
+    place = _placed(snake_positions(rows, cols))
+    return place, period(place)
+
+
+def _starts(chiplets: int, size: int, phases: int) -> Ints:
+    """How many runs of a size begin a number of whole periods behind each of the first starts."""
+    return np.maximum((chiplets - size - np.arange(phases)) // phases + 1, 0)

@@ -11,8 +11,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from scope_opt.model.files import Document, InputError, inconsistent, optional
 from scope_opt.model.network import Count, Index
 
-MAX_CHIPLETS = 1024
-"""Largest package accepted: tables grow with layers x chiplets, link counts with chiplets^3."""
+MAX_CHIPLETS = 4096
+"""Largest package accepted: tables grow with layers x chiplets."""
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]

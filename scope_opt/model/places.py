@@ -9,12 +9,12 @@ a time multiplies volume and count, divides by the number of shares, and multipl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.model.mesh import places
+from scope_opt.model.mesh import period, places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from scope_opt.model.package import Package
 
     Ints = NDArray[np.int64]
+    Numbers = NDArray[np.int32]
     Floats = NDArray[np.float64]
+
+MOST_SCATTER_COUNTS = 2**26
+"""More counts of scatters than this, 256 MiB, are not made unless all of them are needed."""
 
 
 class Seams(NamedTuple):
@@ -34,12 +38,20 @@ class Seams(NamedTuple):
     shares: Floats
     """(C+1, 2): bytes each way between two tiles that meet in a row seam, in a column seam"""
 
+    @property
+    def one_way_bytes(self) -> float:
+        """All that tiles of one size send one way over their seams, at most; no link has more."""
+        _, rows, cols = self.tiles.T
+        down, across = self.shares.T
+        return float(((rows - 1) * cols * down + rows * (cols - 1) * across).max())
+
 
 @dataclass(frozen=True, eq=False)
 class PlacedTables:
     """What a placed instance adds to `LatencyTables`. ``L`` layers, ``C`` chiplets, ``E`` edges.
 
     Counts depend on where a region starts through ``phase`` only: with ZigZag order on its column.
+    Those of a scatter and of halos are made when somebody asks for them.
     """
 
     ps_per_byte: float
@@ -57,23 +69,60 @@ class PlacedTables:
     """(phases, C+1) shares of 1/r of the volume on the busiest link of a gather"""
     exchange: Ints
     """(phases, C+1) the same of an exchange, shares of 1/r^2"""
-    scatter: NDArray[np.int32]
-    """(phases, C+1, C+1) the same from a region to the next, shares of 1/(r r')"""
     shape: Ints
     """(L,) row of the halo arrays"""
-    halo_bytes: Floats
-    """(shapes, phases, C+1) bytes on the busiest link of a layer's halo"""
     seams: tuple[Seams, ...]
     """(shapes,)"""
     worst_link_bytes: float
     """Bytes that no segment carries over one link for a sample; a coarse bound."""
+    halo_bytes: Floats
+    """(shapes, phases, C+1) bytes on the busiest link of a layer's halo; negative where not made
+    yet, see `halos`"""
+
+    @cached_property
+    def scatter(self) -> Numbers:
+        """Shares of 1/(r r') on the busiest link from a region to the next, (phases, C+1, C+1)."""
+        from scope_opt.model import link_counts  # compiled: loads numba
+
+        return link_counts.scatter_counts(self.place, *self.mesh, len(self.gather))
+
+    @property
+    def scatter_fits(self) -> bool:
+        """Whether all of `scatter` is small enough to be made for a search that needs little."""
+        phases, sizes = self.gather.shape
+        return bool(phases * sizes**2 <= MOST_SCATTER_COUNTS)
+
+    def scatter_count(self, start: int, size: int, following: int) -> int:
+        """The same of one region."""
+        from scope_opt.model import link_counts  # compiled: loads numba
+
+        return link_counts.scatter_count(
+            self.place, *self.mesh, int(self.phase[start]), size, following
+        )
+
+    def halo(self, shape: int, start: int, size: int) -> float:
+        """Bytes on the busiest link of one halo."""
+        phase = int(self.phase[start])
+        if self.halo_bytes[shape, phase, 0] < 0:
+            self._make_halos(shape, phase)
+        return float(self.halo_bytes[shape, phase, size])
+
+    def halos(self) -> Floats:
+        """All of `halo_bytes`."""
+        for shape, phase in np.argwhere(self.halo_bytes[:, :, 0] < 0).tolist():
+            self._make_halos(shape, phase)
+        return self.halo_bytes
+
+    def _make_halos(self, shape: int, phase: int) -> None:
+        from scope_opt.model import link_counts  # compiled: loads numba
+
+        link_counts.fill_halo_peaks(
+            self.place, *self.mesh, phase, *self.seams[shape], self.halo_bytes[shape, phase]
+        )
 
 
 def placed_tables(network: Network, package: Package, tilings: list[Seams]) -> PlacedTables:
     """Count shares for every place; ``tilings`` are the layers' `Seams`."""
-    from scope_opt.model import link_counts  # compiled: loads numba
-
-    rows, cols = package.mesh_rows, package.mesh_cols
     counts = _counts(package)
     # Layers that tile alike share their halos.
     kinds: dict[bytes, int] = {}
@@ -81,65 +130,54 @@ def placed_tables(network: Network, package: Package, tilings: list[Seams]) -> P
         [kinds.setdefault(s.tiles.tobytes() + s.shares.tobytes(), len(kinds)) for s in tilings]
     )
     first = [int(np.flatnonzero(shape == kind)[0]) for kind in range(len(kinds))]
-    seams = tuple(tilings[index] for index in first)
-    halos = [
-        link_counts.halo_peaks(counts.place, rows, cols, counts.phases, s.tiles, s.shares)
-        for s in seams
-    ]
     return PlacedTables(
         ps_per_byte=1e12 * package.nop.eta_link / package.nop.port_bytes_per_s,
         shared_links=package.nop.shared_links,
         relay=package.nop.gather == "relay",
-        mesh=(rows, cols),
+        mesh=(package.mesh_rows, package.mesh_cols),
         place=counts.place,
-        phase=np.arange(package.chiplets, dtype=np.int64) % counts.phases,
+        phase=np.arange(package.chiplets, dtype=np.int64) % len(counts.exchange),
         gather=counts.relay if package.nop.gather == "relay" else counts.exchange,
         exchange=counts.exchange,
-        scatter=counts.scatter,
         shape=shape,
-        halo_bytes=np.array(halos),
-        seams=seams,
-        worst_link_bytes=_worst_link_bytes(network, counts, halos, shape),
+        seams=tuple(tilings[index] for index in first),
+        worst_link_bytes=_worst_link_bytes(network, counts, tilings),
+        halo_bytes=np.full((len(kinds), *counts.exchange.shape), -1.0),
     )
 
 
-def _worst_link_bytes(network: Network, counts: _Counts, halos: list[Floats], shape: Ints) -> float:
+def _worst_link_bytes(network: Network, counts: _Counts, tilings: list[Seams]) -> float:
     """Every transfer there can be, at its worst place, and all of them on one link."""
     sizes = np.maximum(np.arange(counts.exchange.shape[1], dtype=np.float64), 1)
     gather = float((np.maximum(counts.relay, counts.exchange) / sizes).max())
     exchange = float((counts.exchange / sizes**2).max())
-    scatter = float((counts.scatter / np.multiply.outer(sizes, sizes)).max())
+    scatter = 1.0  # all from one chiplet to the next
     moved = float(sum(edge.bytes for edge in network.edges)) + float(network.weight_bytes)
     travelling = float(sum(edge.bytes * (edge.target - edge.source) for edge in network.edges))
-    halo = sum(float(halos[kind].max()) for kind in shape)
+    halo = sum(tiling.one_way_bytes for tiling in tilings)
     return moved * (gather + exchange) + travelling * (scatter + gather) + 2 * halo
 
 
 class _Counts(NamedTuple):
     place: Ints
-    phases: int
     relay: Ints
     exchange: Ints
-    scatter: NDArray[np.int32]
 
 
 def _counts(package: Package) -> _Counts:
-    return _count(package.mesh_rows, package.mesh_cols, package.order, places(package).tobytes())
+    return _count(package.mesh_rows, package.mesh_cols, places(package).tobytes())
 
 
 @lru_cache(maxsize=8)
-def _count(rows: int, cols: int, order: object, positions: bytes) -> _Counts:
+def _count(rows: int, cols: int, positions: bytes) -> _Counts:
     from scope_opt.model import link_counts  # compiled: loads numba
 
     place = np.frombuffer(positions, dtype=np.int64).reshape(-1, 2)
-    # A ZigZag that starts a row later is the same one, shifted or mirrored.
-    phases = cols if order == "zigzag" else rows * cols
+    phases = period(place)
     return _Counts(
         place,
-        phases,
         link_counts.relay_counts(place, rows, cols, phases),
         link_counts.exchange_counts(place, rows, cols, phases),
-        link_counts.scatter_counts(place, rows, cols, phases),
     )
 
 

@@ -7,7 +7,9 @@ every entry was rounded up once by `ceil_int`, so all that follows is exact inte
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -34,7 +36,7 @@ LIMIT = 2**61
 """Bound on any total a schedule can reach, so that sums of three stay inside int64."""
 
 
-def ceil_int(values: ArrayLike) -> NDArray[np.int64]:
+def ceil_int(values: ArrayLike, what: str = "a time or an energy") -> NDArray[np.int64]:
     """Round up to whole units: the one place where the physical model becomes integers.
 
     A value at most one part in 10^12 above an integer counts as that integer, so that float noise
@@ -44,6 +46,8 @@ def ceil_int(values: ArrayLike) -> NDArray[np.int64]:
     ----------
     values : array of float
         Non-negative, in the target unit (ps, fJ, ...).
+    what : str
+        What the error names: the field that makes them large.
 
     Raises
     ------
@@ -52,7 +56,8 @@ def ceil_int(values: ArrayLike) -> NDArray[np.int64]:
     """
     raw = np.asarray(values, dtype=np.float64)
     if not np.all(raw < LIMIT):
-        raise InputError("instance", ["a time or energy overflows int64 picoseconds/femtojoules"])
+        problem = f"{what}: found {raw.max():.3g}; allowed below 2^61 = {LIMIT:.3g}"
+        raise InputError("instance", [problem])
     return np.ceil(raw * (1 - 1e-12)).astype(np.int64)
 
 
@@ -200,6 +205,8 @@ class LatencyTables:
             for value in _arrays(self.energy):
                 value.setflags(write=False)
         self._refuse_overflow()
+        object.__setattr__(self, "stream_fs_per_byte", self._harmless_refetch())
+        self.stream_fs_per_byte.setflags(write=False)
 
     def folded(self) -> LatencyTables:
         """The same times without DRAM traffic of the layers' own, for solvers that know of none.
@@ -244,48 +251,129 @@ class LatencyTables:
     def _stored_bytes(self) -> int:
         return sum(map(int, self.weight_bytes))
 
-    @property
+    @cached_property
     def worst_latency_ps(self) -> int:
         """A latency that no schedule exceeds; the stretching by a power budget is left out."""
+        return self._worst_latency_ps(self.samples)
 
-        def worst(*parts: NDArray[np.int64]) -> int:
-            """Sum over layers/edges of the largest entry of each part, in exact Python integers."""
-            total = 0
-            for part in parts:
-                if part.size:
-                    peak = part.reshape(len(part), -1).max(axis=1)
-                    total += sum(int(value) for value in peak)
-            return total
+    def _worst_latency_ps(self, samples: int) -> int:
+        """The same for other numbers of samples.
 
-        weights = self._stored_bytes
-        stream = self.layers * self.dram_latency_ps
-        stream += weights * int(self.stream_fs_per_byte.max(initial=0)) // 1000
-        beat = stream + worst(
-            *(self.compute_ps, self.gather_ps, self.within_ps, self.send_ps, self.receive_ps),
-            *(self.read_ps.T, self.write_ps.T, self.edge_send_ps),
-        )
+        The worst way to cut the layers into segments, whose beats are at most all worst times of
+        their layers together. In floats, lifted by more than their rounding.
+        """
+        beat = np.concatenate([[0.0], np.cumsum(self._worst_times())])
+        worst = np.zeros(self.layers + 1)
+        for last in range(self.layers):
+            first = slice(last + 1)
+            beats = np.maximum(beat[last + 1] - beat[first], self.segment_dram_ps[first, last])
+            clusters = np.minimum(np.arange(last + 1, 0, -1), self.chiplets)
+            latency = (samples + clusters - 1) * beats + self.load_ps[first, last]
+            worst[last + 1] = (worst[first] + latency).max()
+        total = worst[-1]
         if self.placed is not None:
             # No layer sends, and no link carries, more than all links' busiest loads together.
-            beat += int(self.placed.worst_link_bytes * self.placed.ps_per_byte) + self.layers**2
-        beat = max(beat, int(self.segment_dram_ps.max(initial=0)))
-        return (self.samples + self.layers) * beat * self.layers + worst(self.load_ps)
+            carried = self.placed.worst_link_bytes * self.placed.ps_per_byte + self.layers**2
+            total += (samples + self._most_clusters - 1) * carried
+        return int(total * (1 + 1e-9)) + 1
+
+    @property
+    def _most_clusters(self) -> int:
+        return min(self.layers, self.chiplets)
+
+    def _worst_times(self) -> NDArray[np.float64]:
+        """What each layer takes at most for a sample in any segment, in ps; shape ``(L,)``."""
+
+        def worst(part: NDArray[np.int64]) -> NDArray[np.float64]:
+            found: NDArray[np.float64] = part.reshape(self.layers, -1).max(axis=1).astype(float)
+            return found
+
+        sent = np.maximum(worst(self.within_ps), worst(self.send_ps) + worst(self.receive_ps))
+        sent += worst(self.write_ps.T)
+        if len(self.edge_from):
+            np.add.at(sent, self.edge_from, self.edge_send_ps.max(axis=1))
+        times: NDArray[np.float64] = worst(self.gather_ps) + worst(self.read_ps.T)
+        times += np.maximum(worst(self.compute_ps), sent)
+        if self.stream:
+            slowest = float(self.stream_fs_per_byte.max(initial=0))
+            times += self.dram_latency_ps + 1 + self.weight_bytes * (slowest / 1000)
+        return times
+
+    def _worst_energy_fj(self) -> float:
+        """What a sample takes at most, all layers at their worst."""
+        energy = self.energy
+        if energy is None:
+            return 0.0
+        parts = (energy.mac_fj, energy.sram_fj, energy.gather_fj, energy.within_fj, energy.send_fj)
+        total = sum(
+            float(part.reshape(len(part), -1).max(axis=1).astype(np.float64).sum())
+            for part in (*parts, energy.receive_fj, energy.edge_send_fj)
+            if part.size
+        )
+        moved = float(energy.traffic_bytes.astype(np.float64).max(axis=1).sum())
+        return total + (moved + self._stored_bytes) * energy.dram_fj_per_byte
 
     def _refuse_overflow(self) -> None:
-        """Bound every total a schedule can reach; raises `InputError` when int64 is too small."""
-        weights, latency = self._stored_bytes, self.worst_latency_ps
-        scaled = weights * max(1, self.chiplets)
-        scaled = max(scaled, self.weight_buffer_bytes * self.chiplets)
-        streamed = weights * int(self.stream_fs_per_byte.max(initial=0))
+        """Bound every sum that solvers make; raises `InputError` when int64 is too small."""
         problems = []
-        if latency >= LIMIT:
-            problems.append(
-                f"times overflow int64 picoseconds: a schedule could take {latency} ps; "
-                f"allowed below 2^61 = {LIMIT}"
+        times = self._worst_times()
+        beat, slowest = float(times.sum()), int(times.argmax())
+        if self.worst_latency_ps >= LIMIT:
+            fit = bisect_left(
+                range(1, self.samples + 1),
+                True,
+                key=lambda samples: self._worst_latency_ps(samples) >= LIMIT,
             )
-        if max(scaled, streamed) >= LIMIT:
-            problems.append("weight bytes or buffers overflow int64")
+            way_out = f"at most {fit} samples fit" if fit else "even one sample is too slow"
+            problems.append(
+                f"samples: {self.samples} could take {self.worst_latency_ps:.3g} ps, of it for "
+                f"each {times[slowest]:.3g} ps in layer {slowest}; allowed below 2^61 ps, "
+                f"26 days; {way_out}"
+            )
+        elif beat * self.chiplets >= LIMIT:
+            problems.append(
+                f"a sample could take {beat:.3g} ps, of it {times[slowest]:.3g} ps for layer "
+                f"{slowest}; allowed is 2^61 / chiplets = {LIMIT / self.chiplets:.3g} ps"
+            )
+        if self._worst_energy_fj() >= LIMIT:
+            problems.append(
+                f"a sample could take {self._worst_energy_fj():.3g} fJ; allowed below 2^61 = "
+                f"{LIMIT:.3g} fJ: lower the energies of the package"
+            )
+        weights = self._stored_bytes
+        if weights * self.chiplets >= LIMIT:
+            problems.append(
+                f"{weights} bytes of weights on {self.chiplets} chiplets; their product must be "
+                f"below 2^61 = {LIMIT}"
+            )
+        if self.weight_buffer_bytes * self.chiplets >= LIMIT:
+            problems.append(
+                f"weight_buffer_bytes: {self.weight_buffer_bytes} on each of {self.chiplets} "
+                f"chiplets; allowed below 2^61 = {LIMIT} in all"
+            )
+        refetch = weights * int(self.stream_fs_per_byte.max(initial=0))
+        if self.stream and refetch >= LIMIT:
+            problems.append(
+                f"fetching {weights} bytes of weights again could take {refetch / 1000:.3g} ps; "
+                f"allowed below 2^61 fs = {LIMIT / 1000:.3g} ps: choose overflow 'forbid' or a "
+                "faster DRAM"
+            )
         if problems:
             raise InputError("instance", problems)
+
+    def _harmless_refetch(self) -> NDArray[np.int64]:
+        """``stream_fs_per_byte``, lowered if need be where no schedule refetches anything.
+
+        There it only guides searches through schedules that do not fit; sums with it must not
+        overflow.
+        """
+        if self.stream:
+            return self.stream_fs_per_byte
+        room_ps = (LIMIT - self.worst_latency_ps) // (self.samples + self._most_clusters)
+        room_ps = min(room_ps, LIMIT // 1000) - self.layers * self.dram_latency_ps - 1
+        return np.minimum(
+            self.stream_fs_per_byte, max(0, 1000 * room_ps) // max(1, self._stored_bytes)
+        )
 
 
 def _arrays(tables: LatencyTables | EnergyTables) -> Iterator[NDArray[np.int64]]:

@@ -253,10 +253,8 @@ class _Placed:
 
     def _scatter(self, volume: int, at: Region, to: Region) -> _Part:
         """From every chiplet of a region to every one of the next an equal part."""
-        peak, shares = (
-            int(self._placed.scatter[self._phase(at), at.size, to.size]),
-            at.size * to.size,
-        )
+        peak = self._placed.scatter_count(at.first, at.size, to.size)
+        shares = at.size * to.size
         return _Part(volume * peak / shares, volume * self._routes.pairs(at, to) / shares)
 
     def _halo(self, layer: int, at: Region) -> _Part:
@@ -265,7 +263,7 @@ class _Placed:
         seams = self._placed.seams[shape]
         row_bytes, col_bytes = seams.shares[at.size].tolist()
         down, across = self._routes.seams(at.first, tuple(seams.tiles[at.size].tolist()))
-        peak = float(self._placed.halo_bytes[shape, self._phase(at), at.size])
+        peak = self._placed.halo(shape, at.first, at.size)
         return _Part(peak, down * row_bytes + across * col_bytes)
 
     def _phase(self, at: Region) -> int:

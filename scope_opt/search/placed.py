@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop
-from scope_opt.model.link_counts import add_route
+from scope_opt.model.link_counts import add_route, fill_halo_peaks, scatter_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,9 +46,10 @@ class PlacedKernel(NamedTuple):
     gather: Ints
     exchange: Ints
     scatter: NDArray[np.int32]
+    """(phases, C+1, C+1); empty where that is too large, see `scatter_count`"""
     shape: Ints
     halo: Floats
-    """(shapes, phases, C+1)"""
+    """(shapes, phases, C+1); a row is made when it is first asked for, see `halo_bytes`"""
     place: Ints
     """(C, 2)"""
     mesh: Ints
@@ -110,9 +111,11 @@ def make_placed(tables: LatencyTables) -> PlacedKernel:
         phase=np.zeros(0, np.int64) if placed is None else placed.phase.copy(),
         gather=none if placed is None else placed.gather.copy(),
         exchange=none if placed is None else placed.exchange.copy(),
-        scatter=np.zeros((0, 0, 0), np.int32) if placed is None else placed.scatter.copy(),
+        scatter=placed.scatter
+        if placed is not None and placed.scatter_fits
+        else np.zeros((0, 0, 0), np.int32),
         shape=np.zeros(0, np.int64) if placed is None else placed.shape.copy(),
-        halo=np.zeros((0, 0, 0)) if placed is None else placed.halo_bytes.copy(),
+        halo=np.zeros((0, 0, 0)) if placed is None else placed.halo_bytes,
         place=none if placed is None else placed.place.copy(),
         mesh=np.array((0, 0) if placed is None else placed.mesh),
         tiles=np.zeros((0, 0, 3), np.int64)
@@ -226,7 +229,32 @@ def exchange_bytes(kernel: PlacedKernel, volume: int, start: int, size: int) -> 
 @loop
 def halo_bytes(kernel: PlacedKernel, layer: int, start: int, size: int) -> float:
     """On the busiest link, when neighbouring tiles of a WSP layer exchange what overlaps."""
-    return float(kernel.halo[kernel.shape[layer], kernel.phase[start], size])
+    shape, phase = kernel.shape[layer], kernel.phase[start]
+    if kernel.halo[shape, phase, 0] < 0:
+        _make_halos(kernel, shape, phase)
+    return float(kernel.halo[shape, phase, size])
+
+
+@compiled
+def _make_halos(kernel: PlacedKernel, shape: int, phase: int) -> None:
+    fill_halo_peaks(
+        kernel.place,
+        kernel.mesh[0],
+        kernel.mesh[1],
+        phase,
+        kernel.tiles[shape],
+        kernel.shares[shape],
+        kernel.halo[shape, phase],
+    )
+
+
+@loop
+def scatter_shares(kernel: PlacedKernel, start: int, size: int, following: int) -> int:
+    """Shares on the busiest link, when a region sends all it has to the next one."""
+    phase = kernel.phase[start]
+    if len(kernel.scatter):
+        return int(kernel.scatter[phase, size, following])
+    return int(scatter_count(kernel.place, kernel.mesh[0], kernel.mesh[1], phase, size, following))
 
 
 @loop
@@ -288,7 +316,7 @@ def hand_over_ps(
 ) -> int:
     """To the next cluster: all that travels is scattered, its first layer's input gathered."""
     shares = size * following
-    load = float(travel * kernel.scatter[kernel.phase[start], size, following]) / shares
+    load = float(travel * scatter_shares(kernel, start, size, following)) / shares
     if then == 0:
         load = load + gather_bytes(kernel, wanted, start + size, following)
     return int(link_ps(kernel, load))

@@ -30,7 +30,6 @@ from scope_opt.search.packed import (
 )
 
 if TYPE_CHECKING:
-    from scope_opt.model.tables import LatencyTables
     from scope_opt.search.packed import Bytes, Ints, PackedTables
 
 ISP, WSP = 0, 1
@@ -297,16 +296,3 @@ def opening_times(packed: PackedTables, seg_first: int) -> Ints:
         if layer >= seg_first:
             reads[layer + 1] += opening_time(layers, edges, in_edges, layer, seg_first)
     return reads
-
-
-def longest_beat(tables: LatencyTables) -> int:
-    """The largest beat that any segment can have, in ps: everything as slow as can be, at once."""
-    stream = int(tables.stream_fs_per_byte.max()) * int(tables.weight_bytes.sum()) // 1000
-    total = stream + tables.layers * tables.dram_latency_ps
-    for part in (tables.compute_ps, tables.gather_ps, tables.within_ps, tables.send_ps):
-        total += int(part.reshape(tables.layers, -1).max(axis=1).sum())
-    for part in (tables.receive_ps, tables.input_ps, tables.output_ps):
-        total += int(part.reshape(tables.layers, -1).max(axis=1).sum())
-    for part in (tables.edge_send_ps, tables.edge_read_ps, tables.edge_write_ps):
-        total += int(part.sum())
-    return max(total, int(tables.segment_dram_ps.max()))

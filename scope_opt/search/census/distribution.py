@@ -9,6 +9,7 @@ import numpy as np
 
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
+from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import segment_bounds
 from scope_opt.schedule.count import space_size
 from scope_opt.schedule.evaluate import evaluate
@@ -182,7 +183,7 @@ def _edges(space: Space, tables: LatencyTables, bins: int) -> list[int]:
     low = int(segment_bounds(tables)[0, -1])
     clusters = min(tables.layers, tables.chiplets)
     load_ps = int(tables.load_ps[0, -1])
-    high = load_ps + (tables.samples + clusters - 1) * space.longest_beat() + 1
+    high = min(LIMIT, load_ps + (tables.samples + clusters - 1) * space.longest_beat() + 1)
     spaced = np.geomspace(max(low, 1), max(high, 2), bins + 1)[1:-1]
     inside = np.unique(np.round(spaced).astype(np.int64))
     return [low, *(int(edge) for edge in inside if low < edge < high), high]

@@ -180,7 +180,7 @@ def longest_placed(costs: Costs, walk: PlacedWalk) -> int:
     sizes = np.arange(1, kernel.gather.shape[1])
     gather = float((kernel.gather[:, 1:] / sizes).max())
     exchange = float((kernel.exchange[:, 1:] / sizes**2).max())
-    scatter = float((kernel.scatter[:, 1:, 1:] / (sizes[:, None] * sizes)).max())
+    scatter = 1.0  # all from one chiplet to the next
     halo = kernel.halo[kernel.shape].max(axis=(1, 2)) if kernel.halo.size else np.zeros(layers)
     load = gather * float(kernel.weights.sum()) + max(gather, exchange) * float(
         kernel.edges[:, 2].sum()

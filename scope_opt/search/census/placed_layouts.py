@@ -154,6 +154,7 @@ def prepare_placed(
     too_many = too_many_schedules(instance, idle, most_schedules)
     if layers * layers * chiplets > MAX_TIMES:
         raise too_many
+    placed.halos()  # of which the longest is read
     packed, allowed = pack_tables(tables), make_allowed(instance.constraints, layers, chiplets)
     facts = segment_facts(packed.places, 0, layers - 1)
     options = count_partitions(packed, allowed, facts)

@@ -23,7 +23,6 @@ from scope_opt.search.exact.prover import Prover
 from scope_opt.search.paper.segmentation import balanced_choices
 from scope_opt.search.paper.solver import ScopeSolver, SegmentedSolver, agreed_segments
 from scope_opt.search.stopping import SearchStopped
-from scope_opt.search.times import longest_beat
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.solver import SolveOptions
 
@@ -245,7 +244,7 @@ class NetworkProof:
         self._begin = list(begin)
         self._most = total_cost(begin)
         # No segment of a better schedule has a larger beat.
-        limit = self._most // tables.samples if self._most < LIMIT else longest_beat(tables)
+        limit = min(self._most, tables.worst_latency_ps) // tables.samples
         self._prover = Prover(tables, allowed, clusters, limit, monitor)
 
     def run(self) -> None:

@@ -104,7 +104,7 @@ class CostTables:
     """`Costs` of one segment after the other; what they share is computed once."""
 
     def __init__(self, tables: LatencyTables, space: Allowed) -> None:
-        self.kernel = kernel = make_placed(tables)
+        self.kernel = kernel = _complete(tables)
         self.tables, self.space = tables, space
         layers, chiplets = tables.layers, tables.chiplets
         row, starts, sizes = _rows(kernel, chiplets)
@@ -198,6 +198,14 @@ class CostTables:
         costs.least_hand_over[inside] = np.ceil(least).astype(np.int64)
         _fill_within(self.kernel, self._starts, self._sizes, first, last, self._known, self._within)
         return costs._replace(first=first, last=last)
+
+
+def _complete(tables: LatencyTables) -> PlacedKernel:
+    """A kernel in which nothing is left to be made while the search goes on."""
+    placed = tables.placed
+    assert placed is not None
+    placed.halos()
+    return make_placed(tables)._replace(scatter=placed.scatter)
 
 
 def _rows(kernel: PlacedKernel, chiplets: int) -> tuple[Shorts, Ints, Ints]:
