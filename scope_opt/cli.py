@@ -6,6 +6,9 @@ stderr.
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -41,11 +44,16 @@ class _Commands(TyperGroup):
             complain("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            code = _exit_code(error)
-            if code is None:
-                raise
-            complain(f"error: {error}")
-            raise typer.Exit(code) from None
+            raise typer.Exit(_told(error)) from None
+
+
+def _told(error: Exception) -> int:
+    """Exit code of an error that is no defect of this program, once it is told; else raises it."""
+    code = _exit_code(error)
+    if code is None:
+        raise error
+    complain(f"error: {error}")
+    return code
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -70,7 +78,7 @@ app = typer.Typer(
     cls=_Commands,
     help="Map neural networks onto multi-chip-module (chiplet) accelerators.",
     epilog="Exit codes: 0 solved or valid, 1 nothing found or check failed, 2 bad input, "
-    "3 solver not available.",
+    "3 solver not available, 130 ended by Ctrl-C, SIGTERM or SIGHUP with nothing to show.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -80,10 +88,46 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # names a terminal cannot show must not stop us
-    app(prog_name="scope-opt")
+    _prepare_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
+    try:
+        app(prog_name="scope-opt")
+    except Exception as error:  # while help is printed
+        sys.exit(_told(error))
+
+
+class _Stdout(io.FileIO):
+    """Standard output that cannot be written is a wrong argument, not a defect."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise  # the reader has seen enough
+        except OSError as error:
+            from scope_opt.model.files import InputError
+
+            # What is left must not fail once more when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            raise InputError("stdout", [f"cannot be written: {error.strerror}"]) from None
+
+
+def _prepare_streams() -> None:
+    """Make sure that stdout and stderr are there, show every name, and fail in words."""
+    for handle in range(3):
+        try:
+            os.fstat(handle)
+        except OSError:  # closed; the next file that is opened would get its number
+            os.open(os.devnull, os.O_RDONLY)  # the lowest that is free
+    encoding = getattr(sys.stdout, "encoding", "utf-8")
+    buffer = io.BufferedWriter(_Stdout(1, "wb", closefd=False))
+    sys.stdout = io.TextIOWrapper(buffer, encoding, "replace", line_buffering=buffer.isatty())
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the end
+    if hasattr(sys.stderr, "reconfigure"):
+        sys.stderr.reconfigure(errors="replace")
 
 
 def _version(wanted: bool) -> None:

@@ -28,13 +28,14 @@ def evaluate(
       scope-opt evaluate resnet50-64.json schedule.json --json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.schedule.evaluate import evaluate as check
-    from scope_opt.terminal.inputs import load_instance, load_schedule
+    from scope_opt.terminal.inputs import load_instance, load_schedule, naming
 
     problem = load_instance(instance)
     found = load_schedule(schedule)
     warn_mismatch(schedule, found.instance, problem)
     problem = found.ordered(problem)
-    evaluation = check(problem, found)
+    with naming(instance):
+        evaluation = check(problem, found)
     if as_json:
         print_json(evaluation.to_json_dict())
     else:
@@ -72,12 +73,12 @@ def distribution(
     from scope_opt.model.cost import build_tables
     from scope_opt.search.census.distribution import distribution as count
     from scope_opt.solving.monitor import Monitor
-    from scope_opt.terminal.inputs import load_instance, load_schedule
+    from scope_opt.terminal.inputs import load_instance, load_schedule, naming
     from scope_opt.terminal.show import distribution_view
 
     problem = load_instance(instance)
     schedules = [load_schedule(str(path)) for path in rank or ()]
-    with progress(f"{problem.name}, distribution") as on_progress:
+    with naming(instance), progress(f"{problem.name}, distribution") as on_progress:
         monitor = Monitor(on_progress=on_progress)
         found = count(problem, build_tables(problem), idle, monitor, schedules)
     if as_json:

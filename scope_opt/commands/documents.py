@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scope_opt.commands.arguments import NOTHING_FOUND
 from scope_opt.terminal.console import (
     complain,
     print_json,
@@ -49,7 +50,7 @@ def show(
     """Show an instance in numbers, or a schedule as a picture.
 
     An instance of the paper (say resnet50-64) is found by itself; for others, name the file to see
-    loads, times and the mesh.
+    loads, times and the mesh. Exit code 1 if the schedule breaks a rule.
 
     \b
     Examples:
@@ -58,10 +59,9 @@ def show(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError
     from scope_opt.model.instance import Instance
-    from scope_opt.schedule.evaluate import evaluate as check
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.solving.result import Result
-    from scope_opt.terminal.inputs import known_instance, load, load_instance
+    from scope_opt.terminal.inputs import known_instance, load, load_instance, naming
     from scope_opt.validation.document import Validation
 
     document = load(file, Instance, Schedule, Result, Validation)
@@ -71,7 +71,8 @@ def show(
             raise InputError(instance, [wrong])
         from scope_opt.terminal.show import instance_view
 
-        print_view(lambda _: instance_view(document))
+        with naming(file):
+            print_view(lambda _: instance_view(document))
         return
     assert isinstance(document, Schedule | Result | Validation)
     found: Instance | None
@@ -85,16 +86,19 @@ def show(
 
         print_view(lambda _: validation_view(document, found))
         return
-    if isinstance(document, Result):
-        print_result(document, found)
-    else:
-        from scope_opt.terminal.show import title
+    with naming(instance or document.instance.name):
+        if isinstance(document, Result):
+            valid = print_result(document, found)
+        else:
+            from scope_opt.terminal.show import title
 
-        if found is not None:
-            found = document.ordered(found)
-        description = found.description if found is not None else ""
-        print_view(lambda _: title(document.instance.name, description))
-        print_schedule(document, found, None if found is None else check(found, document))
+            if found is not None:
+                found = document.ordered(found)
+            description = found.description if found is not None else ""
+            print_view(lambda _: title(document.instance.name, description))
+            valid = print_schedule(document, found).feasible
+    if not valid:
+        raise typer.Exit(NOTHING_FOUND)
     if found is None:
         complain("name the INSTANCE as second argument to see loads, times and the mesh")
 

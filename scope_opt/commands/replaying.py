@@ -80,7 +80,7 @@ def simulate(
     from scope_opt.replay.report import InvalidSchedule, replay
     from scope_opt.replay.trace import Trace, default_shown
     from scope_opt.solving.monitor import Monitor
-    from scope_opt.terminal.inputs import load_instance, load_schedule
+    from scope_opt.terminal.inputs import load_instance, load_schedule, naming
 
     if trace is not None:
         refuse_existing(trace, force=force)
@@ -94,7 +94,7 @@ def simulate(
     recorder = Trace(problem, found, shown)
     record = None if trace is None else recorder.add
     try:
-        with progress(f"{problem.name}, replay") as on_progress:
+        with naming(instance), progress(f"{problem.name}, replay") as on_progress:
             report = Monitor(on_progress=on_progress).report
             replayed = replay(problem, found, mode.value, buffers, record, report)
     except InvalidSchedule as error:

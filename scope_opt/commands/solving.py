@@ -33,7 +33,7 @@ from scope_opt.terminal.console import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from scope_opt.model.instance import Instance
     from scope_opt.solving.result import Result
@@ -92,12 +92,13 @@ def solve(
       scope-opt solve resnet50-64-placed.json --order zigzag,blocks-4 -o schedule.json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError, refuse_existing
-    from scope_opt.solving.isolate import Isolated
+    from scope_opt.solving.isolate import Isolated, memory_bytes
     from scope_opt.solving.solver import SolveOptions, load_solver
     from scope_opt.solving.solver import solve as run
     from scope_opt.terminal.inputs import (
         load_instance,
         load_schedule,
+        naming,
         order_choice,
         segment_choice,
     )
@@ -121,9 +122,9 @@ def solve(
     )
     chosen = load_solver(solver)
     if isolate or memory_limit is not None:
-        limit = None if memory_limit is None else int(memory_limit * 2**30)
+        limit = None if memory_limit is None else memory_bytes(memory_limit, "--memory-limit")
         chosen = Isolated(chosen, limit)
-    with progress(f"{problem.name}, {solver}") as on_progress:
+    with naming(instance, warm_start), progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress)
     if result.status == "infeasible":
         result = _explained(result, problem, options.segments)
@@ -179,17 +180,18 @@ def compare(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError
     from scope_opt.solving.solver import SolveOptions, check_segments, load_solver
-    from scope_opt.terminal.inputs import load_instance, segment_choice
+    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
 
     names = list(dict.fromkeys(name.strip() for name in solvers.split(",") if name.strip()))
     if not names:
         raise InputError("--solvers", [f"found {solvers!r}; needs at least one solver"])
     problems = [load_instance(path) for path in instances]
     options = SolveOptions(segment_choice(segments), time_limit)
-    for problem in problems:
-        check_segments(options.segments, len(problem.layer_names))
+    for path, problem in zip(instances, problems, strict=True):
+        with naming(path):
+            check_segments(options.segments, len(problem.layer_names))
     chosen = {name: load_solver(name) for name in names}
-    runs = list(_runs(problems, chosen, options))
+    runs = list(_runs(dict(zip(instances, problems, strict=True)), chosen, options))
 
     if as_json:
         results = [run.result for run in runs if run.result is not None]
@@ -207,17 +209,18 @@ def compare(
 
 
 def _runs(
-    problems: Sequence[Instance], solvers: Mapping[str, Solver], options: SolveOptions
+    problems: Mapping[str, Instance], solvers: Mapping[str, Solver], options: SolveOptions
 ) -> Iterator[Run]:
-    """Every instance with every solver, until interrupted."""
+    """Every instance, by its file, with every solver, until interrupted."""
     from scope_opt.model.files import InputError
     from scope_opt.solving.solver import SolverDisagreement, solve
+    from scope_opt.terminal.inputs import naming
     from scope_opt.terminal.show import Run
 
-    for problem in problems:
+    for file, problem in problems.items():
         for name, solver in solvers.items():
             try:
-                with progress(f"{problem.name}, {name}") as on_progress:
+                with naming(file), progress(f"{problem.name}, {name}") as on_progress:
                     result = solve(problem, solver, options, on_progress)
             except (InputError, SolverDisagreement) as error:
                 yield Run(problem, name, None, str(error))
@@ -260,13 +263,13 @@ def export(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import refuse_existing, write_bytes
     from scope_opt.solving.solver import SolveOptions, load_solver, write_program
-    from scope_opt.terminal.inputs import load_instance, segment_choice
+    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
 
     refuse_existing(output, force=force)
     problem = load_instance(instance)
     options = SolveOptions(segments=segment_choice(segments), encoding=encoding)
     solver = load_solver(formulation)
-    with progress(f"{problem.name}, {formulation}") as on_progress:
+    with naming(instance), progress(f"{problem.name}, {formulation}") as on_progress:
         program = write_program(problem, solver, options, output.suffix, on_progress)
     write_bytes(output, program, force=force)
     complain(f"program written to {output}")

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain
+from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain, live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ def study_progress(
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}", markup=False),
     )
-    with Progress(*columns, console=make_console(stderr=True), transient=True) as display:
+    with live(Progress(*columns, console=make_console(stderr=True), transient=True)) as display:
         yield _LiveWatcher(jobs, known, slots, display)
 
 

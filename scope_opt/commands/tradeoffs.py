@@ -81,7 +81,7 @@ def pareto(
     from scope_opt.model.files import InputError, refuse_existing, write_text
     from scope_opt.pareto.search import trace_front
     from scope_opt.solving.solver import SolveOptions
-    from scope_opt.terminal.inputs import load_instance, segment_choice
+    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
 
     problem = load_instance(instance)
     choice = segment_choice(segments)
@@ -98,16 +98,17 @@ def pareto(
             front.save(output, force=True)
 
     options = SolveOptions(choice, time_limit, threads=threads, encoding=encoding)
-    front = trace_front(
-        problem,
-        solver,
-        options,
-        points,
-        slowest,
-        progress=progress,
-        on_front=keep,
-        previous=previous,
-    )
+    with naming(instance):
+        front = trace_front(
+            problem,
+            solver,
+            options,
+            points,
+            slowest,
+            progress=progress,
+            on_front=keep,
+            previous=previous,
+        )
     if front.stop_reason == "interrupted":
         complain("interrupted: these are the points so far")
     keep(front)

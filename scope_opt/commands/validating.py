@@ -72,7 +72,7 @@ def validate_heuristic(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError
     from scope_opt.solving.solver import SolveOptions
-    from scope_opt.terminal.inputs import load_instance, segment_choice
+    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
     from scope_opt.validation.run import ValidationOptions, validate
 
     if not 0 < confidence < 1:
@@ -90,7 +90,8 @@ def validate_heuristic(
         draws=samples,
         confidence=confidence,
     )
-    found = validate(problem, solver, options, lambda step: progress(f"{problem.name}, {step}"))
+    with naming(instance):
+        found = validate(problem, solver, options, lambda step: progress(f"{problem.name}, {step}"))
     if as_json:
         print_text(found.to_json())
     else:

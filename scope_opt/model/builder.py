@@ -340,7 +340,7 @@ def checked(model: type[_D], source: str, **fields: Any) -> _D:
     try:
         return model(**fields)
     except ValidationError as error:
-        raise InputError(source, list(explain(model, error))) from None
+        raise InputError(source, *explain(model, error)) from None
 
 
 def _pads(padding: Padding, reach: Sequence[int]) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Strict JSON in, canonical JSON out: the one place that reads and writes documents.
 
 Reading refuses what JSON parsers usually let pass (duplicate keys, NaN, bytes that are not UTF-8)
-and reports every problem of a file at once, each with its path. Writing is atomic and never
-replaces a file unless asked to.
+and what would take all memory, and reports the problems of a file at once, each with its path.
+Writing is atomic and never replaces a file unless asked to.
 """
 
 from __future__ import annotations
@@ -12,48 +12,73 @@ import gzip
 import hashlib
 import json
 import os
+import reprlib
+import select
+import stat
 import tempfile
 import tomllib
 import zlib
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
 
 MAX_INT = 2**63 - 1
 """Largest integer a document may hold: everything downstream is int64."""
+MAX_BYTES = 128 * 2**20
+"""Largest text of a document, unpacked."""
+MAX_CONTAINERS, MAX_KEYS, MAX_VALUES = 2**18, 2**20, 2**22
+"""Most lists and objects, keys, and values of a document. Parsed, each takes a hundred bytes or
+more, and a wrong one a thousand, so that the text's size alone would not bound the memory."""
+MOST_PROBLEMS = 20
+"""Problems of one source that are told; the others are counted."""
+MOST_EXPLAINED = 1000
+"""Problems that are put into words at all."""
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxstring = _REPR.maxlong = 60
+PIPE_WAIT_S = 60.0
+"""Seconds that are waited for the first byte of a named pipe."""
 
 
 class InputError(Exception):
-    """A file or an argument that cannot be used, with every problem found in it.
+    """A file or an argument that cannot be used, with the problems found in it.
 
     Parameters
     ----------
     source : str
         File name or option the problems are in.
     problems : sequence of str
-        One line each: where, what was found, what is allowed.
+        One line each: where, what was found, what is allowed. The first `MOST_PROBLEMS` are kept.
+    more : int
+        How many there are beyond these.
     """
 
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
+    def __init__(self, source: str, problems: Sequence[str], more: int = 0) -> None:
         self.source = source
-        self.problems = tuple(problems)
+        self.problems = tuple(problems[:MOST_PROBLEMS])
+        self.more = more + len(problems) - len(self.problems)
         super().__init__(str(self))
 
-    def __reduce__(self) -> tuple[type[InputError], tuple[str, tuple[str, ...]]]:
-        return InputError, (self.source, self.problems)  # for errors that cross processes
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, tuple[str, ...], int]]:
+        return InputError, (self.source, self.problems, self.more)  # it crosses processes
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The problems, and how many there are beyond them."""
+        return (*self.problems, f"and {self.more} more") if self.more else self.problems
 
     def __str__(self) -> str:
-        if len(self.problems) == 1:
+        if len(self.lines) == 1:
             return f"{self.source}: {self.problems[0]}"
-        lines = "\n".join(f"  {problem}" for problem in self.problems)
-        return f"{self.source}: {len(self.problems)} problems\n{lines}"
+        lines = "\n".join(f"  {line}" for line in self.lines)
+        return f"{self.source}: {len(self.problems) + self.more} problems\n{lines}"
 
 
 class Document(BaseModel):
@@ -76,15 +101,17 @@ class Document(BaseModel):
         Raises
         ------
         InputError
-            Naming ``source``, with every problem and its path in the document.
+            Naming ``source``, with the problems and their paths in the document.
         """
-        problems = _duplicate_keys(text, source)
+        refuse_excess(text, source)
+        problems, more = _duplicate_keys(text, source), 0
         try:
             document = cls.model_validate_json(text)
         except ValidationError as error:
-            problems += explain(cls, error)
+            found, more = explain(cls, error)
+            problems += found
         if problems:
-            raise InputError(source, problems)
+            raise InputError(source, problems, more)
         return document
 
     @classmethod
@@ -135,21 +162,78 @@ def inconsistent(problems: Iterable[tuple[str, str]]) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file, gunzipping ``.gz``; raises `InputError` for anything unreadable."""
+    """Read a text file, gunzipping ``.gz``; raises `InputError` for anything unreadable.
+
+    Pipes and devices are read like files; a pipe to which nothing is written is refused.
+    """
+    return decoded(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path, most_bytes: int = MAX_BYTES) -> bytes:
+    """As `read_text`, for content that need not be text."""
+    source = str(path)
     try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-        return data.decode("utf-8")
+        with _open(path) as file:
+            stream = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            return read_stream(stream, source, most_bytes)
     except FileNotFoundError:
-        raise InputError(str(path), ["no such file"]) from None
-    except UnicodeDecodeError as error:
-        problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
-        raise InputError(str(path), [problem]) from None
+        raise InputError(source, ["no such file"]) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(str(path), [f"not a complete gzip file: {error}"]) from None
+        raise InputError(source, [f"not a complete gzip file: {error}"]) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        raise InputError(str(path), [f"cannot be read: {_reason(error)}"]) from None
+        raise InputError(source, [f"cannot be read: {_reason(error)}"]) from None
+
+
+def read_stream(
+    stream: IO[bytes] | gzip.GzipFile, source: str, most_bytes: int = MAX_BYTES
+) -> bytes:
+    """All of a stream; raises `InputError` if there is too much of it."""
+    data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        found = f"found more than {most_bytes >> 20} MiB"
+        raise InputError(source, [f"{found}; allowed up to that, unpacked"])
+    return data
+
+
+def decoded(data: bytes, source: str) -> str:
+    """Text of UTF-8; raises `InputError` for anything else."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
+        raise InputError(source, [problem]) from None
+
+
+def refuse_excess(text: str, source: str) -> None:
+    """Raise `InputError` for JSON of so many parts that they would take gigabytes once parsed."""
+    counted = {
+        "lists and objects": (text.count("[") + text.count("{"), MAX_CONTAINERS),
+        "keys": (text.count(":"), MAX_KEYS),
+        "values": (text.count(","), MAX_VALUES),
+    }
+    problems = [
+        f"found {found} {what} or so; allowed up to {most}"
+        for what, (found, most) in counted.items()
+        if found > most
+    ]
+    if problems:
+        raise InputError(source, problems)
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open for reading; only the first byte of a pipe is waited for, and not forever."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if stat.S_ISFIFO(os.fstat(handle).st_mode):
+            waiting = select.poll()
+            waiting.register(handle, select.POLLIN)
+            if not waiting.poll(1000 * PIPE_WAIT_S):  # neither data nor a writer that has left
+                raise OSError(f"a pipe to which nothing was written for {PIPE_WAIT_S:g} s")
+        os.set_blocking(handle, True)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def read_json(path: Path) -> str:
@@ -236,7 +320,7 @@ def _duplicate_keys(text: str, source: str) -> list[str]:
         seen: set[str] = set()
         for key, _ in items:
             if key in seen:
-                problems.append(f"key {key!r} appears twice in one object")
+                problems.append(f"key {shortened(key)!r} appears twice in one object")
             seen.add(key)
         return dict(items)
 
@@ -248,21 +332,30 @@ def _duplicate_keys(text: str, source: str) -> list[str]:
             "the file is empty" if not text.strip() else f"not valid JSON at {where}: {error.msg}"
         )
         raise InputError(source, [what]) from None
-    except (RecursionError, ValueError) as error:
-        raise InputError(source, [f"not usable JSON: {error}"]) from None
+    except RecursionError:
+        raise InputError(source, ["not usable JSON: lists or objects nested too deeply"]) from None
+    except ValueError:  # the interpreter's limit, far above what a document may hold
+        raise InputError(source, ["not usable JSON: an integer of thousands of digits"]) from None
     return problems
 
 
-def explain(model: type[BaseModel], error: ValidationError) -> Iterable[str]:
-    """Problems of a document, one line each: the path, what was found, what is allowed."""
-    errors = error.errors()
+def explain(model: type[BaseModel], error: ValidationError) -> tuple[list[str], int]:
+    """Problems of a document, one line each: the path, what was found, what is allowed.
+
+    Of many, the first ones, and how many there are besides.
+    """
+    errors = error.errors(include_url=False)
+    return list(_lines(model, errors[:MOST_EXPLAINED])), max(0, len(errors) - MOST_EXPLAINED)
+
+
+def _lines(model: type[BaseModel], errors: Sequence[ErrorDetails]) -> Iterator[str]:
     for item in errors:
         if item["type"] == "too_short" and any(
             other["loc"][: len(item["loc"])] == item["loc"] for other in errors if other is not item
         ):
             continue  # pydantic counts only the valid items; the invalid ones are reported
         # A part in parentheses says which form of a value was meant, not where it is.
-        parts = [str(part) for part in item["loc"] if not str(part).startswith("(")]
+        parts = [shortened(str(part)) for part in item["loc"] if not str(part).startswith("(")]
         path = ".".join(parts) or "document"
         if item["type"] == "inconsistent":
             prefix = "" if path == "document" else f"{path}."
@@ -276,16 +369,30 @@ def _message(model: type[BaseModel], item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "required key is missing"
     if item["type"] == "extra_forbidden":
-        return f"unknown key; {closest(str(item['loc'][-1]), _keys_at(model, item['loc'][:-1]))}"
-    found = repr(item["input"])
-    found = found if len(found) <= 60 else found[:57] + "..."
+        name = shortened(str(item["loc"][-1]))
+        return f"unknown key; {closest(name, _keys_at(model, item['loc'][:-1]))}"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}; found {found}"
+    return f"{message[0].lower()}{message[1:]}; found {_found(item['input'])}"
+
+
+def _found(value: object) -> str:
+    """A value as messages show it: all of a large one would take long, and say less."""
+    return shortened(_REPR.repr(value))
+
+
+def shortened(text: str, length: int = 60) -> str:
+    """The text, or its beginning if it is longer."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True)
 
 
 def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """Keys allowed at a place of the document, read off the model's JSON Schema."""
-    root = model.model_json_schema(by_alias=True)
+    root = _schema(model)
 
     def resolve(node: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in node:

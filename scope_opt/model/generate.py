@@ -141,7 +141,7 @@ def _checked_package(
     try:
         return paper_package(chiplets, rows, cols, nop, order)
     except ValidationError as error:
-        raise InputError("order", list(explain(Package, error))) from None
+        raise InputError("order", *explain(Package, error)) from None
 
 
 def instance_named(name: str) -> Instance | None:

@@ -31,6 +31,10 @@ SHAPE = frozenset(
 new constraint is honored by none before it is added here or to their own."""
 
 
+Layers = Annotated[tuple[Index, ...], Field(fail_fast=True)]
+"""Layers by index; the first that is wrong is told."""
+
+
 class FixedPartition(Document):
     """Layer ``layer`` must use ``partition``."""
 
@@ -51,12 +55,12 @@ class Constraints(Document):
 
     min_clusters: Count | None = None
     max_clusters: Count | None = None
-    forbidden_merges: tuple[Index, ...] | None = None
-    required_merges: tuple[Index, ...] | None = None
+    forbidden_merges: Layers | None = None
+    required_merges: Layers | None = None
     fixed_partitions: tuple[FixedPartition, ...] | None = None
     region_multiple: Count | None = None
     max_region: Count | None = None
-    fixed_segments: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
+    fixed_segments: Annotated[Layers, Field(min_length=1)] | None = None
     energy_budget_j: Positive | None = None
     latency_bound_s: Positive | None = None
     power_budget_w: Positive | None = None

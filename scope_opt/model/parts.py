@@ -75,4 +75,4 @@ def combine(
             package=package,
         )
     except ValidationError as error:
-        raise InputError("instance", list(explain(Instance, error))) from None
+        raise InputError("instance", *explain(Instance, error)) from None

@@ -138,7 +138,7 @@ def new_package(
     try:
         base = paper_package(rows * cols, rows, cols, model, order).model_dump()
     except ValidationError as error:
-        raise InputError("package", list(explain(Package, error))) from None
+        raise InputError("package", *explain(Package, error)) from None
     pes, lanes, per_lane = macs or (None, None, None)
     wanted: Mapping[str, Mapping[str, Any]] = {
         "chiplet": {
@@ -159,4 +159,4 @@ def new_package(
     try:
         return Package.model_validate(base)
     except ValidationError as error:
-        raise InputError("package", list(explain(Package, error))) from None
+        raise InputError("package", *explain(Package, error)) from None

@@ -383,8 +383,12 @@ def _arrays(tables: LatencyTables | EnergyTables) -> Iterator[NDArray[np.int64]]
             yield value
 
 
-Times = Annotated[tuple[Index, ...], Field(max_length=MAX_CHIPLETS)]
-"""One time per region size 1..C."""
+Times = Annotated[tuple[Index, ...], Field(max_length=MAX_CHIPLETS, fail_fast=True)]
+"""One time per region size 1..C; the first that is wrong is told."""
+
+
+Row = Annotated[tuple[Index, ...], Field(fail_fast=True)]
+"""One time per layer."""
 
 
 class ByPartition(Document):
@@ -459,8 +463,8 @@ class ExplicitTables(Document):
     weight_buffer_bytes: Count
     layers: Annotated[tuple[TableLayer, ...], Field(min_length=1)]
     edges: tuple[TableEdge, ...] = ()
-    segment_dram_ps: tuple[tuple[Index, ...], ...] | None = None
-    load_ps: tuple[tuple[Index, ...], ...] | None = None
+    segment_dram_ps: tuple[Row, ...] | None = None
+    load_ps: tuple[Row, ...] | None = None
     dram_latency_ps: Index = 0
     stream_fs_per_byte: Times | None = None
 

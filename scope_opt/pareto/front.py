@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -12,7 +12,7 @@ from scope_opt.model.files import Document, InputError, inconsistent
 from scope_opt.model.network import Index
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.solving.result import Status, StopReason, relative_gap
+from scope_opt.solving.result import Options, Status, StopReason, relative_gap
 from scope_opt.solving.solver import SolverDisagreement
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Front(Document):
     format: Literal["scope-pareto/1"] = "scope-pareto/1"
     instance: InstanceReference
     solver: str
-    options: dict[str, Any]
+    options: Options
     complete: bool
     """Proved to hold every undominated pair of latency and energy, up to the latency asked for."""
     stop_reason: StopReason

@@ -112,6 +112,8 @@ def simulate(
     InputError
         If there is too much to replay.
     """
+    if not 1 <= buffers <= MAX_LAYER_RUNS:
+        raise InputError("--buffers", [f"found {buffers}; allowed 1 to {MAX_LAYER_RUNS}"])
     layers = sum(len(stage.layers) for pipeline in pipelines for stage in pipeline.stages)
     if layers * samples > MAX_LAYER_RUNS:
         found = f"{samples} samples of {layers} layers"

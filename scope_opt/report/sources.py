@@ -17,7 +17,7 @@ from scope_opt.solving.result import Result
 from scope_opt.studies.file import load_study
 from scope_opt.studies.jobs import jobs_of
 from scope_opt.studies.records import MANIFEST, RECORDS, load_records
-from scope_opt.terminal.inputs import STDIN, known_instance, load
+from scope_opt.terminal.inputs import STDIN, known_instance, load, naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,9 +121,24 @@ def _cases(sources: Sequence[str], instances: Sequence[Instance]) -> list[Case]:
         found.append((source, instance, schedule, result))
     labels = _labels([(source, instance, result) for source, instance, _, result in found])
     return [
-        make_case(label, title, instance, schedule, result)
-        for (label, title), (_, instance, schedule, result) in zip(labels, found, strict=True)
+        _case(source, label, title, instance, schedule, result)
+        for (label, title), (source, instance, schedule, result) in zip(labels, found, strict=True)
     ]
+
+
+def _case(
+    source: str,
+    label: str,
+    title: str,
+    instance: Instance,
+    schedule: Schedule,
+    result: Result | None,
+) -> Case:
+    with naming(instance.name):
+        case = make_case(label, title, instance, schedule, result)
+    if not case.evaluation.segments:  # no schedule at all, of which there is nothing to draw
+        raise InputError(source, [str(violation) for violation in case.evaluation.violations])
+    return case
 
 
 def _labels(entries: Sequence[tuple[str, Instance, Result | None]]) -> list[tuple[str, str]]:

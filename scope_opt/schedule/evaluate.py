@@ -49,7 +49,8 @@ def evaluate(
         schedule's order of positions.
     """
     instance, tables = _as_ordered(instance, schedule, tables)
-    violations = tuple(structure(instance, schedule.segments, (0, len(instance.layer_names) - 1)))
+    layers = len(instance.layer_names)
+    violations = tuple(structure(schedule.segments, (0, layers - 1), instance.chiplets))
     if violations:
         return Evaluation(violations)
     t = build_tables(instance) if tables is None else tables
@@ -84,11 +85,18 @@ def evaluate(
     )
 
 
+def evaluate_structure(schedule: Schedule) -> Evaluation:
+    """What can be said about a schedule whose instance is not at hand: whether it is one at all."""
+    last_layer = schedule.segments[-1].last_layer
+    return Evaluation(tuple(structure(schedule.segments, (0, last_layer), None)))
+
+
 def evaluate_segment(
     instance: Instance, segment: Segment, tables: LatencyTables
 ) -> SegmentReport | None:
     """The same for one segment, whatever the others are; None if it breaks a rule of its own."""
-    if any(structure(instance, (segment,), (segment.first_layer, segment.last_layer))):
+    ends = (segment.first_layer, segment.last_layer)
+    if any(structure((segment,), ends, instance.chiplets)):
         return None
     pipeline = Pipeline(instance, tables, segment)
     broken = any(_own(instance, 0, segment, pipeline))

@@ -27,9 +27,12 @@ class Violation(NamedTuple):
 
 
 def structure(
-    instance: Instance, segments: Sequence[Segment], ends: tuple[int, int]
+    segments: Sequence[Segment], ends: tuple[int, int], chiplets: int | None
 ) -> Iterator[Violation]:
-    """Rules without which no number can be computed; ``ends`` are the first and last layer."""
+    """Rules without which no number can be computed, on a package of so many chiplets, if known.
+
+    ``ends`` are the first and last layer.
+    """
     awaited, last_layer = ends
     for s, segment in enumerate(segments):
         for c, cluster in enumerate(segment.clusters):
@@ -49,8 +52,8 @@ def structure(
             if len(cluster.partitions) != count:
                 message = f"{len(cluster.partitions)} partitions for {count} layers"
                 yield Violation("partition-count", where, message)
-        if segment.chiplets > instance.chiplets:
-            message = f"regions take {segment.chiplets} chiplets; there are {instance.chiplets}"
+        if chiplets is not None and segment.chiplets > chiplets:
+            message = f"regions take {segment.chiplets} chiplets; there are {chiplets}"
             yield Violation("region-total", f"segment {s}", message)
     if awaited != last_layer + 1:
         message = f"the last cluster ends at layer {awaited - 1}; the last layer is {last_layer}"

@@ -28,7 +28,7 @@ class Cluster(Document):
     first_layer: Index
     last_layer: Index
     chiplets: AnyInt
-    partitions: tuple[Partition, ...]
+    partitions: Annotated[tuple[Partition, ...], Field(fail_fast=True)]
 
 
 class Segment(Document):

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from scope_opt.solving.monitor import ENDINGS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO
@@ -131,6 +133,8 @@ def main(handle: int, parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return  # it has died before
+    for number in ENDINGS:  # sent to everybody, as when a machine shuts down: the parent decides
+        signal.signal(number, signal.SIG_IGN)
     with Connection(handle) as pipe:
         function, arguments = pipe.recv()
         function(pipe, *arguments)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 10.0
 """Seconds that a solver has to stop after it was asked to, before its process is ended."""
+MOST_GIB = 2**20
+"""Largest memory limit."""
 REPORT_S = 0.1
 """Seconds between two messages that hold no news but which share of the work is done."""
 
@@ -64,6 +66,13 @@ def sender(pipe: Connection) -> Callable[[Monitor], None]:
         pipe.send(Progress(*known, monitor.stage, monitor.done))
 
     return send
+
+
+def memory_bytes(gib: float, source: str) -> int:
+    """A memory limit in bytes; raises `InputError` for one that no machine has."""
+    if not 0 < gib <= MOST_GIB:
+        raise InputError(source, [f"found {gib}; allowed are numbers up to {MOST_GIB} (GiB)"])
+    return int(gib * 2**30)
 
 
 def memory_excess(limit_bytes: int) -> str:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.result import Library, Prover
 
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+"""How a machine that shuts down, a scheduler or a terminal that closes ends a program."""
+
 
 class Monitor:
     """Where a running solver reports, and learns that it should stop.
@@ -260,18 +263,25 @@ class Monitor:
 
 @contextmanager
 def interruptible(monitor: Monitor) -> Iterator[None]:
-    """Turn the first Ctrl-C into a request to stop; only the main thread may set handlers."""
+    """Turn the first Ctrl-C into a request to stop; only the main thread may set handlers.
+
+    SIGTERM and SIGHUP likewise, where the program has made them mean Ctrl-C by giving them
+    `signal.default_int_handler`, as ``scope-opt`` does. Only a second Ctrl-C raises
+    KeyboardInterrupt: the others often come in pairs.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def on_interrupt(_signal: int, _frame: object) -> None:
-        if monitor.interrupted:
+    def on_signal(number: int, _frame: object) -> None:
+        if monitor.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
         monitor.interrupted = True
 
-    previous = signal.signal(signal.SIGINT, on_interrupt)
+    alike = (s for s in ENDINGS if signal.getsignal(s) is signal.default_int_handler)
+    previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, *alike)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -6,15 +6,18 @@ import platform
 from contextlib import suppress
 from enum import StrEnum
 from importlib import metadata
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from scope_opt import __version__
-from scope_opt.model.files import Document, inconsistent, optional
+from scope_opt.model.files import MAX_INT, Document, inconsistent, optional, shortened
 from scope_opt.model.network import Index
 from scope_opt.model.package import Order
 from scope_opt.schedule.schedule import InstanceReference, Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Prover = Literal["paths", "highs", "cp-sat", "recursion", "enumeration", "simple bound"]
 """What proves bounds: shortest paths over columns, programs in a library, the recursion of solver
@@ -51,6 +54,44 @@ class StopReason(StrEnum):
     INTERRUPTED = "interrupted"
     ERROR = "error"
     """The solver's process crashed; what it had found until then counts."""
+
+
+def _options(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse values that no run can have had, of the options that others read."""
+    inconsistent(
+        (name, f"found {shortened(repr(value[name]))}; allowed: {allowed}")
+        for name, (fits, allowed) in _KNOWN_OPTIONS.items()
+        if value.get(name) is not None and not fits(value[name])
+    )
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value <= MAX_INT  # type: ignore[operator]
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_INT
+
+
+def _is_choice(value: object) -> bool:
+    """Whether it is a `scope_opt.solving.solver.SegmentChoice`, tuples as lists."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_count, value))
+    return value in ("single", "balanced", "dp") or _is_count(value)
+
+
+_KNOWN_OPTIONS: dict[str, tuple[Callable[[object], bool], str]] = {
+    **dict.fromkeys(("time_limit_s", "rel_gap"), (_is_number, "a number from 0")),
+    **dict.fromkeys(
+        ("seed", "iterations", "threads", "points", "memory_limit_bytes"),
+        (_is_count, "an integer from 0"),
+    ),
+    "encoding": (lambda value: isinstance(value, str), "a name"),
+    "segments": (_is_choice, "single, balanced, dp, a number, or a list of first layers"),
+}
+Options = Annotated[dict[str, Any], AfterValidator(_options)]
+"""What a run was asked for, besides its instance."""
 
 
 class EnergyBreakdown(Document):
@@ -153,7 +194,7 @@ class Result(Document):
     format: Literal["scope-result/1"] = "scope-result/1"
     instance: InstanceReference
     solver: str
-    options: dict[str, Any]
+    options: Options
     status: Status
     stop_reason: StopReason
     explanation: tuple[str, ...] = ()

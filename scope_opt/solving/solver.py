@@ -31,7 +31,7 @@ from scope_opt.solving.result import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
@@ -43,6 +43,16 @@ OrderChoice = Literal["all"] | tuple[Order, ...]
 """Orders of positions to choose from: all that have a name and the instance's own, or these."""
 SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
 """How segments are chosen: by a method, in exactly that number, or by their first layers."""
+
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "time_limit_s": (0, 10**9),
+    "rel_gap": (0, 1),
+    "seed": (0, 2**31 - 1),
+    "iterations": (1, 10**15),
+    "threads": (1, 1024),
+}
+"""What options may be: what every library takes, and sums of a few still fit."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,11 @@ class SolveOptions:
     ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
     ``programs``: whether a solver that proves the placed optimum without shared links hands on to
     mathematical programs where they leave a gap.
+
+    Raises
+    ------
+    InputError
+        For a number outside of its range in `RANGES`.
     """
 
     segments: SegmentChoice | None = None
@@ -71,6 +86,13 @@ class SolveOptions:
     log: Path | None = None
     order: OrderChoice | None = None
     programs: bool = True
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:  # not so for NaN either
+                problem = f"found {value}; allowed {least:.10g} to {most:.10g}"
+                raise InputError(f"--{name.removesuffix('_s').replace('_', '-')}", [problem])
 
     def given(self) -> frozenset[str]:
         """Names of the solver-specific options that are set."""

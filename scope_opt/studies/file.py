@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from scope_opt.model.files import Document, InputError, inconsistent, read_text
-from scope_opt.model.network import Count, Index, Name
-from scope_opt.model.package import Positive
+from scope_opt.model.network import Name
+from scope_opt.solving.isolate import MOST_GIB
+from scope_opt.solving.solver import RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +28,13 @@ def _segments(value: object) -> object:
 
 Segments = Annotated[Any, BeforeValidator(_segments)]
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Index, ...], Field(min_length=1)]
-Share = Annotated[float, Field(ge=0.0)]
+Seed = Annotated[int, Field(ge=0, le=RANGES["seed"][1])]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+Share = Annotated[float, Field(ge=RANGES["rel_gap"][0], le=RANGES["rel_gap"][1])]
+Seconds = Annotated[float, Field(gt=0, le=RANGES["time_limit_s"][1])]
+Gib = Annotated[float, Field(gt=0, le=MOST_GIB)]
+Threads = Annotated[int, Field(ge=1, le=RANGES["threads"][1])]
+Iterations = Annotated[int, Field(ge=1, le=RANGES["iterations"][1])]
 
 
 class Entry(Document):
@@ -39,13 +45,13 @@ class Entry(Document):
     warm_start: str | None = None
     instances: Texts | None = None
     seeds: Seeds | None = None
-    time_limit_s: Positive | None = None
-    memory_limit_gib: Positive | None = None
-    threads: Count | None = None
+    time_limit_s: Seconds | None = None
+    memory_limit_gib: Gib | None = None
+    threads: Threads | None = None
     segments: Segments | None = None
     encoding: str | None = None
     rel_gap: Share | None = None
-    iterations: Count | None = None
+    iterations: Iterations | None = None
 
     @property
     def name(self) -> str:
@@ -64,11 +70,11 @@ class Study(Document):
     """What to solve, with what, within which limits."""
 
     instances: Texts
-    time_limit_s: Positive | None = None
-    memory_limit_gib: Positive | None = None
-    threads: Count | None = None
+    time_limit_s: Seconds | None = None
+    memory_limit_gib: Gib | None = None
+    threads: Threads | None = None
     seeds: Seeds = (0,)
-    grace_s: Positive = 10.0
+    grace_s: Seconds = 10.0
     """Seconds after the time limit until a solver that goes on is ended."""
     solvers: Annotated[tuple[Entry, ...], Field(min_length=1)]
     variants: tuple[Variant, ...] = ()
@@ -103,8 +109,19 @@ def _repeated(field: str, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def load_study(path: Path) -> Study:
     """Read a study file; raises `InputError` with every problem of its structure."""
+    text = read_text(path)
     try:
-        content = tomllib.loads(read_text(path))
+        content = json.dumps(tomllib.loads(text), default=str)
     except tomllib.TOMLDecodeError as error:
         raise InputError(str(path), [f"not valid TOML: {error}"]) from None
-    return Study.from_json(json.dumps(content, default=str), str(path))
+    except RecursionError:
+        raise InputError(str(path), ["not usable TOML: nested too deeply"]) from None
+    except ValueError:  # the interpreter's limit, far above what a study may hold
+        problem = f"line {_longest_line(text)}: an integer of thousands of digits"
+        raise InputError(str(path), [f"not usable TOML: {problem}"]) from None
+    return Study.from_json(content, str(path))
+
+
+def _longest_line(text: str) -> int:
+    lengths = [len(line) for line in text.split("\n")]
+    return lengths.index(max(lengths)) + 1

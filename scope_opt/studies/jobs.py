@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
+from scope_opt.solving.isolate import memory_bytes
 from scope_opt.solving.result import versions
 from scope_opt.solving.solver import ENTRY_POINTS, SolveOptions, SolverUnavailable, load_solver
 
@@ -162,7 +163,7 @@ class _Reader:
             paths = sorted(glob.glob(os.path.join(self._folder, pattern), recursive=True))
             if not paths:
                 self.problems.append(f"{field}.{index}: {pattern!r} matches no file")
-            found = [self._instance(Path(path).resolve()) for path in paths]
+            found = [self._instance(Path(os.path.realpath(path))) for path in paths]
             digests += [instance.digest for instance in found if instance is not None]
         return frozenset(digests)
 
@@ -173,7 +174,7 @@ class _Reader:
                 found = self._read[path] = Instance.load(path)
             except InputError as error:
                 self._read[path] = None
-                self.problems += [f"{path}: {problem}" for problem in error.problems]
+                self.problems += [f"{path}: {problem}" for problem in error.lines]
             else:
                 if found.name in known:
                     other = known[found.name]
@@ -197,7 +198,7 @@ class _Reader:
                 if not wrong:
                     yield variant.label, Instance.from_json(json.dumps(content), variant.label)
             except InputError as error:
-                wrong += error.problems
+                wrong += error.lines
             place = f"variants.{index}.set"
             self.problems += [f"{place}: {instance.name}: {problem}" for problem in wrong]
 
@@ -236,7 +237,7 @@ def _plan(
     memory_gib = entry.memory_limit_gib or study.memory_limit_gib
     asked = {
         "time_limit_s": entry.time_limit_s or study.time_limit_s,
-        "memory_limit_bytes": None if memory_gib is None else int(memory_gib * 2**30),
+        "memory_limit_bytes": None if memory_gib is None else memory_bytes(memory_gib, place),
         "threads": entry.threads or (study.threads if "threads" in solver.options else None),
         **{name: getattr(entry, name) for name in ("segments", "encoding", "rel_gap")},
         **{name: getattr(entry, name) for name in ("iterations", "warm_start")},

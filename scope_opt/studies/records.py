@@ -9,21 +9,23 @@ import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from scope_opt.model.files import Document, InputError, write_text
+from scope_opt.model.files import Document, InputError, decoded, read_bytes, write_text
 from scope_opt.model.network import Index
 from scope_opt.schedule.schedule import InstanceReference
 from scope_opt.solving.metrics import proof_of, provers
-from scope_opt.solving.result import Result
+from scope_opt.solving.result import Options, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RECORDS, TABLE, MANIFEST = "records.jsonl", "table.csv", "manifest.json"
 """Files of a study's folder."""
+MAX_RECORDS_BYTES = 4 * 2**30
+"""Largest file of records; each of its lines is a document, with a document's limits."""
 
 
 class Outcome(StrEnum):
@@ -58,7 +60,7 @@ class Record(Document):
     """Of the entry of the study."""
     solver: str
     seed: Index | None
-    options: dict[str, Any]
+    options: Options
     """Those that were asked for."""
     outcome: Outcome
     explanation: tuple[str, ...] = ()
@@ -158,16 +160,9 @@ def _place(record: Record) -> tuple[str, str, str, int]:
 
 def _read(path: Path) -> tuple[str, bool]:
     """Text of the complete lines, and whether an unfinished one follows."""
-    try:
-        data = path.read_bytes()
-        complete = data[: data.rfind(b"\n") + 1]
-        return complete.decode(), len(complete) < len(data)
-    except FileNotFoundError:
-        raise InputError(str(path), ["no such file"]) from None
-    except OSError as error:
-        raise InputError(str(path), [f"cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        raise InputError(str(path), [f"not UTF-8 at offset {error.start}"]) from None
+    data = read_bytes(path, MAX_RECORDS_BYTES)
+    complete = data[: data.rfind(b"\n") + 1]
+    return decoded(complete, str(path)), len(complete) < len(data)
 
 
 def _parse(text: str, path: Path) -> Iterable[Record]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
     from scope_opt.model.instance import Instance
     from scope_opt.schedule.evaluation import Evaluation
@@ -31,7 +32,8 @@ PLAIN_PROGRESS_S = 5.0
 def complain(message: str) -> None:
     """A message on stderr, without characters of the input that could steer the terminal."""
     lines = ("".join(c if c.isprintable() else "?" for c in line) for line in message.split("\n"))
-    typer.echo("\n".join(lines), err=True)
+    with suppress(OSError):  # a full disk or a closed terminal: there is nobody to tell
+        typer.echo("\n".join(lines), err=True)
 
 
 def warn_mismatch(source: str, reference: InstanceReference, instance: Instance) -> None:
@@ -65,29 +67,35 @@ def print_view(view: Callable[[Console], RenderableType]) -> None:
     sys.stdout.flush()
 
 
-def print_result(result: Result, instance: Instance | None) -> None:
-    """A result with a picture of its schedule; the instance where it is known."""
-    from scope_opt.schedule.evaluate import evaluate
+def print_result(result: Result, instance: Instance | None) -> bool:
+    """A result with a picture of its schedule; whether that, if there is one, keeps the rules."""
     from scope_opt.terminal.show import result_view
 
     evaluation = None
-    if instance is not None and result.schedule is not None:
-        instance = result.schedule.ordered(instance)
-        evaluation = evaluate(instance, result.schedule)
     if result.schedule is not None:
-        print_schedule(result.schedule, instance, evaluation)
-    print_view(lambda _: result_view(result, instance, evaluation))  # last: pictures can be long
+        instance = instance and result.schedule.ordered(instance)
+        evaluation = print_schedule(result.schedule, instance)
+    valid = evaluation is None or evaluation.feasible
+    if valid:
+        known = None if instance is None else evaluation
+        print_view(lambda _: result_view(result, instance, known))  # last: pictures can be long
+    return valid
 
 
-def print_schedule(
-    schedule: Schedule, instance: Instance | None, evaluation: Evaluation | None
-) -> None:
-    """A picture of a schedule and the rules it breaks."""
+def print_schedule(schedule: Schedule, instance: Instance | None) -> Evaluation:
+    """A picture of a schedule, as far as it is one, and the rules it breaks.
+
+    The instance where it is known; otherwise little is checked.
+    """
+    from scope_opt.schedule.evaluate import evaluate, evaluate_structure
     from scope_opt.terminal.picture import schedule_view, violation_view
 
-    print_view(lambda console: schedule_view(console, schedule, instance, evaluation))
-    if evaluation is not None and not evaluation.feasible:
+    evaluation = evaluate_structure(schedule) if not instance else evaluate(instance, schedule)
+    if evaluation.feasible or evaluation.segments:
+        print_view(lambda console: schedule_view(console, schedule, instance, evaluation))
+    if not evaluation.feasible:
         print_view(lambda _: violation_view(evaluation))
+    return evaluation
 
 
 @contextmanager
@@ -106,13 +114,24 @@ def progress(label: str) -> Iterator[Callable[[Monitor], None]]:
         BarColumn(bar_width=20),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=make_console(stderr=True), transient=True) as display:
+    with live(Progress(*columns, console=make_console(stderr=True), transient=True)) as display:
         task = display.add_task(label, total=1.0)
 
         def on_progress(monitor: Monitor) -> None:
             display.update(task, completed=monitor.done, description=f"{label}: {_state(monitor)}")
 
         yield on_progress
+
+
+@contextmanager
+def live(display: Progress) -> Iterator[Progress]:
+    """A live display, whose end does not fail where the terminal has been closed."""
+    display.start()
+    try:
+        yield display
+    finally:
+        with suppress(OSError):
+            display.stop()
 
 
 class _PlainProgress:

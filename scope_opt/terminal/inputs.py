@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from scope_opt.model.files import InputError, read_json
+from scope_opt.model.files import (
+    InputError,
+    decoded,
+    read_json,
+    read_stream,
+    refuse_excess,
+    shortened,
+)
 from scope_opt.model.generate import instance_named, network_named
 from scope_opt.model.instance import Instance
 from scope_opt.model.parts import NetworkFile, PackageFile
@@ -17,6 +25,8 @@ from scope_opt.schedule.schedule import Schedule
 from scope_opt.solving.result import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scope_opt.model.files import Document
     from scope_opt.model.network import Network
     from scope_opt.model.package import Package
@@ -24,6 +34,8 @@ if TYPE_CHECKING:
     from scope_opt.solving.solver import OrderChoice, SegmentChoice
 
 STDIN = "-"
+_OPTIONS = ("segments", "encoding", "points", "slowest")
+"""Of the command line, as parameters are called in errors."""
 
 
 def load(source: str, *kinds: type[Document]) -> Document:
@@ -82,6 +94,26 @@ def known_instance(reference: InstanceReference) -> Instance | None:
     return instance if instance is not None and instance.digest == reference.digest else None
 
 
+@contextmanager
+def naming(instance: str, warm_start: Path | None = None) -> Iterator[None]:
+    """Have errors of what is done inside name the file or the option they are about.
+
+    Solvers and tables know neither; they name what they found wrong in an instance by its field.
+    """
+    try:
+        yield
+    except InputError as error:
+        source, found = error.source, error.problems
+        if source == "instance" or source in Instance.model_fields:
+            field = "" if source == "instance" else f"{source}: "
+            raise InputError(_name(instance), [field + p for p in found], error.more) from None
+        if source == "warm start":
+            raise InputError(str(warm_start or source), found, error.more) from None
+        if source in _OPTIONS:
+            raise InputError(f"--{source}", found, error.more) from None
+        raise
+
+
 def segment_choice(text: str | None) -> SegmentChoice | None:
     """Value of ``--segments``: a method, a number, or a file with segments; None if not given."""
     if text is None:
@@ -96,6 +128,7 @@ def segment_choice(text: str | None) -> SegmentChoice | None:
         allowed = "allowed: single, balanced, dp, a number of segments, or a file"
         raise InputError("--segments", [f"found {text!r}; {allowed}"])
     content = _text(text)
+    refuse_excess(content, _name(text))
     try:
         starts = json.loads(content)
     except (ValueError, RecursionError):
@@ -125,15 +158,18 @@ def _name(source: str) -> str:
 def _text(source: str) -> str:
     if source != STDIN:
         return read_json(Path(source))
+    if sys.stdin is None:
+        raise InputError("stdin", ["is closed; name a file, or write to it"])
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
-        raise InputError("stdin", [problem]) from None
+        data = read_stream(sys.stdin.buffer, "stdin")
+    except OSError as error:
+        raise InputError("stdin", [f"cannot be read: {error.strerror}"]) from None
+    return decoded(data, "stdin")
 
 
 def _parse(text: str, name: str, *kinds: type[Document]) -> Document:
     formats = {kind.model_fields["format"].default: kind for kind in kinds}
+    refuse_excess(text, name)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -142,7 +178,8 @@ def _parse(text: str, name: str, *kinds: type[Document]) -> Document:
     if found is None:
         return kinds[0].from_json(text, name)
     if not isinstance(found, str) or found not in formats:
-        raise InputError(name, [f"format: found {found!r}; allowed here: {', '.join(formats)}"])
+        what = f"format: found {shortened(repr(found))}"
+        raise InputError(name, [f"{what}; allowed here: {', '.join(formats)}"])
     return formats[found].from_json(text, name)
 
 
