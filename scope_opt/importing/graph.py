@@ -322,7 +322,7 @@ class _Reader:
             found = onnx.shape_inference.infer_node_outputs(
                 schema, proto, types, data, opset_imports=sets
             )
-        except onnx.shape_inference.InferenceError as error:
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
             return f": {error}"
         except (KeyError, onnx.defs.SchemaError):
             return ""  # an input's size is not known, or the operator not the library's
@@ -391,7 +391,7 @@ class _Reader:
 def _library() -> Any:
     try:
         onnx = importlib.import_module("onnx")
-        for part in ("defs", "helper", "numpy_helper", "shape_inference"):
+        for part in ("checker", "defs", "helper", "numpy_helper", "shape_inference"):
             importlib.import_module(f"onnx.{part}")
     except ImportError:
         problem = "needs the library onnx: pip install 'scope-opt[onnx]'"

@@ -42,8 +42,16 @@ class Draft:
     handed_on: int = 0
     tensors: dict[str, int] = field(default_factory=dict)
     """Bytes of each tensor that somebody reads of it."""
-    dram_read_bytes: int = 0
+    fetched: dict[str, int] = field(default_factory=dict)
+    """Bytes that it reads of what is in DRAM."""
+    free_bytes: int = 0
+    """Those that the first layer reads anyway."""
     dram_write_bytes: int = 0
+
+    @property
+    def dram_read_bytes(self) -> int:
+        """What it reads from DRAM besides, each tensor once."""
+        return sum(self.fetched.values()) - self.free_bytes
 
     @property
     def output_bytes(self) -> int:
@@ -234,16 +242,18 @@ class _Lowering:
         """Let a layer read a tensor: edges from layers, or DRAM."""
         for part in value.parts:
             if isinstance(part.source, str):
-                if not free:
-                    self.found.layers[reader].dram_read_bytes += part.bytes
+                draft = self.found.layers[reader]
+                before = draft.fetched.get(part.source, 0)
+                draft.fetched[part.source] = max(before, part.bytes)
+                draft.free_bytes += part.bytes if free else 0
                 continue
             if part.source == reader:
                 continue
             self._hand_on(part, tensor)
             pair = part.source, reader
             self.read.setdefault(pair, {})[tensor] = part.bytes
-            before = self.found.edges.get(pair)
-            self.found.edges[pair] = (0, "input" if before and before[1] == "input" else feeds)
+            known = self.found.edges.get(pair)
+            self.found.edges[pair] = (0, "input" if known and known[1] == "input" else feeds)
 
     def _hand_on(self, part: Part, tensor: str) -> None:
         assert isinstance(part.source, int)

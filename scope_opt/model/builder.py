@@ -61,6 +61,7 @@ class NetworkBuilder:
         """Fields of each `Layer` but for ``output_bytes``, which pooling still changes."""
         self._maps: list[Map] = []
         """What each layer hands on."""
+        self._reads_input: set[int] = set()
         self._index: dict[str, int] = {}
         self._edges: dict[tuple[int, int], tuple[int, Feeds]] = {}
 
@@ -205,7 +206,7 @@ class NetworkBuilder:
         last = self._last()
         for name in names:
             if name == INPUT:
-                self._fetch()
+                self._read_input()
             elif (self._find(name), last) not in self._edges:
                 self.connect(name, self.last, "sum")
         return self
@@ -282,10 +283,10 @@ class NetworkBuilder:
             }
         )
         for source in sources:
-            if source != INPUT:
+            if source == INPUT:
+                self._read_input()
+            else:
                 self.connect(source, name, "input")
-            elif len(self._layers) > 1:
-                self._fetch()
         return self
 
     def _read(self, reads: str | Sequence[str] | None) -> tuple[Map, list[str]]:
@@ -304,10 +305,13 @@ class NetworkBuilder:
             raise InputError(self._name, [problem])
         return maps[0]._replace(channels=sum(found.channels for found in maps)), names
 
-    def _fetch(self) -> None:
-        """Let the last layer read the network's input from DRAM."""
-        fields = self._layers[-1]
-        fields["dram_read_bytes"] = fields.get("dram_read_bytes", 0) + self._input.bytes
+    def _read_input(self) -> None:
+        """Let the last layer read the network's input: from DRAM, once; the first does anyway."""
+        last = self._last()
+        if last and last not in self._reads_input:
+            fields = self._layers[last]
+            fields["dram_read_bytes"] = fields.get("dram_read_bytes", 0) + self._input.bytes
+        self._reads_input.add(last)
 
     def _last(self) -> int:
         if not self._layers:

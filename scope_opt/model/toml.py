@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def to_toml(content: Mapping[str, Any], comments: Iterable[str] = ()) -> str:
-    """Text of plain data: numbers, strings, lists, and tables of them.
+    """Text of plain data: numbers, strings, lists and tables.
 
     >>> print(to_toml({"format": "x/1", "package": {"mesh_rows": 6}}, ["Mine."]), end="")
     # Mine.
@@ -39,4 +39,9 @@ def _is_table(value: Any) -> bool:
 
 
 def _value(value: Any) -> str:
-    return json.dumps(value)  # TOML writes numbers, strings and lists as JSON does
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {_value(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    # Numbers and strings are written as in JSON, but for this character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
