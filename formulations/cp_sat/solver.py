@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,6 +10,7 @@ from formulations.columns.maker import ColumnMaker, alone_latency_ps
 from formulations.columns.schedules import to_segments
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.columns import Program
+from formulations.cp_sat.open_program import CpSatProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
@@ -76,30 +75,29 @@ class CpSatSolver:
         finally:
             request.close_log("CP-SAT")
 
-    def export(
+    def build(
         self,
         instance: Instance,
         tables: LatencyTables,
         options: SolveOptions,
         monitor: Monitor,
-        suffix: str,
-    ) -> bytes:
-        """The exact program as CP-SAT's own protocol buffer; see `write_program`.
-
-        Its objective is the latency in ps, or the energy in fJ where that is minimized. It has the
-        schedules that are no slower than the best one with one cluster per segment.
-        """
+        ceiling_ps: int | None,
+    ) -> CpSatProgram:
+        """The exact program of encoding ``columns``, in ps and fJ; see `Formulation`."""
         import_cp_sat()
-        if suffix != ".pb":
-            problem = f"found {suffix!r}; solver 'cp-sat' writes .pb, the MILPs .mps and .lp"
-            raise InputError("--output", [problem])
+        check_encoding(options.encoding, ENCODINGS)
         request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        model = Search(request).exact_model()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.pb"
-            if not model.export_to_file(str(path)):
-                raise InputError("--output", ["OR-tools cannot write the program"])
-            return path.read_bytes()
+        ceiling = ceiling_ps if request.space.latency_ps is None else request.space.latency_ps
+        try:
+            program = Search(request).exact_program(ceiling)
+        except Stopped:
+            reasons = [f"{reason}, or a ceiling" for reason in monitor.explanation]
+            raise InputError("instance", reasons) from None
+        if program is None:
+            within = "" if ceiling is None else f" within {ceiling} ps"
+            problem = f"there is no schedule{within}, so there is no program"
+            raise InputError("instance", [problem])
+        return CpSatProgram(request, self.name, program, ceiling_ps)
 
 
 class Search:
@@ -126,21 +124,10 @@ class Search:
         except Undecided:
             self._least_latency()
 
-    def exact_model(self) -> Any:
-        """The exact program, of the schedules up to the first one found."""
-        self._begin()
-        ceiling = self._space.latency_ps
-        if not self._request.energy_minimized:
-            ceiling = self._monitor.objective
+    def exact_program(self, ceiling: int | None) -> Program | None:
+        """The program of all schedules up to a ceiling; None if it has no solution."""
         built = self._build(ceiling, exact=True)
-        if built is None:
-            raise InputError("instance", ["there is no schedule, so there is no program"])
-        program = built[1]
-        # What is minimized differs from the latency or energy by a factor and a constant.
-        objective, constant = program.model.proto.objective, program.bound(0)
-        objective.scaling_factor = program.bound(1) - constant
-        objective.offset = constant / objective.scaling_factor
-        return program.model
+        return None if built is None else built[1]
 
     def _least_latency(self) -> None:
         """Each program asks for schedules up to a ceiling.
