@@ -6,20 +6,19 @@ proved one by one (`paths.cuts`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from formulations.columns.schedules import to_segments
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rest, Rounds, safety
 from formulations.compact_milp.tables import NoSchedule, OneLayerSegments
+from formulations.family import Family
 from formulations.highs import import_highs, import_pyomo
 from formulations.open_program import Scale
 from formulations.paths.cuts import Cuts
 from formulations.paths.survey import Survey
 from formulations.pyomo_program import PyomoProgram
-from formulations.request import CONSTRAINTS, check_encoding, make_request
 from formulations.space import Stopped
-from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import segment_bounds
@@ -29,60 +28,31 @@ if TYPE_CHECKING:
 
     from formulations.request import Request
     from formulations.space import Space
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
 
 
-class CompactMilpSolver:
+class CompactMilpSolver(Family):
     """Mixed-integer programming, layer by layer."""
 
     name = "compact-milp"
     summary = "compact mixed-integer program (Pyomo, HiGHS) with piecewise linear tables"
-    exact = True
-    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"seed", "warm_start", "threads", "encoding", "log"}
-    )
+    library = "HiGHS"
+    encodings = tuple(ENCODINGS)
 
-    def __init__(self, tuning: Tuning = DEFAULT) -> None:
-        self._tuning = tuning
-
-    def run(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-    ) -> None:
-        """Search; see `scope_opt.solving.solver.Solver`."""
-        import_highs()
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        try:
-            if request.space.couples_segments:
-                Coupled(request, _given(self.name, request.space)).run()
-            else:
-                Separate(self.name, request).run()
-        except Stopped:
-            return
-        finally:
-            request.close_log("HiGHS")
-
-    def build(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-        ceiling_ps: int | None,
-    ) -> PyomoProgram:
-        """The program of given segments with exact tables; see `Formulation`."""
+    def import_library(self) -> None:
+        """See `Family`."""
         import_pyomo()
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
+        import_highs()
+
+    def search(self, request: Request) -> None:
+        """See `Family`."""
+        if request.space.couples_segments:
+            Coupled(request, _given(self.name, request.space)).run()
+        else:
+            Separate(self.name, request).run()
+
+    def program(self, request: Request, ceiling_ps: int | None) -> PyomoProgram:
+        """The program of given segments with exact tables; see `Family`."""
         segments = _given(self.name, request.space)
         if not segments:
             raise InputError("segments", ["these allow no schedule, so there is no program"])
@@ -92,12 +62,11 @@ class CompactMilpSolver:
         except NoSchedule as error:
             problem = "there is no schedule, so there is no program"
             raise InputError("instance", [problem]) from error
-        units = program.units
         return PyomoProgram(
             request,
             self.name,
             program.model,
-            Scale(units.ps, units.fj, program.scale, program.constant),
+            Scale(program.units.ps, program.units.fj, program.scale, program.constant),
             program.read,
             ceiling_ps,
             bound=lambda value: coupled.total(program.bound(value)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +14,12 @@ from formulations.cp_sat.open_program import CpSatProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
+from formulations.family import Family
 from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
-from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
-from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 
@@ -28,73 +27,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from formulations.columns.column import Column
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
+    from formulations.request import Request
 
     Ints = NDArray[np.int64]
 
-ENCODINGS = ("segments", "columns")
-"""Segments one by one where nothing couples them, else as ``columns``; one program whose Booleans
-are columns."""
 
+class CpSatSolver(Family):
+    """Constraint programming over cluster columns: coarse programs first.
 
-class CpSatSolver:
-    """Constraint programming over cluster columns."""
+    Encodings: segments one by one where nothing couples them, else as ``columns``; one program
+    whose Booleans are columns. One worker unless told otherwise, so that runs are repeatable.
+    """
 
     name = "cp-sat"
     summary = "constraint program (OR-tools CP-SAT) over segments and clusters, energy budgets too"
-    exact = True
-    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"seed", "warm_start", "threads", "encoding", "log"}
-    )
+    library = "CP-SAT"
+    encodings = ("segments", "columns")
 
-    def __init__(self, tuning: Tuning = DEFAULT) -> None:
-        self._tuning = tuning
-
-    def run(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-    ) -> None:
-        """Search; see `scope_opt.solving.solver.Solver`.
-
-        Coarse programs come first. One worker unless told otherwise, so that runs are repeatable.
-        """
+    def import_library(self) -> None:
+        """See `Family`."""
         import_cp_sat()
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        try:
-            Search(request).run()
-        except Stopped:
-            return
-        finally:
-            request.close_log("CP-SAT")
 
-    def build(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-        ceiling_ps: int | None,
-    ) -> CpSatProgram:
-        """The exact program of encoding ``columns``, in ps and fJ; see `Formulation`."""
-        import_cp_sat()
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        ceiling = ceiling_ps if request.space.latency_ps is None else request.space.latency_ps
+    def search(self, request: Request) -> None:
+        """See `Family`."""
+        Search(request).run()
+
+    def program(self, request: Request, ceiling_ps: int | None) -> CpSatProgram:
+        """The exact program of encoding ``columns``, in ps and fJ; see `Family`."""
         try:
-            program = Search(request).exact_program(ceiling)
+            program = Search(request).exact_program(ceiling_ps)
         except Stopped:
-            reasons = [f"{reason}, or a ceiling" for reason in monitor.explanation]
+            reasons = [f"{reason}, or a ceiling" for reason in request.monitor.explanation]
             raise InputError("instance", reasons) from None
         if program is None:
-            within = "" if ceiling is None else f" within {ceiling} ps"
+            within = "" if ceiling_ps is None else f" within {ceiling_ps} ps"
             problem = f"there is no schedule{within}, so there is no program"
             raise InputError("instance", [problem])
         return CpSatProgram(request, self.name, program, ceiling_ps)

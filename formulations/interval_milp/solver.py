@@ -8,9 +8,10 @@ coupled by an energy budget or a bound on the latency, and is what is exported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from formulations.columns.maker import ColumnMaker
+from formulations.family import Family
 from formulations.highs import import_highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram, solve_beats
 from formulations.interval_milp.energy import EnergySearch
@@ -20,79 +21,46 @@ from formulations.paths.cuts import Cuts, single_only
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
 from formulations.pyomo_program import PyomoProgram
-from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
-from formulations.space import Caps, Stopped
-from formulations.tuning import DEFAULT, Tuning
+from formulations.space import Caps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
+    from formulations.request import Request
     from scope_opt.schedule.schedule import Segment
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
 
-ENCODINGS = ("thresholds", "beats")
-"""The first is the default."""
 UNDECIDED = (
     "schedules differ by less than HiGHS can tell apart; the bound is as far as it can be trusted"
 )
 
 
-class IntervalMilpSolver:
+class IntervalMilpSolver(Family):
     """Mixed-integer programs over cluster columns."""
 
     name = "interval-milp"
     summary = "mixed-integer programs (HiGHS) over segments and clusters as intervals of layers"
-    exact = True
-    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"seed", "warm_start", "threads", "encoding", "log"}
-    )
+    library = "HiGHS"
+    encodings = ("thresholds", "beats")
 
-    def __init__(self, tuning: Tuning = DEFAULT) -> None:
-        self._tuning = tuning
-
-    def run(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-    ) -> None:
-        """Search; see `scope_opt.solving.solver.Solver`."""
+    def import_library(self) -> None:
+        """See `Family`."""
         import_pyomo()
         import_highs()
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        space = request.space
-        try:
-            if options.encoding == "beats" or (space.couples_segments and not single_only(space)):
-                decided = solve_beats(request, _known_beats_program(request))
-            elif space.latency_ps is not None:
-                decided = EnergySearch(request, space.latency_ps).run()
-            else:
-                decided = _segment_by_segment(self.name, request)
-            if not decided:
-                monitor.give_up([UNDECIDED])
-        except Stopped:
-            return
-        finally:
-            request.close_log("HiGHS")
 
-    def build(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-        ceiling_ps: int | None,
-    ) -> PyomoProgram:
-        """The program of encoding ``beats``; see `scope_opt.solving.program.Formulation`."""
-        import_pyomo()
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
+    def search(self, request: Request) -> None:
+        """See `Family`."""
+        space, encoding = request.space, request.options.encoding
+        if encoding == "beats" or (space.couples_segments and not single_only(space)):
+            decided = solve_beats(request, _known_beats_program(request))
+        elif space.latency_ps is not None:
+            decided = EnergySearch(request, space.latency_ps).run()
+        else:
+            decided = _segment_by_segment(self.name, request)
+        if not decided:
+            request.monitor.give_up([UNDECIDED])
+
+    def program(self, request: Request, ceiling_ps: int | None) -> PyomoProgram:
+        """The program of encoding ``beats``; see `Family`."""
         program = _beats_program(request, ceiling_ps)
 
         def start(segments: Sequence[Segment]) -> list[tuple[Any, float]] | None:
@@ -127,14 +95,16 @@ def _known_beats_program(request: Request) -> BeatsProgram:
         request.raise_bound(Caps(request.tables, space, None).bound_ps, "simple bound")
     if not space.couples_segments:
         Cuts(IntervalMilpSolver.name, request).begin()
-    return _beats_program(request, monitor.objective)
+    return _beats_program(
+        request, monitor.objective if space.latency_ps is None else space.latency_ps
+    )
 
 
 def _beats_program(request: Request, ceiling_ps: int | None) -> BeatsProgram:
-    """The program that contains all schedules up to a ceiling, or to the bound on the latency."""
+    """The program that contains all schedules up to a ceiling."""
     space, tables, monitor = request.space, request.tables, request.monitor
     maker = ColumnMaker(tables, space, lambda: monitor.stopping)
-    caps = Caps(tables, space, ceiling_ps if space.latency_ps is None else space.latency_ps)
+    caps = Caps(tables, space, ceiling_ps)
     monitor.report("columns", 0.0)
     with monitor.timed("build"):
         columns = list(maker.columns(caps))
