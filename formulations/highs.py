@@ -19,7 +19,7 @@ from scope_opt.model.files import InputError
 from scope_opt.solving.solver import SolverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -93,6 +93,7 @@ class Highs:
 
     def __init__(self, model: Any, monitor: Monitor) -> None:
         self._highspy = import_highs()
+        self._rows: list[Any] = []
         self._refuted = False
         """Whether a row without variables cannot hold; Pyomo notices that."""
         with monitor.timed("translate"):
@@ -124,7 +125,7 @@ class Highs:
         )
         self._upper = np.array([infinity if up is None else up for _, up in bounds], dtype=float)
         self._integer = np.array([not v.is_continuous() for v in form.columns], dtype=bool)
-        self._matrix = form.A
+        self._matrix, self._rows = form.A, [row.constraint for row in form.rows]
         rhs = np.array(form.rhs, dtype=float)
         # -1: at least, 0: equal, 1: at most.
         kind = np.array([row.bound_type for row in form.rows], dtype=int)
@@ -154,12 +155,27 @@ class Highs:
         column = self._index.get(id(variable))
         return 0.0 if column is None else float(values[column])
 
-    def content(self, suffix: str, scale: float = 1.0, constant: float = 0.0) -> bytes:
+    def content(
+        self,
+        suffix: str,
+        title: str,
+        description: Iterable[str],
+        names: Mapping[int, str],
+        factor: float,
+        constant: float,
+    ) -> bytes:
         """The program as the file of the format that ``suffix`` names, .mps or .lp.
 
-        The objective is multiplied by ``scale``, then ``constant`` is added. Names are Pyomo's with
-        every run of other characters than letters and digits replaced by an underscore, numbered
-        where that makes two equal.
+        Parameters
+        ----------
+        suffix, title : str
+            The format; the program's name, without spaces.
+        description : iterable of str
+            Lines of a comment.
+        names : mapping
+            Of variables, by their ``id``; see `file_names`. Rows have Pyomo's names in this form.
+        factor, constant : float
+            The objective is multiplied by the one, then the other is added.
 
         Raises
         ------
@@ -171,19 +187,22 @@ class Highs:
             raise InputError("--output", [problem])
         if self._refuted:
             raise InputError("instance", ["there is no schedule, so there is no program"])
+        self._lp.model_name_ = title
         highs = self._engine(None)
-        used: set[str] = set()
         for column, variable in enumerate(self.columns):
-            highs.passColName(column, _short(variable.name, used))
-            highs.changeColCost(column, scale * float(self._lp.col_cost_[column]))
-        highs.changeObjectiveOffset(scale * self._lp.offset_ + constant)
-        for row in range(self._lp.num_row_):
-            highs.passRowName(row, f"r{row}")
+            highs.passColName(column, names[id(variable)])
+            highs.changeColCost(column, factor * float(self._lp.col_cost_[column]))
+        highs.changeObjectiveOffset(factor * self._lp.offset_ + constant)
+        for row, name in enumerate(file_names(self._rows)):
+            highs.passRowName(row, name)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"program{suffix}"
             if highs.writeModel(str(path)) == self._highspy.HighsStatus.kError:
                 raise OSError("HiGHS cannot write the program")
-            return path.read_bytes()
+            written = path.read_bytes()
+        mark = "*" if suffix == ".mps" else "\\"
+        comment = "".join(f"{mark} {line}\n" for line in description)
+        return comment.encode("ascii", "replace") + written
 
     def solve(
         self,
@@ -407,12 +426,21 @@ def _ok(status: Any, highspy: Any, what: str) -> None:
         raise RuntimeError(f"HiGHS refuses {what}")
 
 
-def _short(name: str, used: set[str]) -> str:
-    """A name that MPS and LP files can hold, other than those used."""
-    plain = re.sub("[^A-Za-z0-9]+", "_", name).strip("_")
-    short, number = plain, 1
-    while short in used:
-        number += 1
-        short = f"{plain}_{number}"
-    used.add(short)
-    return short
+def file_names(components: Iterable[Any]) -> list[str]:
+    """Names of Pyomo's variables or rows that MPS and LP files can hold.
+
+    They are Pyomo's with every run of other characters than letters and digits replaced by an
+    underscore, numbered where that makes two equal.
+    """
+    used: dict[str, int] = {}
+    names = []
+    for component in components:
+        plain = re.sub("[^A-Za-z0-9]+", "_", component.name).strip("_")
+        name, number = plain, used.get(plain, 0)
+        while name in used:
+            number += 1
+            name = f"{plain}_{number}"
+        used[plain] = number
+        used.setdefault(name, 0)
+        names.append(name)
+    return names

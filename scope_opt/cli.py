@@ -154,6 +154,7 @@ for _command in (
     studies.study,
     replaying.simulate,
     solving.export,
+    solving.import_solution,
     checking.distribution,
     validating.validate_heuristic,
     documents.show,

@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
-from scope_opt.solving.solver import SolveOptions, load_solver, solve, write_program
+from scope_opt.solving.program import build_program
+from scope_opt.solving.solver import SolveOptions, solve
 
 model_builder = pytest.importorskip(
     "ortools.linear_solver.python.model_builder",
@@ -76,7 +77,7 @@ def written(
     instance: Instance, formulation: str, segments: SegmentChoice | None, path: Path
 ) -> Path:
     options = SolveOptions(segments=segments)
-    path.write_bytes(write_program(instance, load_solver(formulation), options, path.suffix))
+    path.write_bytes(build_program(instance, formulation, options).content(path.suffix))
     return path
 
 

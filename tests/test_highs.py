@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
 
-from formulations.highs import Highs, Outcome  # noqa: E402
+from formulations.highs import Highs, Outcome, file_names  # noqa: E402
 from scope_opt.solving.monitor import Monitor  # noqa: E402
 from scope_opt.solving.solver import SolverUnavailable  # noqa: E402
 
@@ -228,6 +228,11 @@ def test_arrays_say_what_pyomos_own_file_says(
         assert outcome.bound == pytest.approx(expected, abs=1e-5)
 
 
+def written(highs: Highs, suffix: str, factor: float = 1.0, constant: float = 0.0) -> bytes:
+    names = dict(zip(map(id, highs.columns), file_names(highs.columns), strict=True))
+    return highs.content(suffix, "program", ["a comment"], names, factor, constant)
+
+
 @settings(max_examples=max(1, settings().max_examples // 4))
 @given(model=programs())
 def test_written_files_are_the_same_program(
@@ -241,7 +246,7 @@ def test_written_files_are_the_same_program(
     expected = highs.solve(monitor).objective
     for suffix in (".mps", ".lp"):
         path = folder / f"program{suffix}"
-        path.write_bytes(highs.content(suffix))
+        path.write_bytes(written(highs, suffix))
         back = read(path)
         lp = back.getLp()
         assert sorted(lp.col_names_) == sorted(f"x_{v.index()}" for v in highs.columns)
@@ -260,7 +265,7 @@ def test_written_files_are_the_same_program(
 def test_or_tools_reads_written_files(tmp_path: Path) -> None:
     model_builder = pytest.importorskip("ortools.linear_solver.python.model_builder")
     monitor = Monitor()
-    program = Highs(model_of(fixed_charge), monitor).content(".mps", scale=3, constant=1)
+    program = written(Highs(model_of(fixed_charge), monitor), ".mps", factor=3, constant=1)
     (tmp_path / "program.mps").write_bytes(program)
     model = model_builder.Model()
     assert model.import_from_mps_file(str(tmp_path / "program.mps"))

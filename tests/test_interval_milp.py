@@ -20,8 +20,9 @@ from scope_opt.model.generate import paper_instance
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.program import build_program
 from scope_opt.solving.result import Status, StopReason
-from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve, write_program
+from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve
 
 pytest.importorskip("pyomo.environ", reason="Pyomo is not installed", exc_type=ImportError)
 pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportError)
@@ -339,7 +340,7 @@ def test_unknown_encodings_and_formats_are_refused() -> None:
     with pytest.raises(InputError, match="allowed are thresholds, beats"):
         run(document, encoding="sideways")
     with pytest.raises(InputError, match=r"\.mps or \.lp"):
-        write_program(read(document), IntervalMilpSolver(), SolveOptions(), ".pb")
+        build_program(read(document), IntervalMilpSolver()).content(".pb")
 
 
 @pytest.mark.parametrize("library", ["pyomo.environ", "highspy"])

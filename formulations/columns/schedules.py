@@ -22,6 +22,23 @@ class SegmentColumn(NamedTuple):
     clusters: int
 
 
+def column_keys(columns: Sequence[Column]) -> list[tuple[int, int, int, str, int]]:
+    """First and last layer, chiplets, partitions (``I`` or ``W`` per layer) and a running number.
+
+    Variables of columns are named after them; the number tells apart what only differs in
+    surroundings.
+    """
+    letters: dict[tuple[int, ...], str] = {}
+    keys = []
+    for k, column in enumerate(columns):
+        text = letters.get(column.partitions)
+        if text is None:
+            text = "".join(PARTITIONS[partition][0] for partition in column.partitions)
+            letters[column.partitions] = text
+        keys.append((column.first, column.last, column.size, text, k))
+    return keys
+
+
 def to_segments(columns: Iterable[Column]) -> tuple[Segment, ...]:
     """Segments that consist of these columns."""
     segments: list[Segment] = []

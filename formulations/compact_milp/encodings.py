@@ -91,8 +91,8 @@ class Argument(ABC):
         return variables
 
     def _rows(self) -> Any:
-        self._block.rows = self._pyo.ConstraintList()
-        return self._block.rows
+        self._block.pieces = self._pyo.ConstraintList()
+        return self._block.pieces
 
     @abstractmethod
     def _build(self) -> None:

@@ -20,7 +20,7 @@ from scope_opt.model.tables import PARTITIONS
 from scope_opt.schedule.schedule import make_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 WHOLE = 10**6
 """Latencies up to this many ps are computed in whole ps, in which floats are exact enough."""
-SCALE = 1000.0
+SCALE = 1000
 """Otherwise the largest beat, and the largest energy of a sample, are this many units."""
 
 
@@ -145,9 +145,18 @@ class Program:
         pyo = import_pyomo()
         return [(v, v.value) for v in self.model.component_data_objects(pyo.Var)]
 
-    def read(self, highs: Highs, values: Any) -> list[Segment]:
-        """Schedule in a solution."""
-        return [part.read(lambda variable: highs.value(values, variable)) for part in self.parts]
+    def read(self, value: Callable[[Any], float]) -> list[Segment]:
+        """Schedule in a solution, given its variables' values."""
+        return [part.read(value) for part in self.parts]
+
+    @property
+    def variables(self) -> dict[str, dict[Any, Any]]:
+        """By family and layer; those of a whole segment by its place among the segments."""
+        found: dict[str, dict[Any, Any]] = {}
+        for place, part in enumerate(self.parts):
+            for family, members in part.variables(place).items():
+                found.setdefault(family, {}).update(members)
+        return found
 
 
 def _units(
@@ -162,10 +171,10 @@ def _units(
     ]
     longest = (tables.samples + tables.layers) * sum(beats)
     longest += sum(int(tables.load_ps[ends]) for ends in segments)
-    fj = max(1.0, sum(worst_energy_fj(tables, *ends) for ends in segments) / SCALE)
+    fj = max(1, ceil(sum(worst_energy_fj(tables, *ends) for ends in segments) / SCALE))
     if longest <= WHOLE:
-        return Units(1.0, fj, True)
-    return Units(max(1.0, max(beats) / SCALE), fj, False)
+        return Units(1, fj, True)
+    return Units(max(1, ceil(max(beats) / SCALE)), fj, False)
 
 
 class Client(Protocol):
@@ -267,7 +276,7 @@ class Rounds:
         exact = self._fine or program.units.whole or self._exact
 
         def on_solution(values: Floats) -> None:
-            client.offer(program.read(highs, values))
+            client.offer(program.read(lambda variable: highs.value(values, variable)))
 
         def on_bound(value: float) -> None:
             monitor.credit(highs.prover)
@@ -290,7 +299,8 @@ class Rounds:
             on_bound(outcome.bound)
         if outcome.status == "stopped" or outcome.values is None:
             raise Stopped
-        found = program.read(highs, outcome.values)
+        best_values = outcome.values
+        found = program.read(lambda variable: highs.value(best_values, variable))
         self._improve(client, found)
         self._fine = not self._refine(found)
         return Rest.EXHAUSTED if self._fine and exact else Rest.OPEN

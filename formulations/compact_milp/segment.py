@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from formulations.columns.schedules import to_segments
+from formulations.columns.schedules import column_keys, to_segments
 from formulations.compact_milp.encodings import encode
 from formulations.compact_milp.tables import NoSchedule, most_beats_ps
 from formulations.highs import import_pyomo
@@ -49,8 +49,8 @@ ROUNDING = 1e-6
 class Units(NamedTuple):
     """What the program counts in."""
 
-    ps: float
-    fj: float
+    ps: int
+    fj: int
     whole: bool
     """Whether the beat is a whole number of units (of 1 ps)."""
 
@@ -100,26 +100,48 @@ class SegmentModel:
         self._mosts = {n: most / units.ps for n, most in mosts.items()}
         """Largest beat by number of clusters."""
         self._most = max(self._mosts.values())
-        self._rows = block.rows = self._pyo.ConstraintList()
+        self._variables: dict[str, dict[Any, Any]] = {}
         self._defined: list[tuple[Any, list[Any]]] = []
         self._scale = max(1.0, float(tables.weight_bytes[first : last + 1].sum()) / BYTE_SCALE)
         self._cap = tables.weight_buffer_bytes / self._scale
         self._weight = [int(weight) / self._scale for weight in tables.weight_bytes]
-        self._decisions(encoding)
-        self._regions()
-        self._edges()
-        self._stored_weights()
-        self._refetches()
-        self._energy()
-        self._times()
-        self._counts()
+        for name, state in {
+            "decisions": lambda: self._decisions(encoding),
+            "regions": self._regions,
+            "edges": self._edges,
+            "stored_weights": self._stored_weights,
+            "refetches": self._refetches,
+            "energies": self._energy,
+            "times": self._times,
+            "counts": self._counts,
+        }.items():
+            self._rows = self._pyo.ConstraintList()
+            block.add_component(name, self._rows)
+            state()
 
     # --- Variables -------------------------------------------------------------------------------
 
     def _variable(self, name: str, domain: str = "NonNegativeReals", **more: Any) -> Any:
         variable = self._pyo.Var(domain=getattr(self._pyo, domain), **more)
         self._block.add_component(name, variable)
+        family, _, index = name.rpartition("_")
+        self._variables.setdefault(family or name, {})[int(index) if family else None] = variable
         return variable
+
+    def variables(self, place: int) -> dict[str, dict[Any, Any]]:
+        """By family and layer (``leaves`` and ``edge``: skip edge).
+
+        Those of the whole segment are indexed by its ``place`` and the number of clusters. ``cut``
+        has the first layer too, and ``size`` is an expression, the region size of every layer.
+        """
+        found = {
+            family: {
+                (place, index) if family in ("beat", "clusters") else index: variable
+                for index, variable in members.items()
+            }
+            for family, members in self._variables.items()
+        }
+        return {**found, "cut": self.cut, "size": self.size}
 
     def _least(self, name: str, *rows: Any, domain: str = "NonNegativeReals") -> Any:
         """A variable that is the least non-negative value that is at least every row."""
@@ -496,16 +518,21 @@ class OneLayer:
 
     def __init__(self, block: Any, choices: Sequence[Choice], units: Units) -> None:
         pyo = import_pyomo()
-        self._choices = choices
-        if not self._choices:
+        if not choices:
             raise NoSchedule
-        count = len(self._choices)
-        block.chosen = pyo.Var(range(count), domain=pyo.Binary)
+        self._choices = choices
+        block.chosen = pyo.Var(column_keys([c.column for c in choices]), domain=pyo.Binary)
         block.one = pyo.Constraint(expr=sum(block.chosen.values()) == 1)
-        self._chosen = [block.chosen[k] for k in range(count)]
+        self._chosen = list(block.chosen.values())
+        self._keys = list(block.chosen.keys())
         pairs = list(zip(self._choices, self._chosen, strict=True))
         self.latency = sum(choice.latency_ps / units.ps * chosen for choice, chosen in pairs)
         self.energy = sum(choice.column.energy_fj / units.fj * chosen for choice, chosen in pairs)
+
+    def variables(self, place: int) -> dict[str, dict[Any, Any]]:
+        """The choices, by the segment's ``place`` and their columns; see `SegmentModel`."""
+        pairs = zip(self._keys, self._chosen, strict=True)
+        return {"chosen": {(place, *key): variable for key, variable in pairs}}
 
     def start(self, segment: Segment) -> None:
         """Choose a schedule, or one at least as good."""
@@ -517,6 +544,9 @@ class OneLayer:
     def read(self, value: Callable[[Any], float]) -> Segment:
         """Schedule in a solution, given its variables' values."""
         best = max(range(len(self._choices)), key=lambda k: value(self._chosen[k]))
+        if value(self._chosen[best]) < 0.5:
+            layer = self._choices[best].column.first
+            raise ValueError(f"nothing is chosen for layer {layer}")
         return to_segments([self._choices[best].column])[0]
 
 

@@ -6,18 +6,19 @@ proved one by one (`paths.cuts`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from formulations.columns.schedules import to_segments
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rest, Rounds, safety
 from formulations.compact_milp.tables import NoSchedule, OneLayerSegments
-from formulations.highs import Highs, import_highs
+from formulations.family import Family
+from formulations.highs import import_highs, import_pyomo
+from formulations.open_program import Scale
 from formulations.paths.cuts import Cuts
 from formulations.paths.survey import Survey
-from formulations.request import CONSTRAINTS, check_encoding, make_request
+from formulations.pyomo_program import PyomoProgram
 from formulations.space import Stopped
-from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import segment_bounds
@@ -27,66 +28,51 @@ if TYPE_CHECKING:
 
     from formulations.request import Request
     from formulations.space import Space
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
 
 
-class CompactMilpSolver:
+class CompactMilpSolver(Family):
     """Mixed-integer programming, layer by layer."""
 
     name = "compact-milp"
     summary = "compact mixed-integer program (Pyomo, HiGHS) with piecewise linear tables"
-    exact = True
-    constraints: ClassVar[frozenset[str]] = CONSTRAINTS
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"seed", "warm_start", "threads", "encoding", "log"}
-    )
+    library = "HiGHS"
+    encodings = tuple(ENCODINGS)
 
-    def __init__(self, tuning: Tuning = DEFAULT) -> None:
-        self._tuning = tuning
-
-    def run(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-    ) -> None:
-        """Search; see `scope_opt.solving.solver.Solver`."""
+    def import_library(self) -> None:
+        """See `Family`."""
+        import_pyomo()
         import_highs()
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        try:
-            if request.space.couples_segments:
-                Coupled(request, _given(self.name, request.space)).run()
-            else:
-                Separate(self.name, request).run()
-        except Stopped:
-            return
-        finally:
-            request.close_log("HiGHS")
 
-    def export(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-        suffix: str,
-    ) -> bytes:
-        """The program of given segments with exact tables; see `write_program`."""
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
+    def search(self, request: Request) -> None:
+        """See `Family`."""
+        if request.space.couples_segments:
+            Coupled(request, _given(self.name, request.space)).run()
+        else:
+            Separate(self.name, request).run()
+
+    def program(self, request: Request, ceiling_ps: int | None) -> PyomoProgram:
+        """The program of given segments with exact tables; see `Family`."""
         segments = _given(self.name, request.space)
+        if not segments:
+            raise InputError("segments", ["these allow no schedule, so there is no program"])
+        coupled = Coupled(request, segments)
         try:
-            program = Rounds(request, segments, [None] * len(segments), 0.0).program()
+            program = Rounds(request, segments, coupled.ceilings(ceiling_ps), 0.0).program()
         except NoSchedule as error:
             problem = "there is no schedule, so there is no program"
             raise InputError("instance", [problem]) from error
-        return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
+        return PyomoProgram(
+            request,
+            self.name,
+            program.model,
+            Scale(program.units.ps, program.units.fj, program.scale, program.constant),
+            program.read,
+            ceiling_ps,
+            bound=lambda value: coupled.total(program.bound(value)),
+            start=program.start,
+            variables=program.variables,
+        )
 
 
 def _given(name: str, space: Space) -> list[tuple[int, int]]:
@@ -126,7 +112,7 @@ class Coupled:
             return
         status = Rest.OPEN
         try:
-            rounds = Rounds(request, self._segments, self._ceilings())
+            rounds = Rounds(request, self._segments, self.ceilings(monitor.objective))
             while status is Rest.OPEN and monitor.bound != (monitor.objective or -1):
                 status = rounds.solve(self, monitor.segments)
         except NoSchedule:
@@ -136,15 +122,21 @@ class Coupled:
                 raise RuntimeError("HiGHS refutes a program that contains a known schedule")
             request.prove_infeasible("simple bound")  # at least: HiGHS has its credit
 
-    def _ceilings(self) -> list[int | None]:
-        """What the other segments leave of the latency allowed, or of the least known."""
+    def ceilings(self, known_ps: int | None) -> list[int | None]:
+        """What the other segments leave of the latency allowed, or of one that is enough."""
         space = self._request.space
-        most = space.latency_ps if space.latency_ps is not None else self._request.monitor.objective
+        most = space.latency_ps if space.latency_ps is not None else known_ps
         if most is None:
             return [None] * len(self._segments)
         lower = segment_bounds(self._request.tables)
         least = [min(int(lower[ends]), LIMIT) for ends in self._segments]
         return [most - sum(least) + own for own in least]
+
+    def total(self, bound: int) -> int:
+        """Bound on the objective from one on the latency, or on a sample's energy."""
+        if self._request.energy_minimized:
+            return self._request.tables.samples * bound + self._loading_fj
+        return bound
 
     def offer(self, segments: Sequence[Segment]) -> int | None:
         """See `Client`."""
@@ -152,10 +144,8 @@ class Coupled:
 
     def bound(self, value: int) -> None:
         """See `Client`; no bound above a known schedule, which may be the ceiling."""
-        if self._request.energy_minimized:
-            value = self._request.tables.samples * value + self._loading_fj
-        best = self._request.monitor.objective
-        self._request.raise_bound(value if best is None else min(value, best))
+        total, best = self.total(value), self._request.monitor.objective
+        self._request.raise_bound(total if best is None else min(total, best))
 
 
 class Separate:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from formulations.columns.schedules import SegmentColumn, find_columns, to_segments
+from formulations.columns.schedules import (
+    SegmentColumn,
+    column_keys,
+    find_columns,
+    to_segments,
+)
 from formulations.cp_sat.rows import ROW_LIMIT, PowerRow, Rows, import_cp_sat
 
 if TYPE_CHECKING:
@@ -64,19 +69,27 @@ class Program:
         self.x = self._rows.x
         """One per column: the cluster is used."""
         self._data(receive_ps)
-        self._variables()
-        self._cover()
-        self._ends()
-        self._surroundings()
-        self._cluster_counts()
-        self._regions()
-        self._beats()
-        self._handing_over()
-        self._area()
-        self._energy()
-        self._power()
-        self._traffic()
-        self._objective(ceiling_ps)
+        self.families: dict[str, range] = {}
+        """Places of each family's rows in the model."""
+        rows: dict[str, Callable[[], None]] = {
+            "totals": self._variables,
+            "cover": self._cover,
+            "ends": self._ends,
+            "surroundings": self._surroundings,
+            "cluster_counts": self._cluster_counts,
+            "regions": self._regions,
+            "beats": self._beats,
+            "handing_over": self._handing_over,
+            "area": self._area,
+            "energy_budget": self._energy,
+            "power": self._power,
+            "traffic": self._traffic,
+            "latency_bound": lambda: self._objective(ceiling_ps),
+        }
+        for name, state in rows.items():
+            before = len(self.model.proto.constraints)
+            state()
+            self.families[name] = range(before, len(self.model.proto.constraints))
 
     def _data(self, receive_ps: Sequence[int]) -> None:
         """Numbers of the columns in units, and indices of columns by their layers."""
@@ -355,24 +368,41 @@ class Program:
         latency = self._rows.weighted(terms)
         if ceiling_ps is not None:
             self.model.add(latency <= (ceiling_ps - constant_ps) // self.unit_ps)
+        # Latency in ps, or energy in fJ, is ``scale`` times the objective plus ``constant``.
         if self.space.latency_ps is None or tables.energy is None:
-            self.objective, self._scale, self._constant = latency, self.unit_ps, constant_ps
+            self.objective, self.scale, self.constant = latency, self.unit_ps, constant_ps
         else:
             loading = tables.loading_fj
-            self._constant = tables.samples * sum(self._base_fj) + loading
-            self._scale = tables.samples * self.unit_fj
+            self.constant = tables.samples * sum(self._base_fj) + loading
+            self.scale = tables.samples * self.unit_fj
             self.objective = self._rows.sum(self.energy)
         self.model.minimize(self.objective)
 
     # --- Solutions -------------------------------------------------------------------------------
 
+    def variables(self) -> dict[str, dict[Any, Any]]:
+        """By family and index."""
+        by_layer = {
+            "begins": self.begins,
+            "starts": self.starts,
+            "size": self.size,
+            "layer_beat": self.beat_at,
+            "energy": self.energy,
+        }
+        return {
+            "x": dict(zip(column_keys(self.columns), self.x, strict=True)),
+            "segment": self.segments,
+            "beat": self.beat,
+            **{name: dict(enumerate(some)) for name, some in by_layer.items() if some},
+        }
+
     def bound(self, objective: int) -> int:
         """Lower bound in ps or fJ that follows from one on the objective in units."""
-        return objective * self._scale + self._constant
+        return objective * self.scale + self.constant
 
-    def schedule(self, value: Callable[[Any], int]) -> tuple[Segment, ...]:
+    def schedule(self, value: Callable[[Any], float]) -> tuple[Segment, ...]:
         """Segments made of the columns that a solution uses."""
-        used = (column for column, x in zip(self.columns, self.x, strict=True) if value(x))
+        used = (c for c, x in zip(self.columns, self.x, strict=True) if value(x) > 0.5)
         return to_segments(used)
 
     def hint(self, segments: Sequence[Segment]) -> bool:

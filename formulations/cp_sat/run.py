@@ -69,7 +69,7 @@ def drive(
         return status, first
     if status == cp.OPTIMAL:
         found = list(first.response_proto.solution)
-        objective = _objective(model, found)
+        objective = objective_of(model, found)
         if known(objective):
             return status, first
         _hint(model, found)
@@ -77,7 +77,7 @@ def drive(
     again, second = _run(*call, on_bound=on_bound, workers=workers, probing=False)
     if status == cp.OPTIMAL and (
         again == cp.INFEASIBLE
-        or (again == cp.OPTIMAL and _objective(model, second.response_proto.solution) > objective)
+        or (again == cp.OPTIMAL and objective_of(model, second.response_proto.solution) > objective)
     ):
         raise RuntimeError("CP-SAT refutes a solution that it has found before")
     return again, second
@@ -156,7 +156,7 @@ def _run(
     return outcome[0], solver
 
 
-def _objective(model: Any, solution: Sequence[int]) -> int:
+def objective_of(model: Any, solution: Sequence[int]) -> int:
     """Of a solution, without a constant part; exact, which CP-SAT's own float is not."""
     terms = zip(model.proto.objective.vars, model.proto.objective.coeffs, strict=True)
     return sum(factor * solution[variable] for variable, factor in terms)

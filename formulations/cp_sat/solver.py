@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,17 +11,18 @@ from formulations.columns.schedules import to_segments
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.columns import Program
 from formulations.cp_sat.links import LinkedPaths
+from formulations.cp_sat.open_program import CpSatProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
+from formulations.family import Family
 from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
 from formulations.placed.solver import prove_placed, refuse_energy
-from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
+from formulations.request import CONSTRAINTS
 from formulations.space import Caps, Stopped
-from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 
@@ -31,84 +30,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from formulations.columns.column import Column
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
+    from formulations.request import Request
 
     Ints = NDArray[np.int64]
 
-ENCODINGS = ("segments", "columns")
-"""Segments one by one where nothing couples them, else as ``columns``; one program whose Booleans
-are columns."""
 
+class CpSatSolver(Family):
+    """Constraint programming over cluster columns: coarse programs first.
 
-class CpSatSolver:
-    """Constraint programming over cluster columns."""
+    Encodings: segments one by one where nothing couples them, else as ``columns``; one program
+    whose Booleans are columns. One worker unless told otherwise, so that runs are repeatable.
+    """
 
     name = "cp-sat"
     summary = "constraint program (OR-tools CP-SAT) over segments and clusters, energy budgets too"
-    exact = True
+    library = "CP-SAT"
+    encodings = ("segments", "columns")
     constraints: ClassVar[frozenset[str]] = CONSTRAINTS | {"placed"}
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"seed", "warm_start", "threads", "encoding", "log"}
-    )
 
-    def __init__(self, tuning: Tuning = DEFAULT) -> None:
-        self._tuning = tuning
-
-    def run(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-    ) -> None:
-        """Search; see `scope_opt.solving.solver.Solver`.
-
-        Coarse programs come first. One worker unless told otherwise, so that runs are repeatable.
-        """
+    def import_library(self) -> None:
+        """See `Family`."""
         import_cp_sat()
-        check_encoding(options.encoding, ENCODINGS)
-        if tables.placed is not None:
-            refuse_energy(self.name, instance)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        try:
-            if tables.placed is not None:
-                prove_placed(self.name, request, LinkedPaths)
-            else:
-                Search(request).run()
-        except Undecided:
-            monitor.give_up(["schedules break links by less than the program can tell"])
-        except Stopped:
+
+    def search(self, request: Request) -> None:
+        """See `Family`."""
+        if request.given.placed is None:
+            Search(request).run()
             return
-        finally:
-            request.close_log("CP-SAT")
+        refuse_energy(self.name, request.instance)
+        try:
+            prove_placed(self.name, request, LinkedPaths)
+        except Undecided:
+            request.monitor.give_up(["schedules break links by less than the program can tell"])
 
-    def export(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-        suffix: str,
-    ) -> bytes:
-        """The exact program as CP-SAT's own protocol buffer; see `write_program`.
-
-        Its objective is the latency in ps, or the energy in fJ where that is minimized. It has the
-        schedules that are no slower than the best one with one cluster per segment.
-        """
-        import_cp_sat()
-        if suffix != ".pb":
-            problem = f"found {suffix!r}; solver 'cp-sat' writes .pb, the MILPs .mps and .lp"
-            raise InputError("--output", [problem])
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        model = Search(request).exact_model()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.pb"
-            if not model.export_to_file(str(path)):
-                raise InputError("--output", ["OR-tools cannot write the program"])
-            return path.read_bytes()
+    def program(self, request: Request, ceiling_ps: int | None) -> CpSatProgram:
+        """The exact program of encoding ``columns``, in ps and fJ; see `Family`."""
+        try:
+            program = Search(request).exact_program(ceiling_ps)
+        except Stopped:
+            reasons = [f"{reason}, or a ceiling" for reason in request.monitor.explanation]
+            raise InputError("instance", reasons) from None
+        if program is None:
+            within = "" if ceiling_ps is None else f" within {ceiling_ps} ps"
+            problem = f"there is no schedule{within}, so there is no program"
+            raise InputError("instance", [problem])
+        return CpSatProgram(request, self.name, program, ceiling_ps)
 
 
 class Search:
@@ -135,21 +101,10 @@ class Search:
         except Undecided:
             self._least_latency()
 
-    def exact_model(self) -> Any:
-        """The exact program, of the schedules up to the first one found."""
-        self._begin()
-        ceiling = self._space.latency_ps
-        if not self._request.energy_minimized:
-            ceiling = self._monitor.objective
+    def exact_program(self, ceiling: int | None) -> Program | None:
+        """The program of all schedules up to a ceiling; None if it has no solution."""
         built = self._build(ceiling, exact=True)
-        if built is None:
-            raise InputError("instance", ["there is no schedule, so there is no program"])
-        program = built[1]
-        # What is minimized differs from the latency or energy by a factor and a constant.
-        objective, constant = program.model.proto.objective, program.bound(0)
-        objective.scaling_factor = program.bound(1) - constant
-        objective.offset = constant / objective.scaling_factor
-        return program.model
+        return None if built is None else built[1]
 
     def _least_latency(self) -> None:
         """Each program asks for schedules up to a ceiling.

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from formulations.columns.schedules import SegmentColumn, find_columns, to_segments
+from formulations.columns.schedules import (
+    SegmentColumn,
+    column_keys,
+    find_columns,
+    to_segments,
+)
 from formulations.highs import TOLERANCE, Highs, import_pyomo
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from formulations.columns.column import Column
     from formulations.request import Request
@@ -53,19 +58,25 @@ class BeatsProgram:
         self.columns, self._receive, self._caps = columns, receive_ps, caps
         self._layers = range(self._tables.layers)
         self.model = self._pyo.ConcreteModel()
-        self.model.rows = self._pyo.ConstraintList()
         self._data()
-        self._variables()
-        self._paths()
-        self._surroundings()
-        self._cluster_counts()
-        self._regions()
-        self._beats()
-        self._area()
-        self._energy()
-        self._power()
-        self._traffic()
-        self._objective()
+        rows: dict[str, Callable[[], None]] = {
+            "beat_ranges": self._variables,
+            "paths": self._paths,
+            "surroundings": self._surroundings,
+            "cluster_counts": self._cluster_counts,
+            "regions": self._regions,
+            "beats": self._beats,
+            "area": self._area,
+            "energy_budget": self._energy,
+            "power": self._power,
+            "traffic": self._traffic,
+            "latency_bound": self._objective,
+            "excluded": lambda: None,
+        }
+        for name, state in rows.items():
+            self._rows = self._pyo.ConstraintList()
+            self.model.add_component(name, self._rows)
+            state()
 
     def _data(self) -> None:
         """Indices of columns by their layers; units of time and energy."""
@@ -104,8 +115,8 @@ class BeatsProgram:
 
     def _variables(self) -> None:
         pyo, model = self._pyo, self.model
-        model.x = pyo.Var(range(len(self.columns)), domain=pyo.Binary)
-        self.x = [model.x[k] for k in range(len(self.columns))]
+        model.x = pyo.Var(column_keys(self.columns), domain=pyo.Binary)
+        self.x = list(model.x.values())
         opening = sorted({c.first for c in self.columns if c.opens})
         closing = sorted({c.last for c in self.columns if c.closes})
         most = self._space.most
@@ -118,9 +129,9 @@ class BeatsProgram:
             for n in range(self._space.fewest, min(most, last - first + 1) + 1)
             if caps[n][first, last] >= 0
         }
-        model.s = pyo.Var(list(top), domain=pyo.Binary)
+        model.segment = pyo.Var(list(top), domain=pyo.Binary)
         model.beat = pyo.Var(list(top), bounds=(0, None))
-        self.segments = {key: model.s[key] for key in top}
+        self.segments = {key: model.segment[key] for key in top}
         self.beat = {key: model.beat[key] for key in top}
         dram = self._tables.segment_dram_ps
         for key, most_ps in top.items():
@@ -329,9 +340,13 @@ class BeatsProgram:
         if not terms and (low is None or low <= 0) and (high is None or high >= 0):
             return
         row = _linear(terms)
-        self.model.rows.add((row, low) if low == high else (low, row, high))
+        self._rows.add((row, low) if low == high else (low, row, high))
 
     # --- Solutions -------------------------------------------------------------------------------
+
+    def read(self, value: Callable[[Any], float]) -> tuple[Segment, ...]:
+        """Segments made of the columns that a solution uses."""
+        return to_segments(c for c, x in zip(self.columns, self.x, strict=True) if value(x) > 0.5)
 
     def bound(self, objective: float) -> int:
         """Lower bound in ps or fJ that follows from one that HiGHS claims."""

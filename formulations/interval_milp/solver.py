@@ -8,96 +8,82 @@ coupled by an energy budget or a bound on the latency, and is what is exported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from formulations.columns.maker import ColumnMaker
-from formulations.highs import Highs, import_highs, import_pyomo
+from formulations.family import Family
+from formulations.highs import import_highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram, solve_beats
 from formulations.interval_milp.energy import EnergySearch
 from formulations.interval_milp.links import LinkedPaths
 from formulations.interval_milp.thresholds import ThresholdProgram
+from formulations.open_program import Scale
 from formulations.paths.cuts import Cuts, single_only
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
 from formulations.placed.solver import prove_placed, refuse_energy
-from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
-from formulations.space import Caps, Stopped
-from formulations.tuning import DEFAULT, Tuning
+from formulations.pyomo_program import PyomoProgram
+from formulations.request import CONSTRAINTS
+from formulations.space import Caps
 
 if TYPE_CHECKING:
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
+    from collections.abc import Sequence
 
-ENCODINGS = ("thresholds", "beats")
-"""The first is the default."""
+    from formulations.request import Request
+    from scope_opt.schedule.schedule import Segment
+
 UNDECIDED = (
     "schedules differ by less than HiGHS can tell apart; the bound is as far as it can be trusted"
 )
 
 
-class IntervalMilpSolver:
+class IntervalMilpSolver(Family):
     """Mixed-integer programs over cluster columns."""
 
     name = "interval-milp"
     summary = "mixed-integer programs (HiGHS) over segments and clusters as intervals of layers"
-    exact = True
+    library = "HiGHS"
+    encodings = ("thresholds", "beats")
     constraints: ClassVar[frozenset[str]] = CONSTRAINTS | {"placed"}
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"seed", "warm_start", "threads", "encoding", "log"}
-    )
 
-    def __init__(self, tuning: Tuning = DEFAULT) -> None:
-        self._tuning = tuning
-
-    def run(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-    ) -> None:
-        """Search; see `scope_opt.solving.solver.Solver`."""
+    def import_library(self) -> None:
+        """See `Family`."""
         import_pyomo()
         import_highs()
-        check_encoding(options.encoding, ENCODINGS)
-        if tables.placed is not None:
-            refuse_energy(self.name, instance)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        space = request.space
-        try:
-            if tables.placed is not None:
-                decided = _segment_by_segment(self.name, request)
-            elif options.encoding == "beats" or (space.couples_segments and not single_only(space)):
-                decided = solve_beats(request, _beats_program(request))
-            elif space.latency_ps is not None:
-                decided = EnergySearch(request, space.latency_ps).run()
-            else:
-                decided = _segment_by_segment(self.name, request)
-            if not decided:
-                monitor.give_up([UNDECIDED])
-        except Stopped:
-            return
-        finally:
-            request.close_log("HiGHS")
 
-    def export(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-        suffix: str,
-    ) -> bytes:
-        """The program of encoding ``beats``; see `scope_opt.solving.solver.write_program`.
+    def search(self, request: Request) -> None:
+        """See `Family`."""
+        space, encoding = request.space, request.options.encoding
+        if request.given.placed is not None:
+            refuse_energy(self.name, request.instance)
+            decided = _segment_by_segment(self.name, request)
+        elif encoding == "beats" or (space.couples_segments and not single_only(space)):
+            decided = solve_beats(request, _known_beats_program(request))
+        elif space.latency_ps is not None:
+            decided = EnergySearch(request, space.latency_ps).run()
+        else:
+            decided = _segment_by_segment(self.name, request)
+        if not decided:
+            request.monitor.give_up([UNDECIDED])
 
-        It has the schedules that are no slower than the best one with one cluster per segment.
-        """
-        check_encoding(options.encoding, ENCODINGS)
-        request = make_request(self.name, instance, tables, options, monitor, self._tuning)
-        program = _beats_program(request)
-        return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
+    def program(self, request: Request, ceiling_ps: int | None) -> PyomoProgram:
+        """The program of encoding ``beats``; see `Family`."""
+        program = _beats_program(request, ceiling_ps)
+
+        def start(segments: Sequence[Segment]) -> list[tuple[Any, float]] | None:
+            return program.start(segments, request.offer(segments).segments)
+
+        return PyomoProgram(
+            request,
+            self.name,
+            program.model,
+            Scale(program.unit_ps, program.unit_fj, program.scale, program.constant),
+            program.read,
+            ceiling_ps,
+            bound=program.bound,
+            start=start,
+            presolve=False,
+        )
 
 
 def _segment_by_segment(name: str, request: Request) -> bool:
@@ -112,16 +98,23 @@ def _segment_by_segment(name: str, request: Request) -> bool:
     return True
 
 
-def _beats_program(request: Request) -> BeatsProgram:
+def _known_beats_program(request: Request) -> BeatsProgram:
     """The program that contains all schedules at least as good as the best one known."""
-    space, tables, monitor = request.space, request.tables, request.monitor
+    space, monitor = request.space, request.monitor
     if not request.energy_minimized:
-        request.raise_bound(Caps(tables, space, None).bound_ps, "simple bound")
-    maker = ColumnMaker(tables, space, lambda: monitor.stopping)
+        request.raise_bound(Caps(request.tables, space, None).bound_ps, "simple bound")
     if not space.couples_segments:
         Cuts(IntervalMilpSolver.name, request).begin()
-    ceiling = monitor.objective if space.latency_ps is None else space.latency_ps
-    caps = Caps(tables, space, ceiling)
+    return _beats_program(
+        request, monitor.objective if space.latency_ps is None else space.latency_ps
+    )
+
+
+def _beats_program(request: Request, ceiling_ps: int | None) -> BeatsProgram:
+    """The program that contains all schedules up to a ceiling."""
+    space, tables, monitor = request.space, request.tables, request.monitor
+    maker = ColumnMaker(tables, space, lambda: monitor.stopping)
+    caps = Caps(tables, space, ceiling_ps)
     monitor.report("columns", 0.0)
     with monitor.timed("build"):
         columns = list(maker.columns(caps))

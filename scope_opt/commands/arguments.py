@@ -59,5 +59,15 @@ Encoding = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Variant of a formulation; see formulations/README.md."),
 ]
+Ceiling = Annotated[
+    int | None,
+    typer.Option(
+        "--ceiling-ps",
+        metavar="PS",
+        min=0,
+        help="Leave out schedules of a larger latency, which makes the program smaller. Without, "
+        "none is left out.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output file.")]

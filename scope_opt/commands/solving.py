@@ -10,6 +10,7 @@ import typer
 
 from scope_opt.commands.arguments import (
     NOTHING_FOUND,
+    Ceiling,
     Encoding,
     Force,
     InstanceFile,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from scope_opt.model.instance import Instance
+    from scope_opt.solving.program import Program
     from scope_opt.solving.result import Result
     from scope_opt.solving.solver import SegmentChoice, SolveOptions, Solver
     from scope_opt.terminal.show import Run
@@ -231,14 +233,15 @@ def _runs(
                 return
 
 
+FormulationName = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Such as interval-milp; see scope-opt solvers."),
+]
+
+
 def export(
     instance: InstanceFile,
-    formulation: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="compact-milp, interval-milp or cp-sat.", show_default=False
-        ),
-    ],
+    formulation: FormulationName,
     output: Annotated[
         Path,
         typer.Option(
@@ -250,11 +253,13 @@ def export(
     ],
     segments: SegmentsOption = None,
     encoding: Encoding = None,
+    ceiling: Ceiling = None,
     force: Force = False,
 ) -> None:
     """Write the mathematical program of an instance, for any solver that reads it.
 
-    Times are in the units that the program's first lines or name say; nothing is solved.
+    The file says in which unit its times are; nothing is solved. What a solver answers becomes a
+    schedule with import-solution.
 
     \b
     Examples:
@@ -262,14 +267,91 @@ def export(
       scope-opt export tiny-skip.json --formulation cp-sat --segments single -o skip.pb
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import refuse_existing, write_bytes
-    from scope_opt.solving.solver import SolveOptions, load_solver, write_program
-    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
 
     refuse_existing(output, force=force)
+    program = _program(instance, formulation, segments, encoding, ceiling)[1]
+    write_bytes(output, program.content(output.suffix), force=force)
+    complain(f"program written to {output}")
+
+
+def import_solution(
+    instance: InstanceFile,
+    solution: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOLUTION",
+            help="File of HiGHS, SCIP, CBC, Gurobi or CPLEX; for cp-sat also a response of CP-SAT "
+            "(.pb, .txt).",
+        ),
+    ],
+    formulation: FormulationName,
+    segments: SegmentsOption = None,
+    encoding: Encoding = None,
+    ceiling: Ceiling = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the schedule here."),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Turn another solver's solution of an exported program into a schedule, and judge it.
+
+    Name the formulation, segments, encoding and ceiling of the export. Exit code 1 if the schedule
+    breaks a rule.
+
+    \b
+    Examples:
+      scope-opt export alexnet-16.json --formulation interval-milp -o alexnet.mps
+      scip -c "read alexnet.mps optimize write solution alexnet.sol quit"
+      scope-opt import-solution alexnet-16.json alexnet.sol --formulation interval-milp
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.model.files import refuse_existing
+    from scope_opt.schedule.evaluate import evaluate
+    from scope_opt.terminal.picture import evaluation_view, violation_view
+
+    if output is not None:
+        refuse_existing(output, force=force)
+    problem, program = _program(instance, formulation, segments, encoding, ceiling)
+    imported = program.import_solution(solution)
+    schedule = imported.schedule
+    evaluation = evaluate(problem, schedule)
+    energy = problem.minimizes == "energy"
+    value = evaluation.energy_fj if energy else evaluation.objective_ps
+    if imported.claimed is not None and value is not None:
+        unit = "fJ" if energy else "ps"
+        if abs(imported.claimed - value) > CLAIM * value:
+            complain(f"{solution} claims {imported.claimed:.0f} {unit}, the schedule has {value}")
+    if output is not None:
+        schedule.save(output, force=force)
+        complain(f"schedule written to {output}")
+    if as_json:
+        print_json(evaluation.to_json_dict())
+    elif evaluation.feasible:
+        print_view(lambda console: evaluation_view(console, problem, schedule, evaluation))
+    else:
+        print_view(lambda _: violation_view(evaluation))
+    if not evaluation.feasible:
+        raise typer.Exit(NOTHING_FOUND)
+
+
+CLAIM = 1e-6
+"""Relative difference between a claimed objective and the schedule's that floats explain."""
+
+
+def _program(
+    instance: str,
+    formulation: str,
+    segments: str | None,
+    encoding: str | None,
+    ceiling_ps: int | None,
+) -> tuple[Instance, Program]:
+    from scope_opt.solving.program import build_program
+    from scope_opt.solving.solver import SolveOptions
+    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
+
     problem = load_instance(instance)
     options = SolveOptions(segments=segment_choice(segments), encoding=encoding)
-    solver = load_solver(formulation)
     with naming(instance), progress(f"{problem.name}, {formulation}") as on_progress:
-        program = write_program(problem, solver, options, output.suffix, on_progress)
-    write_bytes(output, program, force=force)
-    complain(f"program written to {output}")
+        program = build_program(problem, formulation, options, ceiling_ps, on_progress)
+    return problem, program

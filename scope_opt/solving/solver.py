@@ -276,34 +276,6 @@ def run_solver(
         monitor.give_up(explanation)
 
 
-def write_program(
-    instance: Instance,
-    solver: Solver,
-    options: SolveOptions,
-    suffix: str,
-    on_progress: Callable[[Monitor], None] | None = None,
-) -> bytes:
-    """Mathematical program of an instance, as the file of the format that ``suffix`` names.
-
-    Solvers that have programs have a method ``export`` with the parameters of ``run`` and the
-    suffix, which returns the content or raises `InputError` for a format it does not know.
-
-    Raises
-    ------
-    InputError
-        If the solver has no program, or refuses the instance, an option or the format.
-    """
-    if not hasattr(solver, "export"):
-        able = [name for name in solver_names() if hasattr(load_solver(name), "export")]
-        problem = f"solver {solver.name!r} has no program; formulations: {', '.join(able)}"
-        raise InputError("--formulation", [problem])
-    refuse_unsupported(instance, solver, options)
-    check_segments(options.segments, len(instance.layer_names))
-    monitor = Monitor(on_progress=on_progress, minimizes=instance.minimizes)
-    content: bytes = solver.export(instance, build_tables(instance), options, monitor, suffix)
-    return content
-
-
 def check_segments(segments: SegmentChoice | None, layers: int) -> None:
     """Raise `InputError` if a number of segments or their first layers do not fit the network."""
     if isinstance(segments, int) and not 1 <= segments <= layers:
