@@ -51,6 +51,7 @@ PLACES = {
     "formulations.cp_sat": (3.3, 6),
     "formulations.interval_milp": (4.3, 6),
     "formulations.compact_milp": (5.3, 6),
+    "formulations.placed": (3.3, 5),
     "formulations.paths": (4.3, 5),
     "formulations.columns": (4.3, 4),
     "formulations": (4.8, 3),

@@ -20,7 +20,7 @@ from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
-from formulations.placed.solver import prove_placed, refuse_energy
+from formulations.placed.solver import prove_placed, refuse_export, refuse_foreign
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from formulations.tuning import DEFAULT, Tuning
@@ -71,7 +71,7 @@ class CpSatSolver:
         import_cp_sat()
         check_encoding(options.encoding, ENCODINGS)
         if tables.placed is not None:
-            refuse_energy(self.name, instance)
+            refuse_foreign(self.name, instance, options.encoding, ENCODINGS[0])
         request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         try:
             if tables.placed is not None:
@@ -102,6 +102,8 @@ class CpSatSolver:
         if suffix != ".pb":
             problem = f"found {suffix!r}; solver 'cp-sat' writes .pb, the MILPs .mps and .lp"
             raise InputError("--output", [problem])
+        if tables.placed is not None:
+            refuse_export(self.name)
         request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         model = Search(request).exact_model()
         with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ from formulations.interval_milp.thresholds import ThresholdProgram
 from formulations.paths.cuts import Cuts, single_only
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
-from formulations.placed.solver import prove_placed, refuse_energy
+from formulations.placed.solver import prove_placed, refuse_export, refuse_foreign
 from formulations.request import CONSTRAINTS, Request, check_encoding, make_request
 from formulations.space import Caps, Stopped
 from formulations.tuning import DEFAULT, Tuning
@@ -63,7 +63,7 @@ class IntervalMilpSolver:
         import_highs()
         check_encoding(options.encoding, ENCODINGS)
         if tables.placed is not None:
-            refuse_energy(self.name, instance)
+            refuse_foreign(self.name, instance, options.encoding, ENCODINGS[0])
         request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         space = request.space
         try:
@@ -95,6 +95,8 @@ class IntervalMilpSolver:
         It has the schedules that are no slower than the best one with one cluster per segment.
         """
         check_encoding(options.encoding, ENCODINGS)
+        if tables.placed is not None:
+            refuse_export(self.name)
         request = make_request(self.name, instance, tables, options, monitor, self._tuning)
         program = _beats_program(request)
         return Highs(program.model, monitor).content(suffix, program.scale, program.constant)
