@@ -82,8 +82,9 @@ class Family(ABC):
         """See `scope_opt.solving.program.Formulation`."""
         if tables.placed is not None:
             problem = (
-                "nop.model: found 'placed', where programs are made anew for every segment and "
-                "beat; allowed: 'regressed', or explicit tables"
+                f"nop.model: found 'placed', for which solver {self.name!r} makes one program "
+                "after the other, one for each segment and largest beat; it can write that of a "
+                "'regressed' instance"
             )
             raise InputError("package", [problem])
         request = self._request(instance, tables, options, monitor)

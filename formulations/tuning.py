@@ -54,10 +54,12 @@ class Tuning:
 
     # --- Placed instances ---
 
-    linked_share: int = 2
-    """Of the gap of a segment, this part is asked for,"""
+    linked_rise: int = 256
+    """The first ceiling of a segment's programs is this part of the bound above it."""
     linked_close: int = 5000
-    """but gaps below this part of the latency are closed in one go."""
+    """Gaps below this part of the latency are closed in one go."""
+    label_close: int = 1000
+    """Without links the bound is raised to this part of the latency below what is possible."""
     linked_further: int = 3
     """Labels count so many clusters more than are asked for."""
 

@@ -44,8 +44,9 @@ SIDE = placed_strategies.placed_instances(max_layers=4, max_chiplets=4, constrai
 
 
 def run(document: Json, segments: SegmentChoice = "dp", solver: str = "exact") -> Result:
+    """The recursion alone; tests/test_placed_programs.py has it continued by programs."""
     instance = Instance.from_json(json.dumps(document), "test")
-    return solve(instance, solver, SolveOptions(segments=segments))
+    return solve(instance, solver, SolveOptions(segments=segments, programs=False))
 
 
 def within_reach(document: Json) -> Json:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import oracle
 import placed_strategies
 import pytest
 import strategies
-from helpers import solve_with
-from hypothesis import event, given, settings
+from helpers import read, read_schedule, solve_with
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
+from formulations.placed.costs import PlacedCosts
+from formulations.placed.labels import FIRST, INNER, find_arcs, find_labels, find_windows
+from formulations.placed.links import Links
+from formulations.placed.program import UNITS, PathProgram
+from formulations.request import make_request
+from scope_opt.model.cost import build_tables
+from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
+from scope_opt.model.tables import PARTITIONS
+from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.preflight import reasons
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.program import build_program
 from scope_opt.solving.result import Result, Status, StopReason
+from scope_opt.solving.solver import SolveOptions
+
+if TYPE_CHECKING:
+    from scope_opt.schedule.schedule import Segment
 
 Json = dict[str, Any]
 
@@ -84,3 +102,113 @@ def test_equals_exhaustive_search_where_links_are_slow(solver: str, document: Js
     if without is not None:
         event(f"links decide: {without[1] < (result.objective_ps or 0)}")
         event(f"programs: {result.proof is not None and result.proof.programs > 0}")
+
+
+@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+def test_shipped_tiny_instances(path: Path) -> None:
+    document = within_reach(json.loads(path.read_text()))
+    results = [solve_with(solver, document) for solver in SOLVERS]
+    for result in results:
+        check(document, result)
+
+
+# --- What exact hands on -------------------------------------------------------------------------
+
+
+@settings(max_examples=strategies.share(2))
+@given(crowded())
+def test_programs_close_what_exact_leaves_open(document: Json) -> None:
+    document = within_reach(document)
+    alone = solve_with("exact", document, "single", programs=False)
+    continued = solve_with("exact", document, "single")
+    check(document, continued, "single")
+    assert alone.options["programs"] is False
+    assert "programs" not in continued.options
+    assert alone.proof is None or alone.proof.programs == 0
+    if alone.status is Status.FEASIBLE:
+        event("exact left a gap")
+        assert "links" in alone.explanation[0]
+        assert continued.proof is not None
+        assert "recursion" in continued.proof.by
+    else:
+        assert (continued.status, continued.bound_ps) == (alone.status, alone.bound_ps)
+
+
+# --- The program is a relaxation -----------------------------------------------------------------
+
+
+@st.composite
+def scheduled(draw: st.DrawFn) -> tuple[Json, Json]:
+    document = draw(crowded())
+    document = {**document, "constraints": {}}
+    return document, draw(placed_strategies.pipelines(document))
+
+
+def find_path(program: PathProgram, segment: Segment) -> list[list[int]]:
+    """Arcs of each cluster of a schedule, those of its choices of partitions once it is split."""
+    found, s, clusters = [], 0, segment.clusters
+    for cluster, after in zip(clusters, [*clusters[1:], None], strict=True):
+        opening, closing = (PARTITIONS.index(cluster.partitions[k]) for k in (0, -1))
+        size, then = 0, 0
+        if after is not None:
+            size, then = after.chiplets, PARTITIONS.index(after.partitions[0])
+        wanted = [cluster.first_layer, s, cluster.chiplets, opening]
+        wanted += [cluster.last_layer, closing, size, then]
+        same = (program.arcs[:, FIRST:INNER] == wanted).all(axis=1) & program.live
+        found.append(np.flatnonzero(same).tolist())
+        s += cluster.chiplets
+    return found
+
+
+@given(scheduled())
+def test_no_schedule_within_the_beat_is_cut_off(drawn: tuple[Json, Json]) -> None:
+    document, plan = drawn
+    instance = read(document)
+    tables = build_tables(instance)
+    assume(not reasons(instance, tables))
+    schedule = read_schedule(instance, plan)
+    evaluation = evaluate(instance, schedule, tables)
+    assume(evaluation.feasible)
+    report, segment = evaluation.segments[0], schedule.segments[0]
+    last, count = segment.last_layer, len(segment.clusters)
+    assume(last > 0 or segment.clusters[0].chiplets < instance.chiplets)
+    assert tables.placed is not None
+    request = make_request("test", instance, tables, SolveOptions("single"), Monitor())
+    costs = PlacedCosts(request).segment(0, last)
+    windows = find_windows(costs, report.beat_ps, count)
+    assert windows.clusters <= count
+    labels = find_labels(costs, windows, report.beat_ps, count)
+    assert labels[0, 0].min() <= count
+    number, arcs = find_arcs(costs, windows, report.beat_ps, count, labels, 10**5)
+    assert number == len(arcs)
+    links = Links(tables.placed)
+    program = PathProgram(costs, links, arcs, (1, count), report.beat_ps, 1)
+    path = find_path(program, segment)
+    assert [len(some) for some in path] == [1] * count
+    used = np.zeros(len(arcs))
+    used[[some[0] for some in path]] = 1
+    assert program.separate(used) == 0
+    # Split, the clusters' choices have the schedule's own partitions among them, or better ones.
+    program.split([some[0] for some in path])
+    choices = find_path(program, segment)
+    assert all(choices)
+    every = np.arange(len(program.arcs))
+    units = np.floor(program._loads(slice(None), every) / program._capacity * UNITS)
+    assert sum(units[:, some].min(axis=1) for some in choices).max() <= UNITS
+
+
+# --- What is refused -----------------------------------------------------------------------------
+
+
+def test_what_programs_have_no_rows_for_is_refused() -> None:
+    document = json.loads((INSTANCES / "placed" / "resnet18-16-placed.json").read_text())
+    for solver, encoding in (("interval-milp", "beats"), ("cp-sat", "columns")):
+        with pytest.raises(InputError, match="encoding: found"):
+            solve_with(solver, document, encoding=encoding)
+        limited = {**document, "constraints": {"power_budget_w": 100.0}}
+        with pytest.raises(InputError, match=r"power_budget_w: .*allowed there are fixed_part"):
+            solve_with(solver, limited)
+        with pytest.raises(InputError, match="found 'placed'"):
+            build_program(read(document), solver)
+    with pytest.raises(InputError, match=r"compact-milp.*sizes only"):
+        solve_with("compact-milp", document)

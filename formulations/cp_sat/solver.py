@@ -20,7 +20,7 @@ from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
-from formulations.placed.solver import prove_placed, refuse_energy
+from formulations.placed.solver import prove_placed, refuse_foreign
 from formulations.request import CONSTRAINTS
 from formulations.space import Caps, Stopped
 from scope_opt.model.files import InputError
@@ -57,7 +57,7 @@ class CpSatSolver(Family):
         if request.given.placed is None:
             Search(request).run()
             return
-        refuse_energy(self.name, request.instance)
+        refuse_foreign(self.name, request.instance, request.options.encoding, self.encodings[0])
         try:
             prove_placed(self.name, request, LinkedPaths)
         except Undecided:

@@ -21,7 +21,7 @@ from formulations.open_program import Scale
 from formulations.paths.cuts import Cuts, single_only
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
-from formulations.placed.solver import prove_placed, refuse_energy
+from formulations.placed.solver import prove_placed, refuse_foreign
 from formulations.pyomo_program import PyomoProgram
 from formulations.request import CONSTRAINTS
 from formulations.space import Caps
@@ -55,7 +55,7 @@ class IntervalMilpSolver(Family):
         """See `Family`."""
         space, encoding = request.space, request.options.encoding
         if request.given.placed is not None:
-            refuse_energy(self.name, request.instance)
+            refuse_foreign(self.name, request.instance, request.options.encoding, self.encodings[0])
             decided = _segment_by_segment(self.name, request)
         elif encoding == "beats" or (space.couples_segments and not single_only(space)):
             decided = solve_beats(request, _known_beats_program(request))

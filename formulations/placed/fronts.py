@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from formulations.formulas import copies_fit, layer_time, refetched, refetching_time, room_left
-from scope_opt.model.compiled import compiled
+from scope_opt.model.compiled import compiled, loop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,17 +57,18 @@ def _room(size: int, layers: int) -> Front:
     )
 
 
-@compiled
+@loop
 def _copy(source: Front, k: int, target: Front, at: int) -> None:
     target.time[at] = source.time[k]
     target.gathered[at] = source.gathered[k]
     target.exchanged[at] = source.exchanged[k]
-    target.halo[at] = source.halo[k]
-    target.partition[at] = source.partition[k]
+    for layer in range(source.halo.shape[1]):
+        target.halo[at, layer] = source.halo[k, layer]
+        target.partition[at, layer] = source.partition[k, layer]
     target.exact[at] = source.exact[k]
 
 
-@compiled
+@loop
 def _before(front: Front, a: int, b: int) -> bool:
     """Whether choice ``a`` comes before ``b``: by time, then by what it moves."""
     if front.time[a] != front.time[b]:
@@ -77,7 +78,7 @@ def _before(front: Front, a: int, b: int) -> bool:
     return bool(front.exchanged[a] < front.exchanged[b])
 
 
-@compiled
+@loop
 def _as_good(front: Front, k: int, other: Front, index: int) -> bool:
     """Whether a choice is as fast as another and moves no more."""
     if front.time[k] > other.time[index] or front.gathered[k] > other.gathered[index]:
@@ -90,12 +91,14 @@ def _as_good(front: Front, k: int, other: Front, index: int) -> bool:
     return True
 
 
-@compiled
-def _reduce(found: Front, number: int, most: int, kept: Front) -> int:
-    """The best of ``number`` choices, merged if they are more than ``most``; how many are kept."""
-    order = np.arange(number)
-    for k in range(1, number):
-        here, at = order[k], k
+@loop
+def _reduce(found: Front, number: int, most: int, kept: Front, order: Ints) -> int:
+    """The best of ``number`` choices, merged if they are more than ``most``; how many are kept.
+
+    ``order`` is room for their numbers.
+    """
+    for k in range(number):
+        here, at = k, k
         while at > 0 and _before(found, here, order[at - 1]):
             order[at] = order[at - 1]
             at -= 1
@@ -159,7 +162,7 @@ def find_front(
     )
     here = (_room(most, layers), _room(most, layers))
     after = (_room(most, layers), _room(most, layers))
-    found = _room(2 * most, layers)
+    found, order = _room(2 * most, layers), np.empty(2 * most, dtype=np.int64)
     count = np.zeros(2, dtype=np.int64)
     for u in range(i, j + 1):
         counted = count.copy()
@@ -199,7 +202,7 @@ def find_front(
                     found.halo[number, u - i] = halos and costs.halo[u - 1, pair]
                     found.partition[number, u - i] = then
                     number += 1
-            count[then] = _reduce(found, number, most, after[then])
+            count[then] = _reduce(found, number, most, after[then], order)
         here, after = after, here
     kept, number = here[q], count[q]
     return Front(

@@ -15,7 +15,7 @@ import numpy as np
 
 from formulations.formulas import copies_fit, layer_time, refetched, refetching_time, room_left
 from formulations.placed.costs import FACTOR
-from scope_opt.model.compiled import compiled
+from scope_opt.model.compiled import compiled, inlined, loop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class Windows(NamedTuple):
     """No fewer clusters will do; `NONE`: none will"""
 
 
-@compiled
+@loop
 def inner_times(
     costs: SegmentCosts, i: int, row: int, size: int, limit: int, path: Ints, times: Ints
 ) -> int:
@@ -113,7 +113,7 @@ def inner_times(
     return count
 
 
-@compiled
+@inlined
 def _hand_over(
     costs: SegmentCosts, j: int, s: int, r: int, following: int, then: int, scattered: float
 ) -> int:

@@ -98,19 +98,15 @@ def _sums(values: NDArray[np.generic]) -> Ints:
     return sums
 
 
-@compiled
 def _steps(place: Ints, rows: int, cols: int) -> tuple[Ints, Ints]:
     """Which links the steps between neighbouring positions take; shape ``(links, C)`` each."""
-    count = len(place)
-    forth = np.zeros((4 * rows * cols, count), dtype=np.int64)
-    back = np.zeros((4 * rows * cols, count), dtype=np.int64)
-    for t in range(1, count):
-        loads = np.zeros((4, rows, cols), dtype=np.int64)
-        add_route(loads, place[t - 1], place[t], 1)
-        forth[:, t] = loads.reshape(-1)
-        loads[:] = 0
-        add_route(loads, place[t], place[t - 1], 1)
-        back[:, t] = loads.reshape(-1)
+    forth = np.zeros((4 * rows * cols, len(place)), dtype=np.int64)
+    back = np.zeros_like(forth)
+    for t in range(1, len(place)):
+        for steps, source, target in ((forth, t - 1, t), (back, t, t - 1)):
+            loads = np.zeros((4, rows, cols), dtype=np.int64)
+            add_route(loads, place[source], place[target], 1)
+            steps[:, t] = loads.reshape(-1)
     return forth, back
 
 

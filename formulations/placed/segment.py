@@ -69,7 +69,9 @@ class SegmentProof:
         # A layer alone on the package is no path; all that it may be is known.
         alone = ends[0] == ends[1] and space.fewest == 1
         self._alone = cuts.latency(*ends) if alone else LIMIT
-        self._step = 0
+        self._step: int | None = None
+        self._possible = LIMIT
+        """A latency that is possible but for links and rounding"""
 
     def prove(self, ceiling_ps: int | None) -> None:
         """Settle the segment for a ceiling; see `formulations.paths.cuts.Cuts.run`."""
@@ -78,18 +80,37 @@ class SegmentProof:
         self._raise(np.maximum(self._bounds, refuted + 1))
         costs = self._costs.segment(*self._ends)
         while not cuts.settled(*self._ends, ceiling_ps) and not monitor.stopping:
-            self._decide(costs, self._next(ceiling_ps))
+            known, lower = cuts.latency(*self._ends), int(cuts.lower[self._ends])
+            top = min(known if ceiling_ps is None else min(known, ceiling_ps + 1), LIMIT) - 1
+            middle = self._between(lower, min(top, self._possible))
+            if middle is not None:
+                # Labels alone: few arcs are left when the first program is made.
+                self._decide(costs, middle, programs=False)
+            else:
+                self._decide(costs, self._next(lower, top), programs=True)
 
-    def _next(self, ceiling_ps: int | None) -> int:
-        """A latency to ask for: low ones first, as they leave few arcs."""
+    def _between(self, lower: int, top: int) -> int | None:
+        """A latency in the middle, or beyond the bound by a growing step if there is no end to it.
+
+        None once they are close.
+        """
+        if top >= LIMIT - 1:
+            rise = max(1, lower // self._request.tuning.stair_rise)
+            self._step = rise if self._step is None else 2 * self._step
+            return min(lower + self._step, LIMIT - 1)
+        self._step = None
+        return (
+            None if top - lower <= top // self._request.tuning.label_close else (lower + top) // 2
+        )
+
+    def _next(self, lower: int, top: int) -> int:
+        """A latency to ask programs for: low ones first, as they leave few arcs."""
         tuning = self._request.tuning
-        known, lower = self._cuts.latency(*self._ends), int(self._cuts.lower[self._ends])
-        top = known - 1 if ceiling_ps is None else min(known - 1, ceiling_ps)
-        if top < LIMIT - 1:
-            close = top - lower <= top // tuning.linked_close
-            return top if close else lower + (top - lower) // tuning.linked_share
-        self._step = max(1, lower // tuning.stair_rise) if self._step == 0 else 2 * self._step
-        return min(lower + self._step, LIMIT - 1)
+        if top - lower <= top // tuning.linked_close:
+            return top
+        rise = max(1, lower // tuning.linked_rise)
+        self._step = rise if self._step is None else 2 * self._step
+        return min(max(lower, self._possible) + self._step, (lower + top) // 2)
 
     def _beats(self, latency_ps: int) -> Ints:
         """Largest beat within the latency, per number of clusters."""
@@ -105,58 +126,74 @@ class SegmentProof:
         ]
         self._cuts.refute(*self._ends, min([*totals, self._alone]), "paths")
 
-    def _decide(self, costs: SegmentCosts, latency_ps: int) -> None:
-        """Find a schedule of at most that latency, or refute it."""
+    def _decide(self, costs: SegmentCosts, latency_ps: int, *, programs: bool) -> None:
+        """Find a schedule of at most that latency, or refute it.
+
+        Without programs it is left open where labels do not refute it.
+        """
         monitor, beats = self._request.monitor, self._beats(latency_ps)
         while not monitor.stopping:
             open_counts = np.flatnonzero(self._bounds <= beats)
             if not len(open_counts) or self._cuts.latency(*self._ends) <= latency_ps:
                 return
             index = int(open_counts[0])
-            beat = int(beats[index])
-            needed = self._needed(costs, beat, int(self._counts[index]))
+            beat, most = int(beats[index]), int(self._counts[index])
+            with monitor.timed("build"):
+                needed, program = self._program(costs, beat, most, wanted=programs)
+            if needed <= most and not programs:
+                self._possible = min(self._possible, latency_ps)
+                return
+            if program is not None:
+                needed = self._needed(program, most, beat)
             refuted = self._counts < needed
             self._raise(np.where(refuted, np.maximum(self._bounds, beat + 1), self._bounds))
 
-    def _needed(self, costs: SegmentCosts, beat_ps: int, most: int) -> int:
-        """How many clusters that beat needs, or so many more than ``most`` that it does not do."""
-        request, monitor, (first, last) = self._request, self._request.monitor, self._ends
-        further = min(most + request.tuning.linked_further, int(self._counts[-1]))
-        with monitor.timed("build"):
-            windows = find_windows(costs, beat_ps, int(self._counts[-1]))
-            if windows.clusters > most:
-                return windows.clusters
-            labels = find_labels(costs, windows, beat_ps, further)
-            needed = int(labels[0, 0].min())
-            if needed > most:
-                return further + 1 if needed >= NONE else needed
-            number, arcs = find_arcs(costs, windows, beat_ps, most, labels, 1 << 16)
-            if number > len(arcs):
-                number, arcs = find_arcs(costs, windows, beat_ps, most, labels, number)
-            counts = (request.space.fewest, most)
-            text = f"{counts[0]} to {most} clusters, {number} arcs"
-            monitor.report(f"layers {first} to {last}: beat {beat_ps} ps, {text}", 0.0)
-            program = PathProgram(costs, self._links, arcs, counts, beat_ps, needed)
-            path = program.shortest()
-        if len(path) >= counts[0] and self._accept(program, path, beat_ps):
-            return needed
-        emitter = self._emit(program)
+    def _program(
+        self, costs: SegmentCosts, beat_ps: int, most: int, *, wanted: bool
+    ) -> tuple[int, PathProgram | None]:
+        """How many clusters that beat needs, links left out; the program if that is no answer."""
+        windows = find_windows(costs, beat_ps, int(self._counts[-1]))
+        if windows.clusters > most:
+            return windows.clusters, None
+        further = min(most + self._request.tuning.linked_further, int(self._counts[-1]))
+        labels = find_labels(costs, windows, beat_ps, further)
+        needed = int(labels[0, 0].min())
+        if needed >= NONE:
+            return further + 1, None
+        if needed > most or not wanted:
+            return needed, None
+        number, arcs = find_arcs(costs, windows, beat_ps, most, labels, 1 << 16)
+        if number > len(arcs):
+            number, arcs = find_arcs(costs, windows, beat_ps, most, labels, number)
+        fewest = self._request.space.fewest
+        text = f"beat {beat_ps} ps, {needed} to {most} clusters, {number} arcs"
+        first, last = self._ends
+        self._request.monitor.report(f"layers {first} to {last}: {text}", 0.0)
+        return needed, PathProgram(costs, self._links, arcs, (fewest, most), beat_ps, needed)
+
+    def _needed(self, program: PathProgram, most: int, beat_ps: int) -> int:
+        """How many clusters the beat needs with links; more than ``most``: that many do not do.
+
+        Schedules that are found are reported.
+        """
+        request, monitor = self._request, self._request.monitor
+        needed, path, emitter = program.needed, program.shortest(), None
         while not monitor.stopping:
+            if len(path) >= program.counts[0]:
+                if self._accept(program, path, beat_ps):
+                    return needed
+                used = np.zeros(len(program.arcs))
+                used[path] = 1
+                if not program.separate(used) and not program.split(path):
+                    program.exclude(path)
+                if max(program.splits, len(program.excluded)) > request.tuning.rejections:
+                    raise Undecided
+            emitter = self._emit(program) if emitter is None else emitter
             answer = emitter.solve(request)
             if answer.clusters is None:
                 return most + 1
             needed = max(needed, answer.clusters)
-            if answer.used is None:
-                continue
-            path = program.path(answer.used)
-            if self._accept(program, path, beat_ps):
-                return needed
-            used = np.zeros(len(program.arcs))
-            used[path] = 1
-            if not program.separate(used) and not program.split(path):
-                program.exclude(path)
-            if max(program.splits, len(program.excluded)) > request.tuning.rejections:
-                raise Undecided
+            path = [] if answer.used is None else program.path(answer.used)
         return needed
 
     def _accept(self, program: PathProgram, path: Sequence[int], beat_ps: int) -> bool:

@@ -9,7 +9,7 @@ from formulations.placed.costs import PlacedCosts
 from formulations.placed.links import Links
 from formulations.placed.segment import SegmentProof
 from scope_opt.model.files import InputError
-from scope_opt.model.instance import NEEDS_ENERGY
+from scope_opt.model.instance import NEEDS_ENERGY, SHAPE
 from scope_opt.model.tables import PARTITIONS
 from scope_opt.schedule.schedule import make_segment
 
@@ -21,13 +21,28 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
 
 
-def refuse_energy(name: str, instance: Instance) -> None:
-    """Raise `InputError` for limits that the path program has no rows for."""
+def refuse_foreign(name: str, instance: Instance, encoding: str | None, own: str) -> None:
+    """Raise `InputError` for what there is no path program for.
+
+    Parameters
+    ----------
+    name : str
+        The solver's name, for messages.
+    instance : Instance
+        A placed one.
+    encoding : str, optional
+        What was asked for.
+    own : str
+        The encoding that path programs go by.
+    """
+    if encoding not in (None, own):
+        problem = f"found {encoding!r}; where nop.model is 'placed' solver {name!r} has {own!r}"
+        raise InputError("encoding", [problem])
     limits = sorted(instance.constraints.active() & NEEDS_ENERGY)
     if limits:
         problem = (
             f"solver {name!r} does not honour it where nop.model is 'placed'; allowed there are "
-            "limits on clusters, regions, partitions and segments"
+            f"{', '.join(sorted(SHAPE))}"
         )
         raise InputError("constraints", [f"{limit}: {problem}" for limit in limits])
 

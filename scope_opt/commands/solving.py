@@ -59,6 +59,13 @@ def solve(
         Path | None,
         typer.Option(metavar="FILE", help="Write the solver library's own log here."),
     ] = None,
+    programs: Annotated[
+        bool,
+        typer.Option(
+            "--programs/--no-programs",
+            help="Where shared links leave exact a gap, go on with the programs of interval-milp.",
+        ),
+    ] = True,
     isolate: Annotated[
         bool,
         typer.Option(
@@ -121,6 +128,7 @@ def solve(
         encoding=encoding,
         log=log,
         order=order_choice(order),
+        programs=programs,
     )
     chosen = load_solver(solver)
     if isolate or memory_limit is not None:
