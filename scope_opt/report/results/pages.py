@@ -11,6 +11,7 @@ from scope_opt.report.results import (
     gaps,
     optima,
     overview,
+    placed,
     reach,
     relaxations,
     scaling,
@@ -18,7 +19,7 @@ from scope_opt.report.results import (
     sensitivity,
     validation,
 )
-from scope_opt.report.results.records import RESULTS
+from scope_opt.report.results.records import RESULTS, has_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from scope_opt.report.markdown import Article
 
 OVERVIEW = "overview"
-PAGES: dict[str, Callable[[], Article]] = {
+_ALL: dict[str, Callable[[], Article]] = {
     "optima": optima.page,
     "scaling": scaling.page,
     "segment-counts": segment_counts.page,
@@ -39,8 +40,10 @@ PAGES: dict[str, Callable[[], Article]] = {
     "gaps": gaps.page,
     "formulations": relaxations.page,
     "as-placed": as_placed.page,
+    "placed": placed.page,
     OVERVIEW: overview.page,
 }
+PAGES = {name: page for name, page in _ALL.items() if has_run(name)}
 """By the folder in ``results``; the overview is of all of them."""
 
 

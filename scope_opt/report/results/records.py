@@ -11,7 +11,7 @@ from scope_opt.model.zoo import PAPER_CHIPLETS
 from scope_opt.report.markdown import fixed
 from scope_opt.solving.api import load
 from scope_opt.studies.provenance import runs
-from scope_opt.studies.records import MANIFEST, load_records
+from scope_opt.studies.records import MANIFEST, RECORDS, load_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,6 +107,17 @@ def records_of(study: str) -> Records:
 def paper_instance(name: str) -> Instance:
     """An instance of the paper as it is committed."""
     return load(ROOT / "instances" / "paper" / f"{name}.json")
+
+
+def placed_instance(name: str) -> Instance:
+    """The same in the placed model."""
+    return load(ROOT / "instances" / "placed" / f"{name}-placed.json")
+
+
+def has_run(study: str) -> bool:
+    """Whether a folder of results has what its page shows: a study that was not run has nothing."""
+    here = RESULTS / study
+    return (here / RECORDS).exists() or not (here / "study.toml").exists()
 
 
 def machine(study: str) -> str:
