@@ -13,6 +13,7 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import Picture, render
 from scope_opt.report.results import best_known
+from scope_opt.report.results.orders import load_solved
 from scope_opt.report.results.pages import PAGES, folder
 from scope_opt.report.results.records import records_of
 from scope_opt.schedule.bounds import latency_bound
@@ -155,6 +156,14 @@ def test_registry(entry: dict[str, object]) -> None:
     if instance.name in optima():
         assert proved
         assert entry["objective_ps"] == optima()[instance.name]
+
+
+def test_orders() -> None:
+    """Schedules evaluate in their order, and the bound is the least of all orders'."""
+    for result in load_solved().values():
+        check(result, *shipped(result.instance.name))
+        bounds = [each.bound_ps for each in result.orders if not each.infeasible]
+        assert result.bound_ps == min(bound for bound in bounds if bound is not None)
 
 
 def test_placed_records_agree_with_each_other() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from documents import ROOT
 
 from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import render
-from scope_opt.report.results import as_placed, best_known, placed
+from scope_opt.report.results import as_placed, best_known, orders, placed
 from scope_opt.report.results import records as results
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
@@ -85,7 +86,7 @@ def small(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def rows(page: str, heading: str) -> dict[str, list[str]]:
     """Cells of the table below a heading, by instance."""
-    lines = page.split(f"## {heading}")[1].split("## ")[0].splitlines()
+    lines = (page.split(f"## {heading}")[1] if heading else page).split("## ")[0].splitlines()
     table = [line for line in lines if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table]
     return {first: rest for first, *rest in cells[2:]}
@@ -168,10 +169,38 @@ def test_the_registry_holds_placed_instances(tmp_path: Path) -> None:
         assert evaluate(instance, schedule).objective_ps == entry["objective_ps"]
 
 
+def test_the_page_of_orders(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "SOLVED", made / "orders" / "results.jsonl")
+    monkeypatch.setattr("sys.argv", ["run.py", "60", "resnet18-16", "alexnet-64"])
+    script = runpy.run_path(str(ROOT / "results" / "orders" / "run.py"))
+    monkeypatch.setitem(script["main"].__globals__, "SOLVED", orders.SOLVED)
+    monkeypatch.setitem(script["main"].__globals__, "__file__", str(made / "orders" / "run.py"))
+    (made / "orders").mkdir()
+    script["main"]()
+    page = render(orders.page())
+    solved = orders.load_solved()
+    cells = rows(page, "")
+    assert list(solved) == ["resnet18-16", "alexnet-64"]
+    assert list(cells) == ["alexnet-64", "resnet18-16"]
+    for name, (order, open_, zigzag, latency, more, bound, gap, _, by) in cells.items():
+        result = solved[name]
+        assert result.schedule is not None
+        assert result.objective_ps is not None
+        assert result.schedule.order == order
+        assert (open_, gap, by) == ("-", "0.0", "recursion")
+        assert latency == bound == f"{result.objective_ps / 1e9:.3f}"
+        alone = solve(results.placed_instance(name)).objective_ps
+        assert alone is not None
+        assert zigzag == f"{alone / 1e9:.3f}"
+        assert more == f"{100 * (alone / result.objective_ps - 1):.1f}"
+    assert "links included: 2 of 2" in page
+
+
 def test_a_study_that_has_not_run_has_no_page(made: Path) -> None:
     new = made / "new"
     new.mkdir()
     assert results.has_run("new")
-    (new / "study.toml").write_text("")
-    assert not results.has_run("new")
+    for file in ("study.toml", "run.py"):
+        (new / file).write_text("")
+        assert not results.has_run("new")
     assert results.has_run("placed")

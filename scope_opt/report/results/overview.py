@@ -18,6 +18,7 @@ STUDIES = {
     "segment-counts": "how many segments, and what decides the gain of merging (Fig. 1(b))",
     "case-study": "loads and energy of ResNet-152 on 256 chiplets (Fig. 10)",
     "placed": "the 40 instances of the placed model: four schemes and the optimum, with shared links",
+    "orders": "the best order of positions of each placed instance",
     "as-placed": "what the schedules of `optima` take where their regions lie, and who overtakes whom",
     "alexnet-space": "every schedule of AlexNet on 16 chiplets (Fig. 8)",
     "sensitivity": "the gain against samples, bandwidth, buffers and the split of PEs",
@@ -37,8 +38,8 @@ def page() -> Article:
         "Results",
         [
             "One folder per study. `study.toml` says what is solved: `scope-opt study results/NAME/study.toml` solves "
-            "what is missing. What is no solve of one instance is measured by a script: `python results/validation/run.py`, "
-            "`python results/formulations/run.py`. `scaling`, `case-study` and `gaps` show records of other studies. "
+            "what is missing. What is no solve of one instance is measured by the script `run.py` of its folder. "
+            "`scaling`, `case-study` and `gaps` show records of other studies. "
             "[docs/studies.md](../docs/studies.md) describes the files.",
             "`python -m scope_opt.report.results` writes these pages from the records, and a test compares them; another "
             "one evaluates every committed schedule again. `scope-opt report results/NAME` makes interactive pages of any "

@@ -10,6 +10,7 @@ from scope_opt.report.results import (
     case_study,
     gaps,
     optima,
+    orders,
     overview,
     placed,
     reach,
@@ -41,6 +42,7 @@ _ALL: dict[str, Callable[[], Article]] = {
     "formulations": relaxations.page,
     "as-placed": as_placed.page,
     "placed": placed.page,
+    "orders": orders.page,
     OVERVIEW: overview.page,
 }
 PAGES = {name: page for name, page in _ALL.items() if has_run(name)}

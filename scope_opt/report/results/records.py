@@ -11,7 +11,7 @@ from scope_opt.model.zoo import PAPER_CHIPLETS
 from scope_opt.report.markdown import fixed
 from scope_opt.solving.api import load
 from scope_opt.studies.provenance import runs
-from scope_opt.studies.records import MANIFEST, RECORDS, load_records
+from scope_opt.studies.records import MANIFEST, load_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,8 @@ def placed_instance(name: str) -> Instance:
 def has_run(study: str) -> bool:
     """Whether a folder of results has what its page shows: a study that was not run has nothing."""
     here = RESULTS / study
-    return (here / RECORDS).exists() or not (here / "study.toml").exists()
+    asked = any((here / name).exists() for name in ("study.toml", "run.py"))
+    return not asked or any(here.glob("*.jsonl")) or any(here.glob("*.csv"))
 
 
 def machine(study: str) -> str:
