@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scope_opt.solving import metrics
 from scope_opt.solving.metrics import Reference, reference
-from scope_opt.solving.result import Result, Status, TrajectoryPoint
+from scope_opt.solving.result import OrderOutcome, Result, Status, StopReason, TrajectoryPoint
 from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
@@ -69,6 +69,16 @@ def test_one_proof_and_two() -> None:
         OPTIMUM, OPTIMUM, "opt", ("exact", "formulations")
     )
     assert reference([exact, exact]).kind == "opt1"
+
+
+def test_results_that_chose_the_order_of_positions_do_not_count() -> None:
+    """Another order may be better than what is proved for the instance's own."""
+    exact = SOLVED["exact", None]
+    outcome = OrderOutcome(
+        order="blocks-1", stop_reason=StopReason.COMPLETED, objective_ps=1, bound_ps=1, time_s=0.0
+    )
+    better = renamed(exact, "exact", objective_ps=1, bound_ps=1, orders=(outcome,))
+    assert reference([exact, better]) == reference([exact])
 
 
 def test_a_bound_proves_a_schedule_of_another_solver() -> None:

@@ -282,6 +282,7 @@ def test_all_orders_are_the_different_ones() -> None:
     assert listed == tuple(map(tuple, own))
     assert named == ["zigzag", "blocks-1", "blocks-2"]
     assert chosen(read(content), ("blocks-4", "zigzag", "blocks-4")) == ("blocks-4", "zigzag")
+    assert chosen(read(content), (own, "zigzag", own)) == (listed, "zigzag")  # type: ignore[arg-type]
     line = in_order(json.loads(RESNET.read_text()), "zigzag")
     line["package"] |= {"mesh_rows": 1, "mesh_cols": 16}
     assert chosen(read(line), "all") == ("zigzag",)

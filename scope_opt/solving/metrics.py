@@ -81,7 +81,8 @@ def reference(
     """Reference value of one instance.
 
     A schedule counts if it has the segments that the question is about. A bound counts if it was
-    proved for these segments or for all, by a solver of ``methods``.
+    proved for these segments or for all, by a solver of ``methods``. Results that chose the order
+    of positions as well are about another question and are left out.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def reference(
         If the results are of different instances, or contradict each other: a bound above another
         one's schedule, or a proof that there is none.
     """
-    found = list(results)
+    found = [result for result in results if not result.orders]
     if len({result.instance.digest for result in found}) > 1:
         raise ValueError("results of different instances have no common reference")
     values = [

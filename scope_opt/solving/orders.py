@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scope_opt.model.instance import Instance
-    from scope_opt.model.package import Order
+    from scope_opt.model.package import Order, Package
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.solving.result import Prover
@@ -54,21 +54,25 @@ def chosen(instance: Instance, choice: OrderChoice) -> tuple[Order, ...]:
     InputError
         Where the order does not matter, or is none of the mesh.
     """
+    instance.in_order("zigzag")  # says so where the order does not matter
     package = instance.package
-    if package is None or not choice:
-        allowed = "all" if package is None else f"all, {', '.join(package.named_orders)}"
-        instance.in_order("zigzag")  # says so where the order does not matter
-        raise InputError("order", [f"found none; allowed: {allowed}"])
+    assert package is not None
+    if not choice:
+        problem = f"found none; allowed: all, {', '.join(package.named_orders)}"
+        raise InputError("order", [problem])
     if choice != "all":
-        for order in choice:
-            instance.in_order(order)
-        return tuple(dict.fromkeys(choice))
+        return tuple(dict.fromkeys(_package(instance, order).order for order in choice))
     different: dict[bytes, Order] = {}
     for order in (package.order, *package.named_orders):
-        ordered = instance.in_order(order).package
-        assert ordered is not None
-        different.setdefault(places(ordered).tobytes(), order)
+        positions = places(_package(instance, order))
+        different.setdefault(positions.tobytes(), order)
     return tuple(different.values())
+
+
+def _package(instance: Instance, order: Order) -> Package:
+    found = instance.in_order(order).package
+    assert found is not None
+    return found
 
 
 def run(

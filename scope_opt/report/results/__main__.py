@@ -31,7 +31,7 @@ def main() -> None:
         write_article(PAGES[name](), folder(name))
         print(f"{folder(name) / 'README.md'}", file=sys.stderr)
     if not names:
-        best_known.write(best_known.known())
+        best_known.write(best_known.known() | best_known.known_placed())
 
 
 if __name__ == "__main__":

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from scope_opt.report.markdown import Article, bullets, fixed, table
-from scope_opt.report.results.records import PAPER_INSTANCES, milliseconds, records_of
+from scope_opt.report.results.records import (
+    PAPER_INSTANCES,
+    milliseconds,
+    paper_instance,
+    placed_instance,
+    records_of,
+)
 from scope_opt.schedule.evaluate import evaluate
-from scope_opt.solving.api import load
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
@@ -35,7 +41,7 @@ class _Placed(NamedTuple):
 
 def page() -> Article:
     """The page."""
-    found = {name: _schedules(name) for name in PAPER_INSTANCES}
+    found = {name: schedules_as_placed(name) for name in PAPER_INSTANCES}
     found = {name: schedules for name, schedules in found.items() if "exact" in schedules}
     optima = {name: schedules["exact"] for name, schedules in found.items()}
     longer = {name: own.shared_ps / own.claimed_ps for name, own in optima.items()}
@@ -93,15 +99,16 @@ def page() -> Article:
     )
 
 
-def _schedules(name: str) -> dict[str, _Placed]:
-    """What the study's schedules of an instance take; annealing by its first seed."""
-    records, placed = records_of("optima"), load(f"{name}-placed")
+@cache
+def schedules_as_placed(name: str) -> dict[str, _Placed]:
+    """What schedules of the study `optima` take; annealing by its first seed."""
+    records, placed = records_of("optima"), placed_instance(name)
     found = {}
     for label in LABELS:
         result = records.result(name, label)
         if result is None or result.schedule is None or result.objective_ps is None:
             continue
-        own = _placed(load(name), placed, result.schedule, result.objective_ps)
+        own = _placed(paper_instance(name), placed, result.schedule, result.objective_ps)
         if own is not None:
             found[label] = own
     return found

@@ -7,17 +7,21 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from scope_opt.model.files import write_text
-from scope_opt.report.results.records import PAPER_INSTANCES, ROOT, records_of
-from scope_opt.solving.metrics import Reference, reference
+from scope_opt.report.results.records import PAPER_INSTANCES, ROOT, has_run, records_of
+from scope_opt.solving.metrics import Reference, bound, proof_of, reference
+from scope_opt.solving.result import PROVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from scope_opt.solving.result import Result
 
 REGISTRY = ROOT / "instances" / "best_known.json"
 SCHEDULES = ROOT / "instances" / "best_known"
 STUDIES = ("optima", "reach")
+"""Those of the regressed model."""
+PLACED_STUDIES = ("placed",)
 CLASSES = {
     "opt": "proved by two methods",
     "opt1": "proved by one method",
@@ -30,26 +34,43 @@ CLASSES = {
 @cache
 def known() -> dict[str, tuple[Reference, Sequence[Result]]]:
     """What all studies together say of each paper instance."""
-    studies = [records_of(study) for study in STUDIES]
+    return _known(PAPER_INSTANCES, STUDIES)
+
+
+@cache
+def known_placed() -> dict[str, tuple[Reference, Sequence[Result]]]:
+    """The same of the instances of the placed model; objectives count shared links."""
+    return _known([f"{name}-placed" for name in PAPER_INSTANCES], PLACED_STUDIES)
+
+
+def _known(
+    names: Iterable[str], studies: Iterable[str]
+) -> dict[str, tuple[Reference, Sequence[Result]]]:
+    records = [records_of(study) for study in studies if has_run(study)]
     found: dict[str, tuple[Reference, Sequence[Result]]] = {}
-    for name in PAPER_INSTANCES:
-        results = [result for study in studies for result in study.results(name)]
+    for name in names:
+        results = [result for study in records for result in study.results(name)]
         if results:
             found[name] = reference(results), results
     return found
 
 
-def write(references: Mapping[str, tuple[Reference, Sequence[Result]]]) -> None:
+def write(
+    references: Mapping[str, tuple[Reference, Sequence[Result]]],
+    registry: Path = REGISTRY,
+    schedules: Path = SCHEDULES,
+) -> None:
     """Write the registry and a schedule file of each entry."""
     entries = []
-    SCHEDULES.mkdir(exist_ok=True)
+    schedules.mkdir(exist_ok=True)
     for name, (what, results) in references.items():
         best = [r for r in results if r.objective_ps == what.objective and r.schedule is not None]
         if not best:
             continue
         first = best[0]
         assert first.schedule is not None
-        first.schedule.save(SCHEDULES / f"{name}.json", force=True)
+        first.schedule.save(schedules / f"{name}.json", force=True)
+        model = "placed" if name.endswith("-placed") else "paper"
         entries.append(
             {
                 "instance": {"name": name, "digest": first.instance.digest},
@@ -57,10 +78,18 @@ def write(references: Mapping[str, tuple[Reference, Sequence[Result]]]) -> None:
                 "bound_ps": what.bound,
                 "class": CLASSES[what.kind],
                 "proved_by": list(what.methods),
-                "schedule": f"best_known/{name}.json",
-                "command": f"scope-opt solve instances/paper/{name}.json --solver {first.solver}",
+                "bound_by": _bound_by(what, results),
+                "schedule": f"{schedules.name}/{name}.json",
+                "command": f"scope-opt solve instances/{model}/{name}.json --solver {first.solver}",
                 "versions": first.versions,
             }
         )
-    content = {"format": "scope-best-known/1", "entries": entries}
-    write_text(REGISTRY, json.dumps(content, indent=2) + "\n", force=True)
+    content = {"format": "scope-best-known/2", "entries": entries}
+    write_text(registry, json.dumps(content, indent=2) + "\n", force=True)
+
+
+def _bound_by(what: Reference, results: Sequence[Result]) -> list[str]:
+    """Who proved the bound: all provers of the results that reach it."""
+    proofs = [proof_of(result) for result in results if bound(result) == what.bound]
+    named = {prover for proof in proofs if proof is not None for prover in proof.by}
+    return [prover for prover in PROVERS if prover in named]

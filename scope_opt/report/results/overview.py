@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scope_opt.report.markdown import Article, fixed, table
 from scope_opt.report.page import Link
-from scope_opt.report.results.records import PAPER_INSTANCES, ratio, records_of
+from scope_opt.report.results.records import PAPER_INSTANCES, has_run, ratio, records_of
 
 if TYPE_CHECKING:
     from scope_opt.report.results.records import Records
@@ -17,6 +17,8 @@ STUDIES = {
     "scaling": "ResNet-152 on more and more chiplets (Fig. 9)",
     "segment-counts": "how many segments, and what decides the gain of merging (Fig. 1(b))",
     "case-study": "loads and energy of ResNet-152 on 256 chiplets (Fig. 10)",
+    "placed": "the 40 instances of the placed model: four schemes and the optimum, with shared links",
+    "orders": "the best order of positions of each placed instance",
     "as-placed": "what the schedules of `optima` take where their regions lie, and who overtakes whom",
     "alexnet-space": "every schedule of AlexNet on 16 chiplets (Fig. 8)",
     "sensitivity": "the gain against samples, bandwidth, buffers and the split of PEs",
@@ -30,14 +32,14 @@ STUDIES = {
 def page() -> Article:
     """The page."""
     studies: list[list[str | Link]] = [
-        [Link(f"`{name}`", name), question] for name, question in STUDIES.items()
+        [Link(f"`{name}`", name), question] for name, question in STUDIES.items() if has_run(name)
     ]
     return Article(
         "Results",
         [
             "One folder per study. `study.toml` says what is solved: `scope-opt study results/NAME/study.toml` solves "
-            "what is missing. What is no solve of one instance is measured by a script: `python results/validation/run.py`, "
-            "`python results/formulations/run.py`. `scaling`, `case-study` and `gaps` show records of other studies. "
+            "what is missing. What is no solve of one instance is measured by the script `run.py` of its folder. "
+            "`scaling`, `case-study` and `gaps` show records of other studies. "
             "[docs/studies.md](../docs/studies.md) describes the files.",
             "`python -m scope_opt.report.results` writes these pages from the records, and a test compares them; another "
             "one evaluates every committed schedule again. `scope-opt report results/NAME` makes interactive pages of any "

@@ -10,7 +10,9 @@ from scope_opt.report.results import (
     case_study,
     gaps,
     optima,
+    orders,
     overview,
+    placed,
     reach,
     relaxations,
     scaling,
@@ -18,7 +20,7 @@ from scope_opt.report.results import (
     sensitivity,
     validation,
 )
-from scope_opt.report.results.records import RESULTS
+from scope_opt.report.results.records import RESULTS, has_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from scope_opt.report.markdown import Article
 
 OVERVIEW = "overview"
-PAGES: dict[str, Callable[[], Article]] = {
+_ALL: dict[str, Callable[[], Article]] = {
     "optima": optima.page,
     "scaling": scaling.page,
     "segment-counts": segment_counts.page,
@@ -39,8 +41,11 @@ PAGES: dict[str, Callable[[], Article]] = {
     "gaps": gaps.page,
     "formulations": relaxations.page,
     "as-placed": as_placed.page,
+    "placed": placed.page,
+    "orders": orders.page,
     OVERVIEW: overview.page,
 }
+PAGES = {name: page for name, page in _ALL.items() if has_run(name)}
 """By the folder in ``results``; the overview is of all of them."""
 
 

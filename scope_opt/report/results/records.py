@@ -109,6 +109,18 @@ def paper_instance(name: str) -> Instance:
     return load(ROOT / "instances" / "paper" / f"{name}.json")
 
 
+def placed_instance(name: str) -> Instance:
+    """The same in the placed model."""
+    return load(ROOT / "instances" / "placed" / f"{name}-placed.json")
+
+
+def has_run(study: str) -> bool:
+    """Whether a folder of results has what its page shows: a study that was not run has nothing."""
+    here = RESULTS / study
+    asked = any((here / name).exists() for name in ("study.toml", "run.py"))
+    return not asked or any(here.glob("*.jsonl")) or any(here.glob("*.csv"))
+
+
 def machine(study: str) -> str:
     """Machine, commits and date of the runs in a study's manifest, as a sentence."""
     done = runs(RESULTS / study / MANIFEST)

@@ -1,0 +1,113 @@
+"""Page of the study `orders`: the best order of positions of each placed instance.
+
+``results/orders/run.py`` solves them.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from scope_opt.model.package import order_name
+from scope_opt.report.markdown import Article, bullets, fixed, table
+from scope_opt.report.results.records import (
+    PAPER_INSTANCES,
+    RESULTS,
+    machine,
+    milliseconds,
+    ratio,
+)
+from scope_opt.solving.metrics import proof_text
+from scope_opt.solving.result import Result, Status
+
+STUDY = "orders"
+SOLVED = RESULTS / STUDY / "results.jsonl"
+ZIGZAG = "zigzag"
+
+
+def load_solved() -> dict[str, Result]:
+    """Results of `exact` over all orders, by instance of the paper; of several the last counts."""
+    lines = SOLVED.read_text().splitlines() if SOLVED.exists() else []
+    found = [Result.from_json(line, str(SOLVED)) for line in lines]
+    return {result.instance.name.removesuffix("-placed"): result for result in found}
+
+
+def page() -> Article:
+    """The page."""
+    known = load_solved()
+    found = {name: known[name] for name in PAPER_INSTANCES if name in known}
+    proved = [name for name, result in found.items() if result.status is Status.OPTIMAL]
+    gains = {
+        name: gain - 1 for name, result in found.items() if (gain := _gain(result)) is not None
+    }
+    names = [_order(result) for result in found.values()]
+    counts = {name: names.count(name) for name in sorted(set(names))}
+    lines = [
+        f"Proved optimal over all orders, shared links included: {len(proved)} of {len(found)}.",
+        "Best order found: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + ".",
+    ]
+    if gains:
+        best = max(gains, key=gains.__getitem__)
+        lines.append(
+            f"ZigZag takes {100 * median(gains.values()):.1f} % longer in the median, "
+            f"{100 * gains[best]:.1f} % at most ({best})."
+        )
+    return Article(
+        "The order of positions",
+        [
+            f"`scope-opt solve INSTANCE --order all` on {len(found)} instances of `instances/placed`: "
+            "the best schedule over ZigZag and blocks of every width, links loaded by what was "
+            "measured for either ([docs/model.md](../../docs/model.md#173-order-of-positions)). "
+            "Reproduce with `python results/orders/run.py`; `results.jsonl` has every result whole. "
+            f"{machine(STUDY)}",
+            bullets(lines),
+            "*zigzag*: best schedule in ZigZag order, ms; *latency*: that in the best order; "
+            "*zigzag %*: how much longer the first takes. *bound*: no schedule in any of the orders "
+            "takes less; *gap* between the two, 0 where the optimum is proved with links. *open*: "
+            "other orders that may still have a better schedule. *s*: seconds of all orders.",
+            table(
+                (
+                    *("instance", "order", "open", "zigzag", "latency", "zigzag %"),
+                    *("bound", "gap %", "s", "bound by"),
+                ),
+                [_row(name, result) for name, result in found.items()],
+                3,
+            ),
+        ],
+    )
+
+
+def _order(result: Result) -> str:
+    order = None if result.schedule is None else result.schedule.order
+    return "-" if order is None else order_name(order)
+
+
+def _zigzag(result: Result) -> int | None:
+    """Latency in ps of the best schedule in ZigZag order."""
+    return next((each.objective_ps for each in result.orders if each.order == ZIGZAG), None)
+
+
+def _gain(result: Result) -> float | None:
+    return ratio(_zigzag(result), result.objective_ps)
+
+
+def _row(name: str, result: Result) -> list[str]:
+    own, best = _order(result), result.objective_ps
+    open_ = [
+        order_name(each.order)
+        for each in result.orders
+        if order_name(each.order) != own and not each.infeasible
+        if best is None or each.bound_ps is None or each.bound_ps < best
+    ]
+    gain = _gain(result)
+    return [
+        name,
+        own,
+        ", ".join(open_) or "-",
+        milliseconds(_zigzag(result)),
+        milliseconds(best),
+        fixed(None if gain is None else 100 * (gain - 1), ".1f"),
+        milliseconds(result.bound_ps),
+        fixed(None if result.gap is None else 100 * result.gap, ".1f"),
+        fixed(result.times_s.total, ".1f"),
+        proof_text(result) or "-",
+    ]
