@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import documents
 import numpy as np
@@ -14,6 +14,7 @@ import strategies
 from helpers import read
 from hypothesis import given, settings
 
+from scope_opt.model import cost
 from scope_opt.model.cost import (
     build_tables,
     dram_s,
@@ -525,6 +526,60 @@ def test_times_beyond_int64_are_refused() -> None:
 def test_the_largest_batches_fit() -> None:
     document = paper_instance("resnet152", 256, samples=10**6)
     assert build_tables(document).worst_latency_ps < LIMIT / 10
+
+
+@pytest.mark.parametrize("nop", ["regressed", "placed"])
+def test_layers_alike_share_what_is_built(
+    nop: Literal["regressed", "placed"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of equal layers against tables in which each layer is built by itself."""
+    blocks = 4
+    layers = [
+        layer.model_copy(update={"name": f"{layer.name}-{block}"})
+        for block in range(blocks)
+        for layer in (conv("a", (8, 8), 6, 3), conv("b", (8, 8), 6, 3), conv("c", (8, 8), 6, 1))
+    ]
+    edges = []
+    for a in range(0, 3 * blocks, 3):
+        # The third layer of a block reads both others; it is added to that of the next block.
+        edges += [(a, a + 1, "input"), (a, a + 2, "input"), (a + 1, a + 2, "input")]
+        if a + 3 < 3 * blocks:
+            edges += [(a + 2, a + 3, "sum" if a == 3 else "input"), (a + 2, a + 5, "sum")]
+    net = Network(
+        name="blocks",
+        layers=tuple(layers),
+        edges=tuple(
+            Edge.model_validate({"from": u, "to": v, "bytes": 288, "feeds": feeds})
+            for u, v, feeds in edges
+        ),
+    )
+    document = instance(net, paper_package(9, nop=nop))
+    shared = build_tables(document)
+    assert len(cost._rows(net).first) < len(layers)
+    single = cost._Rows(list(range(len(layers))), np.arange(len(layers)))
+    monkeypatch.setattr(cost, "_rows", lambda _: single)
+    expected = build_tables(document)
+    for found, wanted in ((shared, expected), (shared.energy, expected.energy)):
+        assert found is not None
+        assert wanted is not None
+        for field in fields(wanted):
+            value = getattr(wanted, field.name)
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(getattr(found, field.name), value), field.name
+    if shared.placed is not None and expected.placed is not None:
+        found_halos, wanted_halos = shared.placed.halos(), expected.placed.halos()
+        assert np.array_equal(found_halos[shared.placed.shape], wanted_halos[expected.placed.shape])
+
+
+def test_building_tables_can_be_ended() -> None:
+    class EndedError(Exception):
+        pass
+
+    def pause() -> None:
+        raise EndedError
+
+    with pytest.raises(EndedError):
+        build_tables(by_hand(), pause)
 
 
 def test_refetch_times_count_only_where_weights_are_fetched_again() -> None:

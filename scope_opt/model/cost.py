@@ -15,6 +15,7 @@ from scipy.optimize import nnls
 
 from scope_opt.model.files import InputError
 from scope_opt.model.mesh import means_between, means_within
+from scope_opt.model.network import Layer
 from scope_opt.model.places import placed_tables, seams
 from scope_opt.model.tables import ISP, WSP, EnergyTables, Flow, LatencyTables, ceil_int
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.model.instance import Instance
-    from scope_opt.model.network import Layer, Network
+    from scope_opt.model.network import Network
     from scope_opt.model.package import Dram, Package
     from scope_opt.model.places import Seams
 
@@ -36,8 +37,11 @@ REGRESSION_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 DRAM = "dram.bandwidth_bytes_per_s"
 
 
-def build_tables(instance: Instance) -> LatencyTables:
+def build_tables(instance: Instance, pause: Callable[[], None] = lambda: None) -> LatencyTables:
     """Tables of an instance, by the cost model or from its explicit tables.
+
+    ``pause`` is called between pieces of the work, of which none takes a second; it may raise an
+    exception to end it.
 
     Raises
     ------
@@ -45,18 +49,22 @@ def build_tables(instance: Instance) -> LatencyTables:
         If a time or an energy overflows int64.
     """
     try:
-        return _build_tables(instance)
+        return _build_tables(instance, pause)
     except InputError as error:
         raise InputError(f"instance {instance.name}", error.problems) from None
 
 
-def _build_tables(instance: Instance) -> LatencyTables:
+def _build_tables(instance: Instance, pause: Callable[[], None]) -> LatencyTables:
     if instance.tables is not None:
         return instance.tables.to_tables(instance.samples, stream=instance.overflow == "stream")
     network, package = instance.network, instance.package
     assert network is not None  # instance.tables is None, so both are there
     assert package is not None
-    shapes = [layer_shape(layer, package) for layer in network.layers]
+    rows = _rows(network)
+    shapes: list[LayerShape] = []
+    for layer in rows.first:
+        shapes.append(layer_shape(network.layers[layer], package))
+        pause()
     placed = package.nop.model == "placed"
     chain = np.array(network.chain_bytes(), dtype=np.float64)
     weights = np.array([layer.weight_bytes for layer in network.layers], dtype=np.int64)
@@ -68,7 +76,8 @@ def _build_tables(instance: Instance) -> LatencyTables:
     own = np.array([(layer.dram_read_bytes, layer.dram_write_bytes) for layer in network.layers])
     own_bytes = own.T.astype(np.int64) if own.any() else (None, None)
     nop = None if placed else _nop(package)
-    moved = _transfers(nop, network, shapes)
+    pause()
+    moved = _transfers(nop, network, package, rows, shapes)
     link_s = 1 / package.nop.port_bytes_per_s
 
     def ps(seconds: Floats, field: str = "nop.bandwidth_bytes_per_s") -> Ints:
@@ -88,11 +97,11 @@ def _build_tables(instance: Instance) -> LatencyTables:
         compute_ps=ps(
             np.array([s.cycles for s in shapes]) / package.chiplet.frequency_hz,
             "chiplet.frequency_hz",
-        ),
-        gather_ps=ps(moved.gather * link_s),
-        within_ps=ps(moved.within * link_s),
-        send_ps=ps(moved.send * link_s),
-        receive_ps=ps(moved.receive * link_s),
+        )[rows.of],
+        gather_ps=rows.every(ps(moved.gather * link_s)),
+        within_ps=rows.every(ps(moved.within * link_s)),
+        send_ps=rows.every(ps(moved.send * link_s)),
+        receive_ps=rows.every(ps(moved.receive * link_s)),
         input_ps=ps(dram_s(package.dram, opening), DRAM),
         output_ps=ps(dram_s(package.dram, closing, written=1.0), DRAM),
         edge_from=np.array([edge.source for edge in skips], dtype=np.int64),
@@ -113,14 +122,16 @@ def _build_tables(instance: Instance) -> LatencyTables:
                 for layer in network.layers
             ]
         ),
-        energy=_energy(network, package, nop, shapes, skip_bytes, opening, closing, traffic.bytes),
+        energy=_energy(
+            network, package, nop, rows, shapes, skip_bytes, opening, closing, traffic.bytes
+        ),
         own_read_bytes=own_bytes[0],
         own_write_bytes=own_bytes[1],
         own_read_ps=ps(dram_s(package.dram, own[:, 0]), DRAM) if own.any() else None,
         own_write_ps=ps(dram_s(package.dram, own[:, 1], written=1.0), DRAM) if own.any() else None,
         flow=flow,
-        placed=None if nop else placed_tables(network, package, [s.seams for s in shapes]),
-        held_bytes=np.array([s.held_bytes for s in shapes]),
+        placed=None if nop else placed_tables(network, package, [s.seams for s in shapes], rows.of),
+        held_bytes=rows.every(np.array([s.held_bytes for s in shapes])),
         activation_buffer_bytes=package.activation_buffer_bytes,
     )
 
@@ -192,14 +203,17 @@ def dram_traffic(network: Network, dram: Dram, *, once: bool) -> Traffic:
 
     read_ps, reads, read = square(), square(), square()
     write_ps, writes, wrote = square(), square(), square()
-    for edge in network.edges:
+    volumes = np.array([edge.bytes for edge in network.edges], dtype=np.int64)
+    for edge, read_time, write_time in zip(
+        network.edges, time(volumes, 0.0), time(volumes, 1.0), strict=True
+    ):
         u, v = edge.source, edge.target
         into = np.s_[u + 1 : v + 1, v]
-        read_ps[into] += time(edge.bytes, 0.0)
+        read_ps[into] += read_time
         reads[into] += 1
         read[into] += edge.bytes
         out = np.s_[u:v, u]
-        write_ps[out] += time(edge.bytes, 1.0)
+        write_ps[out] += write_time
         writes[out] += 1
         wrote[out] += edge.bytes
     output = network.layers[-1].output_bytes
@@ -247,6 +261,60 @@ def _flow(network: Network) -> Flow:
 
 
 # --- Layers --------------------------------------------------------------------------------------
+
+
+class _Rows(NamedTuple):
+    """Rows that tables over region sizes need: layers with equal ones share theirs.
+
+    All blocks of a transformer are alike, so that hundreds of layers have a handful of rows.
+    """
+
+    first: list[int]
+    """First layer of each row."""
+    of: Ints
+    """(L,) row of each layer"""
+
+    def every(self, values: Ints) -> Ints:
+        """Values of the rows for every layer; zeros take no memory until somebody writes them."""
+        if values.any():
+            return values[self.of]
+        return np.zeros((len(self.of), *values.shape[1:]), dtype=np.int64)
+
+
+def _rows(network: Network) -> _Rows:
+    """Tell layers apart by all that their times and those of their transfers depend on."""
+    fields = [name for name in Layer.model_fields if name != "name"]
+    kinds = [tuple(getattr(layer, name) for name in fields) for layer in network.layers]
+    chain, summed, inputs = network.chain_bytes(), _summed(network), _inputs(network)
+    found: dict[object, int] = {}
+    first: list[int] = []
+    of = np.zeros(len(kinds), dtype=np.int64)
+    for layer, kind in enumerate(kinds):
+        there, wanted = inputs.get(layer, {}), inputs.get(layer + 1, {})
+        reads = sorted(
+            (source == layer, moved, there.get(source, 0) < moved)
+            for source, moved in wanted.items()
+        )
+        following = kinds[layer + 1 : layer + 2]
+        key = (kind, chain[layer], layer in summed, tuple(following), tuple(reads))
+        of[layer] = found.setdefault(key, len(found))
+        if of[layer] == len(first):
+            first.append(layer)
+    return _Rows(first, of)
+
+
+def _summed(network: Network) -> set[int]:
+    """Layers whose chain edge is added to the output of the next layer."""
+    return {edge.source for edge in network.edges if edge.is_chain and not edge.is_input}
+
+
+def _inputs(network: Network) -> dict[int, dict[int, int]]:
+    """Bytes of input that a layer reads, by the layer they are from."""
+    inputs: dict[int, dict[int, int]] = {}
+    for edge in network.edges:
+        if edge.is_input:
+            inputs.setdefault(edge.target, {})[edge.source] = edge.bytes
+    return inputs
 
 
 class LayerShape(NamedTuple):
@@ -470,7 +538,7 @@ def _nop(package: Package) -> NopCoefficients:
 
 
 class _Moved(NamedTuple):
-    """Bytes over the worst link, or byte-hops; shapes as in `LatencyTables`."""
+    """Bytes over the worst link, or byte-hops; as in `LatencyTables`, but for rows, not layers."""
 
     gather: Floats
     within: Floats
@@ -483,18 +551,19 @@ class _Moved(NamedTuple):
 def _transfers(
     nop: NopCoefficients | None,
     network: Network,
+    package: Package,
+    rows: _Rows,
     shapes: list[LayerShape],
     *,
     energy: bool = False,
 ) -> _Moved:
-    """Weight gathers and the chain transfers of Table II for every layer; 0 without ``nop``."""
-    chain = network.chain_bytes()
-    layers, sizes = len(chain), np.arange(len(shapes[0].halo_bytes))
-    within = np.zeros((layers, 2, 2, len(sizes)))
+    """Weight gathers and the chain transfers of Table II for every row; 0 without ``nop``."""
+    sizes, count = np.arange(package.chiplets + 1), len(rows.first)
+    within = np.zeros((count, 2, 2, len(sizes)))
     none = np.zeros(len(sizes))
     if nop is None:
-        rows = np.zeros((layers, len(sizes)))
-        return _Moved(rows, within, rows, np.zeros((layers, 2, len(sizes))), none)
+        nothing = np.zeros((count, len(sizes)))
+        return _Moved(nothing, within, nothing, np.zeros((count, 2, len(sizes))), none)
     if energy:
         gather = np.maximum(sizes - 1, 0) * nop.hops
         halo_cost = np.ones(len(sizes))  # tiles trade seams with their neighbours
@@ -505,22 +574,20 @@ def _transfers(
         halo_cost = np.divide(0.5, sizes, out=none.copy(), where=sizes > 0)
         send, receive, skip = nop.send, nop.receive, nop.skip
     exchange = np.divide(gather, sizes, out=none.copy(), where=sizes > 0)
-    summed = {edge.source for edge in network.edges if edge.is_chain and not edge.is_input}
-    inputs: dict[int, dict[int, int]] = {}
-    for edge in network.edges:
-        if edge.is_input:
-            inputs.setdefault(edge.target, {})[edge.source] = edge.bytes
-    into_isp = np.zeros((layers, len(sizes)))
-    for layer in range(layers - 1):
-        halo = shapes[layer + 1].halo_bytes * halo_cost
+    chain, summed, inputs = network.chain_bytes(), _summed(network), _inputs(network)
+    into_isp = np.zeros((count, len(sizes)))
+    for row, layer in enumerate(rows.first):
+        if layer == len(chain) - 1:
+            continue
+        halo = shapes[rows.of[layer + 1]].halo_bytes * halo_cost
         if layer in summed:  # what is added has to lie as the sum does
-            within[layer, 0, 1] = within[layer, 1, 0] = chain[layer] * exchange
+            within[row, 0, 1] = within[row, 1, 0] = chain[layer] * exchange
         elif chain[layer]:
-            within[layer, :, 0] = chain[layer] * gather
-            within[layer, 0, 1] = chain[layer] * exchange + halo
-            within[layer, 1, 1] = halo
+            within[row, :, 0] = chain[layer] * gather
+            within[row, 0, 1] = chain[layer] * exchange + halo
+            within[row, 1, 1] = halo
         wanted = inputs.get(layer + 1, {})
-        into_isp[layer] = sum(wanted.values()) * gather
+        into_isp[row] = sum(wanted.values()) * gather
         # What else the next layer reads is moved along, unless an ISP layer before it read it too.
         there = inputs.get(layer, {})
         for own in (ISP, WSP):
@@ -529,16 +596,17 @@ def _transfers(
                 for source, moved in wanted.items()
                 if source != layer and (own == WSP or there.get(source, 0) < moved)
             ]
-            within[layer, own, ISP] += sum(further) * gather
-            within[layer, own, WSP] += sum(further) * exchange
+            within[row, own, ISP] += sum(further) * gather
+            within[row, own, WSP] += sum(further) * exchange
             if further and not chain[layer]:
-                within[layer, own, WSP] += halo
-    into_wsp = np.multiply.outer(np.array(chain, dtype=np.float64), receive)
-    weights = np.array([float(layer.weight_bytes) for layer in network.layers])
+                within[row, own, WSP] += halo
+    handed_on = np.array([chain[layer] for layer in rows.first], dtype=np.float64)
+    into_wsp = np.multiply.outer(handed_on, receive)
+    weights = np.array([float(network.layers[layer].weight_bytes) for layer in rows.first])
     return _Moved(
         np.multiply.outer(weights, gather),
         within,
-        np.multiply.outer(np.array(chain, dtype=np.float64), send),
+        np.multiply.outer(handed_on, send),
         np.stack([into_wsp + into_isp, into_wsp], axis=1),
         skip,
     )
@@ -559,13 +627,14 @@ def _energy(
     network: Network,
     package: Package,
     nop: NopCoefficients | None,
+    rows: _Rows,
     shapes: list[LayerShape],
     skip_bytes: Floats,
     opening: Floats,
     closing: Floats,
     traffic_bytes: Ints,
 ) -> EnergyTables:
-    layers = network.layers
+    layers = [network.layers[layer] for layer in rows.first]
     sizes = np.arange(package.chiplets + 1)
     weights = np.array([layer.weight_bytes for layer in layers], dtype=np.float64)
     inputs = np.array([layer.input_bytes for layer in layers], dtype=np.float64)
@@ -584,20 +653,22 @@ def _energy(
             "package.nop.energy_pj_per_bit: an energy in fJ",
         )
 
-    moved = _transfers(nop, network, shapes, energy=True)
+    moved = _transfers(nop, network, package, rows, shapes, energy=True)
     return EnergyTables(
         mac_fj=ceil_int(
-            np.array([float(layer.macs) for layer in layers]) * 1000 * package.mac_energy_pj,
+            np.array([float(layer.macs) for layer in network.layers])
+            * 1000
+            * package.mac_energy_pj,
             "package.mac_energy_pj: an energy in fJ",
         ),
         sram_fj=ceil_int(
             accesses * 1000 * package.sram_energy_pj_per_byte,
             "package.sram_energy_pj_per_byte: an energy in fJ",
-        ),
-        gather_fj=nop_fj(moved.gather),
-        within_fj=nop_fj(moved.within),
-        send_fj=nop_fj(moved.send),
-        receive_fj=nop_fj(moved.receive),
+        )[rows.of],
+        gather_fj=rows.every(nop_fj(moved.gather)),
+        within_fj=rows.every(nop_fj(moved.within)),
+        send_fj=rows.every(nop_fj(moved.send)),
+        receive_fj=rows.every(nop_fj(moved.receive)),
         edge_send_fj=nop_fj(np.multiply.outer(skip_bytes, moved.skip)),
         input_bytes=opening.astype(np.int64),
         output_bytes=closing.astype(np.int64),

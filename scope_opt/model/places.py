@@ -17,6 +17,8 @@ import numpy as np
 from scope_opt.model.mesh import period, places
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from scope_opt.model.network import Layer, Network
@@ -107,10 +109,11 @@ class PlacedTables:
             self._make_halos(shape, phase)
         return float(self.halo_bytes[shape, phase, size])
 
-    def halos(self) -> Floats:
-        """All of `halo_bytes`."""
+    def halos(self, pause: Callable[[], None] = lambda: None) -> Floats:
+        """All of `halo_bytes`; ``pause`` is called again and again and may raise an exception."""
         for shape, phase in np.argwhere(self.halo_bytes[:, :, 0] < 0).tolist():
             self._make_halos(shape, phase)
+            pause()
         return self.halo_bytes
 
     def _make_halos(self, shape: int, phase: int) -> None:
@@ -121,15 +124,19 @@ class PlacedTables:
         )
 
 
-def placed_tables(network: Network, package: Package, tilings: list[Seams]) -> PlacedTables:
-    """Count shares for every place; ``tilings`` are the layers' `Seams`."""
+def placed_tables(
+    network: Network, package: Package, tilings: list[Seams], row: Ints
+) -> PlacedTables:
+    """Count shares for every place; ``tilings[row[l]]`` are the `Seams` of layer ``l``."""
     counts = _counts(package)
     # Layers that tile alike share their halos.
     kinds: dict[bytes, int] = {}
-    shape = np.array(
-        [kinds.setdefault(s.tiles.tobytes() + s.shares.tobytes(), len(kinds)) for s in tilings]
+    kind = [kinds.setdefault(s.tiles.tobytes() + s.shares.tobytes(), len(kinds)) for s in tilings]
+    shape = np.array(kind)[row]
+    seams = tuple(tilings[kind.index(index)] for index in range(len(kinds)))
+    halos = sum(
+        seams[index].one_way_bytes * int((shape == index).sum()) for index in range(len(seams))
     )
-    first = [int(np.flatnonzero(shape == kind)[0]) for kind in range(len(kinds))]
     return PlacedTables(
         ps_per_byte=1e12 * package.nop.eta_link / package.nop.port_bytes_per_s,
         shared_links=package.nop.shared_links,
@@ -140,13 +147,13 @@ def placed_tables(network: Network, package: Package, tilings: list[Seams]) -> P
         gather=counts.relay if package.nop.gather == "relay" else counts.exchange,
         exchange=counts.exchange,
         shape=shape,
-        seams=tuple(tilings[index] for index in first),
-        worst_link_bytes=_worst_link_bytes(network, counts, tilings),
+        seams=seams,
+        worst_link_bytes=_worst_link_bytes(network, counts, halos),
         halo_bytes=np.full((len(kinds), *counts.exchange.shape), -1.0),
     )
 
 
-def _worst_link_bytes(network: Network, counts: _Counts, tilings: list[Seams]) -> float:
+def _worst_link_bytes(network: Network, counts: _Counts, halos: float) -> float:
     """Every transfer there can be, at its worst place, and all of them on one link."""
     sizes = np.maximum(np.arange(counts.exchange.shape[1], dtype=np.float64), 1)
     gather = float((np.maximum(counts.relay, counts.exchange) / sizes).max())
@@ -154,8 +161,7 @@ def _worst_link_bytes(network: Network, counts: _Counts, tilings: list[Seams]) -
     scatter = 1.0  # all from one chiplet to the next
     moved = float(sum(edge.bytes for edge in network.edges)) + float(network.weight_bytes)
     travelling = float(sum(edge.bytes * (edge.target - edge.source) for edge in network.edges))
-    halo = sum(tiling.one_way_bytes for tiling in tilings)
-    return moved * (gather + exchange) + travelling * (scatter + gather) + 2 * halo
+    return moved * (gather + exchange) + travelling * (scatter + gather) + 2 * halos
 
 
 class _Counts(NamedTuple):
