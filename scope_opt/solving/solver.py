@@ -195,6 +195,7 @@ def solve(
         rel_gap=options.rel_gap,
         minimizes=instance.minimizes,
     )
+    preflight.refuse_power(instance, tables)
     obstacles = preflight.reasons(instance, tables)
     if obstacles:
         monitor.prove_infeasible(obstacles, "simple bound")
