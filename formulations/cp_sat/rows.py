@@ -39,6 +39,7 @@ class PowerRow(NamedTuple):
         if space.power_fj_per_ps is None:
             return None
         per_beat, per_energy = space.power_fj_per_ps.as_integer_ratio()
+        beat_ps = min(beat_ps, LIMIT - 1)  # schedules with longer ones do not count
         while max(per_beat * beat_ps, per_energy * energy_fj) >= LIMIT:
             per_beat, per_energy = -(-per_beat // 2), per_energy // 2
         return cls(per_beat, per_energy)

@@ -172,7 +172,7 @@ class Search:
         costs = np.full_like(self._tables.load_ps, LIMIT)
         for ends, column in alone.items():
             latency = alone_latency_ps(self._tables, space, column)
-            if latency is not None:
+            if latency is not None and latency < LIMIT:
                 costs[ends] = latency
         _, path = shortest_cut(costs, space.segment_count)
         if path:

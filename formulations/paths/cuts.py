@@ -227,7 +227,7 @@ class Cuts:
 
     def _keep(self, ends: tuple[int, int], known: Known) -> None:
         self.known[ends] = known
-        if self._space.segments[ends]:
+        if self._space.segments[ends] and known.latency_ps < LIMIT:
             self._costs[ends] = known.latency_ps
 
     def _offer(self) -> None:

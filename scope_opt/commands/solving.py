@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
     from scope_opt.solving.program import Program
     from scope_opt.solving.result import Result
-    from scope_opt.solving.solver import SegmentChoice, SolveOptions, Solver
+    from scope_opt.solving.solver import SolveOptions, Solver
     from scope_opt.terminal.show import Run
 
 
@@ -137,7 +137,7 @@ def solve(
     with naming(instance, warm_start), progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress)
     if result.status == "infeasible":
-        result = _explained(result, problem, options.segments)
+        result = _explained(result, problem, options)
 
     unwritten: InputError | None = None
     if output is not None and result.schedule is not None:
@@ -159,12 +159,17 @@ def solve(
         raise typer.Exit(NOTHING_FOUND)
 
 
-def _explained(result: Result, instance: Instance, segments: SegmentChoice | None) -> Result:
-    """The result with what contradicts what, where that is more than it says already."""
+def _explained(result: Result, instance: Instance, options: SolveOptions) -> Result:
+    """The result with what contradicts what, where that is more than it says already.
+
+    The search for it has what the solve has left of its time.
+    """
     from scope_opt.solving.explain import conflict
 
+    limit_s = options.time_limit_s
+    left_s = None if limit_s is None else limit_s - result.times_s.total
     with progress(f"{instance.name}, looking for the reason") as on_progress:
-        found = conflict(instance, segments, on_progress)
+        found = conflict(instance, options.segments, on_progress, left_s)
     return result.model_copy(update={"explanation": (*result.explanation, *found)})
 
 

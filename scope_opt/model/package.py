@@ -14,8 +14,12 @@ from scope_opt.model.network import Count, Index
 MAX_CHIPLETS = 4096
 """Largest package accepted: tables grow with layers x chiplets."""
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+LEAST, MOST = 1e-30, 1e30
+"""Between which physical quantities lie, so that quotients and products of a few are floats."""
+
+Positive = Annotated[float, Field(ge=LEAST, le=MOST)]
+NonNegative = Annotated[float, Field(ge=0, le=MOST)]
+Share = Annotated[float, Field(ge=LEAST, le=1)]
 MeshSide = Annotated[int, Field(ge=1, le=MAX_CHIPLETS)]
 
 
@@ -78,8 +82,8 @@ class Streams(Document):
     latency_s: NonNegative
     latency_per_stream_s: NonNegative
     latency_mixed_s: NonNegative
-    read: Annotated[float, Field(gt=0, le=1)]
-    write: Annotated[float, Field(gt=0, le=1)]
+    read: Share
+    write: Share
     slope: NonNegative
     slope_write: NonNegative
     most: Annotated[int, Field(ge=1, le=2**20)]
@@ -93,7 +97,7 @@ class Dram(Document):
 
     bandwidth_bytes_per_s: Positive
     latency_s: NonNegative
-    efficiency: Annotated[float, Field(gt=0, le=1)]
+    efficiency: Share
     energy_pj_per_bit: NonNegative
     streams: Streams | None = None
 

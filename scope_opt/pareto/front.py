@@ -12,7 +12,7 @@ from scope_opt.model.files import Document, InputError, inconsistent
 from scope_opt.model.network import Index
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.solving.result import Options, Status, StopReason, relative_gap
+from scope_opt.solving.result import Energy, Options, Status, StopReason, relative_gap
 from scope_opt.solving.solver import SolverDisagreement
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class Point(Document):
     keep_nulls: ClassVar[bool] = True
 
     latency_ps: Index
-    energy_fj: Index
+    energy_fj: Energy
     within_ps: Index | None
     """Bound on the latency under which the energy was minimized; None: any latency."""
     status: Status
     """``optimal``: no schedule within the bound takes less energy; else ``feasible``."""
-    bound_fj: Index | None
+    bound_fj: Energy | None
     """Least energy of any schedule within the bound, as far as proved."""
     gap: float | None
     time_s: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -141,7 +142,7 @@ def front_figure(front: Front, instance: Instance) -> str:
         )
     )
     figure.update_layout(
-        title={"text": f"{front.instance.name}: least energy within a latency"},
+        title={"text": f"{escape(front.instance.name)}: least energy within a latency"},
         xaxis={"title": {"text": f"latency of {instance.samples} samples, ms"}},
         yaxis={"title": {"text": "energy, mJ"}},
         template="plotly_white",

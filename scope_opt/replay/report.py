@@ -12,6 +12,7 @@ from scope_opt.model.network import Count, Index
 from scope_opt.replay.engine import Mode, SegmentTimes, simulate
 from scope_opt.replay.stages import pipelines
 from scope_opt.schedule.evaluate import evaluate
+from scope_opt.schedule.preflight import refuse_power
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def replay(
     """
     instance = schedule.ordered(instance)
     tables = build_tables(instance)
+    refuse_power(instance, tables)
     evaluation = evaluate(instance, schedule, tables)
     if evaluation.objective_ps is None:
         raise InvalidSchedule(evaluation)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scope_opt.model.files import InputError
+from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import latency_bound, segment_traffic_bytes
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def reasons(instance: Instance, tables: LatencyTables) -> list[str]:
         *_copies(instance, tables),
         *_cluster_counts(instance, tables),
         *_totals(instance, tables),
+        *_power(instance, tables),
         *_traffic(instance, tables),
     ]
 
@@ -149,6 +153,42 @@ def _totals(instance: Instance, tables: LatencyTables) -> Iterator[str]:
             f"MACs, buffers and weights alone take {least / 10**15:.6g} J, energy_budget_j is "
             f"{limits.energy_budget_j}; raise it"
         )
+
+
+def _power(instance: Instance, tables: LatencyTables) -> Iterator[str]:
+    """A power budget under which what every schedule spends takes longer than allowed."""
+    bound_s, floor = instance.constraints.latency_bound_s, _power_floor(instance, tables)
+    if bound_s is not None and floor.latency_ps > Fraction(str(bound_s)) * 10**12:
+        yield f"{floor.text}, latency_bound_s is {bound_s}; raise either"
+
+
+def refuse_power(instance: Instance, tables: LatencyTables) -> None:
+    """Raise `InputError` for a power budget under which every latency overflows."""
+    floor = _power_floor(instance, tables)
+    if floor.latency_ps >= LIMIT:
+        allowed = f"latencies must stay below 2^61 ps = {LIMIT / 10**12:.6g} s"
+        raise InputError("constraints", [f"power_budget_w: {floor.text}; {allowed}; raise it"])
+
+
+class _PowerFloor(NamedTuple):
+    """What every schedule takes because of the power budget; 0 without one."""
+
+    latency_ps: int
+    text: str
+
+
+def _power_floor(instance: Instance, tables: LatencyTables) -> _PowerFloor:
+    """A segment's beat allows for its energy of a sample, and there is a beat for every sample.
+
+    So the latency allows for the energy of all samples, wherever the segments are cut.
+    """
+    budget_w, energy = instance.constraints.power_budget_w, tables.energy
+    if budget_w is None or energy is None:
+        return _PowerFloor(0, "")
+    spent_fj = tables.samples * int(energy.floor_fj.sum())
+    latency_ps = ceil(spent_fj / (1000 * Fraction(str(budget_w))))  # 1 W is 1000 fJ per ps
+    spent = f"MACs and buffers take {spent_fj / 10**15:.6g} J, at power_budget_w = {budget_w}"
+    return _PowerFloor(latency_ps, f"{spent} at least {latency_ps / 10**12:.6g} s")
 
 
 def _traffic(instance: Instance, tables: LatencyTables) -> Iterator[str]:

@@ -7,6 +7,7 @@ are dropped one after another; what can go while the instance stays infeasible i
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from scope_opt.model.cost import build_tables
@@ -27,7 +28,7 @@ TRIAL_S = 10.0
 """Time limit of a decision; without one the demand is kept."""
 
 
-class _Interrupted(Exception):
+class _Ended(Exception):
     pass
 
 
@@ -35,6 +36,7 @@ def conflict(
     instance: Instance,
     segments: SegmentChoice | None = None,
     on_progress: Callable[[Monitor], None] | None = None,
+    time_limit_s: float | None = None,
 ) -> list[str]:
     """Demands that leave no schedule together, in one sentence.
 
@@ -44,29 +46,42 @@ def conflict(
         Without a schedule for these segments, as some solver found.
     segments : SegmentChoice, optional
         As in `SolveOptions`.
+    time_limit_s : float, optional
+        Of all decisions together.
 
     Returns
     -------
     list of str
         Empty if a simple reason is known (`preflight`), if it is not the instance but
-        the scheme of a solver that leaves no schedule, or if Ctrl-C ended the search.
+        the scheme of a solver that leaves no schedule, or if Ctrl-C or the time limit ended the
+        search.
     """
+    began = time.perf_counter()
     if preflight.reasons(instance, build_tables(instance)):
         return []
+
+    def feasible(demands: list[str]) -> bool | None:
+        limit_s = TRIAL_S
+        if time_limit_s is not None:
+            limit_s = min(limit_s, time_limit_s - (time.perf_counter() - began))
+        if limit_s <= 0:
+            raise _Ended
+        return _feasible(instance, segments, demands, limit_s, on_progress)
+
     demands = sorted(instance.constraints.active())
     demands += ["segments"] if segments is not None else []
     demands += ["overflow"] if instance.overflow == "forbid" else []
     needed, doubtful = list(demands), False
     try:
-        if _feasible(instance, segments, demands, on_progress) is not False:
+        if feasible(demands) is not False:
             return []
         for demand in demands:
             rest = [other for other in needed if other != demand]
-            found = _feasible(instance, segments, rest, on_progress)
+            found = feasible(rest)
             if found is False:
                 needed = rest
             doubtful = doubtful or found is None
-    except _Interrupted:
+    except _Ended:
         return []
     texts = ", ".join(_text(instance, segments, demand) for demand in needed)
     if len(needed) == 1:
@@ -80,6 +95,7 @@ def _feasible(
     instance: Instance,
     segments: SegmentChoice | None,
     demands: list[str],
+    time_limit_s: float,
     on_progress: Callable[[Monitor], None] | None,
 ) -> bool | None:
     """Whether there is a schedule under these demands only; None if that is not found out."""
@@ -93,12 +109,12 @@ def _feasible(
             break
     options = SolveOptions(
         segments=segments if "segments" in demands else None,
-        time_limit_s=TRIAL_S,
+        time_limit_s=time_limit_s,
         rel_gap=1.0,  # any schedule will do
     )
     result = solve(relaxed, solver, options, on_progress)
     if result.stop_reason is StopReason.INTERRUPTED:
-        raise _Interrupted
+        raise _Ended
     if result.schedule is not None:
         return True
     return False if result.status is Status.INFEASIBLE else None

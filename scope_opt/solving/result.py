@@ -8,7 +8,7 @@ from enum import StrEnum
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from scope_opt import __version__
 from scope_opt.model.files import MAX_INT, Document, inconsistent, optional, shortened
@@ -152,14 +152,18 @@ class Proof(Document):
         return self
 
 
+Energy = Annotated[int, Field(ge=0, le=2**100)]
+"""Energy of all samples in fJ. That of one sample fits 63 bits, as all tables do."""
+
+
 class TrajectoryPoint(Document):
     """Incumbent and bound from ``time_s`` after the start on; in fJ where energy is minimized."""
 
     time_s: float
     objective_ps: Index | None = None
     bound_ps: Index | None = None
-    objective_fj: Index | None = None
-    bound_fj: Index | None = None
+    objective_fj: Energy | None = None
+    bound_fj: Energy | None = None
 
 
 class OrderOutcome(Document):
@@ -201,8 +205,8 @@ class Result(Document):
     """Why there is no schedule or no proof, if not for a limit, in the user's terms; else empty."""
     objective_ps: Index | None
     bound_ps: Index | None
-    objective_fj: Index | None = None
-    bound_fj: Index | None = None
+    objective_fj: Energy | None = None
+    bound_fj: Energy | None = None
     gap: float | None
     latency_s: float | None
     throughput_per_s: float | None

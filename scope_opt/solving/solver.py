@@ -211,6 +211,7 @@ def solve(
         rel_gap=options.rel_gap,
         minimizes=instance.minimizes,
     )
+    preflight.refuse_power(instance, tables)
     obstacles = preflight.reasons(instance, tables)
     tried: orders.Tried | None = None
     if obstacles:

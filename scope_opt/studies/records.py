@@ -193,6 +193,8 @@ _TIMES = ("tables", "build", "translate", "solve", "total")
 _SIZES = ("variables", "constraints", "nonzeros")
 _PROOF = ("library", "programs", "library_s")
 _OPTIONS = ("time_limit_s", "threads", "memory_limit_bytes")
+FORMULA = ("=", "+", "-", "@")
+"""How spreadsheets tell a formula, if only white space stands before it."""
 COLUMNS = (
     *("instance", *_OF_RECORD, *_OF_RESULT, "energy_j", "segments", "clusters", "wall_s"),
     *(f"{name}_s" for name in _TIMES),
@@ -219,7 +221,7 @@ def _row(record: Record) -> dict[str, object]:
         if result.schedule is not None:
             row["segments"] = len(result.schedule.segments)
             row["clusters"] = sum(1 for _ in result.schedule.clusters)
-    return row | {
+    row |= {
         "instance": record.instance.name,
         "wall_s": record.wall_s,
         "options": json.dumps(options, sort_keys=True) if options else None,
@@ -230,3 +232,12 @@ def _row(record: Record) -> dict[str, object]:
         "digest": record.instance.digest,
         "key": record.key,
     }
+    return {name: _no_formula(value) for name, value in row.items()}
+
+
+def _no_formula(value: object) -> object:
+    """A cell that a spreadsheet does not run: text that looks like a formula gets a quote."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", " ")  # which some readers take for the end of a row
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text

@@ -135,7 +135,8 @@
   const csv = (figure) => {
     const { fields, rows } = table(figure);
     const quote = (value) => {
-      const text = value === null ? "" : String(value);
+      let text = value === null ? "" : String(value);
+      if (typeof value === "string" && /^\s*[=+\-@]/.test(text)) text = "'" + text; // no formula
       return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
     };
     return [fields.map(heading), ...rows].map((row) => row.map(quote).join(",") + "\r\n").join("");
