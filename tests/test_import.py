@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from scope_opt.model.zoo import build_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     build.__name__: build
@@ -124,6 +124,46 @@ def test_counts(family: str, order: str, tmp_path: Path) -> None:
     expected = count(tmp_path / f"{family}.onnx", SIZES.get(family, {}))
     assert (len(network.layers), network.macs, network.weight_bytes) == expected
     assert (coverage.layers, coverage.macs, coverage.weight_bytes) == expected
+
+
+# --- Models that come with the library -----------------------------------------------------------
+
+LIBRARY = Path(onnx.__file__).parent / "backend" / "test" / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "gmac", "weights"),
+    [
+        # Weights are the published parameters less biases and normalizations.
+        ("bvlc_alexnet", 8, 0.655, 60_965_224 - 10_568),
+        ("vgg19", 19, 19.632, 143_667_240 - 14_696),
+        ("resnet50", 54, 4.089, 25_557_032 - 53_120 - 1000),
+        ("densenet121", 121, 2.834, 7_978_856 - 83_648 - 1000),
+        ("squeezenet", 26, 0.349, 1_235_496 - 3_944),
+        ("inception_v1", 58, 1.432, 6_990_272),
+        ("shufflenet", 50, 0.125, 1_365_464),
+    ],
+)
+def test_published_networks(name: str, layers: int, gmac: float, weights: int) -> None:
+    path = LIBRARY / "light" / f"light_{name}.onnx"
+    if not path.exists():
+        pytest.skip("this release of onnx has other models")
+    network, _ = import_onnx(path)
+    assert len(network.layers) == layers
+    assert network.macs / 1e9 == pytest.approx(gmac, abs=6e-4)
+    assert network.weight_bytes == weights
+
+
+def test_every_model_of_the_library_is_read_or_refused_with_reasons() -> None:
+    read_, refused = 0, 0
+    for path in sorted(LIBRARY.glob("pytorch-*/*/model.onnx")):
+        try:
+            import_onnx(path)
+            read_ += 1
+        except InputError as error:
+            refused += 1
+            assert error.problems
+    assert not (read_ or refused) or (read_ > 2 and refused > 2)
 
 
 # --- Networks known otherwise --------------------------------------------------------------------
