@@ -93,6 +93,8 @@ def solve(
     for target in (output, log):
         if target is not None:
             refuse_existing(target, force=force)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
     problem = load_instance(instance)
     start = load_schedule(str(warm_start)) if warm_start is not None else None
     options = SolveOptions(
@@ -245,13 +247,22 @@ def export(
       scope-opt export alexnet-16.json --formulation interval-milp -o alexnet.mps
       scope-opt export tiny-skip.json --formulation cp-sat --segments single -o skip.pb
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.model.files import refuse_existing, write_bytes
-    from scope_opt.solving.solver import SolveOptions, load_solver, write_program
+    from scope_opt.model.files import InputError, closest, refuse_existing, write_bytes
+    from scope_opt.solving.solver import (
+        SolveOptions,
+        formulation_names,
+        load_solver,
+        solver_names,
+        write_program,
+    )
     from scope_opt.terminal.inputs import load_instance, segment_choice
 
     refuse_existing(output, force=force)
     problem = load_instance(instance)
     options = SolveOptions(segments=segment_choice(segments), encoding=encoding)
+    if formulation not in solver_names():
+        found = f"found {formulation!r}; {closest(formulation, formulation_names())}"
+        raise InputError("--formulation", [found])
     solver = load_solver(formulation)
     with progress(f"{problem.name}, {formulation}") as on_progress:
         program = write_program(problem, solver, options, output.suffix, on_progress)

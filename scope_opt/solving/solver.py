@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import resource
 import time
 from dataclasses import dataclass
@@ -116,6 +117,11 @@ def solver_names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
 
 
+def formulation_names() -> list[str]:
+    """Names of the registered solvers that can write their programs."""
+    return [name for name in solver_names() if hasattr(load_solver(name), "export")]
+
+
 def load_solver(name: str) -> Solver:
     """Solver of that name.
 
@@ -126,8 +132,11 @@ def load_solver(name: str) -> Solver:
     """
     found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == name]
     if not found:
-        known = ", ".join(solver_names()) or "none (is the package installed?)"
-        raise SolverUnavailable(f"no solver {name!r}; registered: {known}")
+        known = solver_names()
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        listed = ", ".join(known) or "none (is the package installed?)"
+        raise SolverUnavailable(f"no solver {name!r}; {hint}registered: {listed}")
     try:
         solver: Solver = found[0].load()()
     except Exception as error:  # a broken plug-in must not look like our own failure
@@ -216,8 +225,8 @@ def write_program(
         If the solver has no program, or refuses the instance, an option or the format.
     """
     if not hasattr(solver, "export"):
-        able = [name for name in solver_names() if hasattr(load_solver(name), "export")]
-        problem = f"solver {solver.name!r} has no program; formulations: {', '.join(able)}"
+        able = ", ".join(formulation_names())
+        problem = f"solver {solver.name!r} has no program; formulations: {able}"
         raise InputError("--formulation", [problem])
     refuse_unsupported(instance, solver, options)
     check_segments(options.segments, len(instance.layer_names))
