@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from formulations.space import Space, make_space
 from formulations.tuning import DEFAULT, Tuning
-from scope_opt.model.files import InputError
+from scope_opt.model.files import InputError, closest
 from scope_opt.model.instance import NEEDS_ENERGY, SHAPE
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.evaluate import evaluate
@@ -137,7 +137,7 @@ def make_request(
 def check_encoding(name: str | None, allowed: Collection[str]) -> None:
     """Raise `InputError` if there is no such encoding; None stands for the default."""
     if name is not None and name not in allowed:
-        raise InputError("encoding", [f"found {name!r}; allowed are {', '.join(allowed)}"])
+        raise InputError("encoding", [f"found {name!r}; {closest(name, allowed)}"])
 
 
 def _wanted(

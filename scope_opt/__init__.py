@@ -10,11 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scope_opt.importing.onnx import import_onnx as import_onnx
     from scope_opt.model.files import InputError as InputError
     from scope_opt.model.instance import Instance as Instance
     from scope_opt.model.network import Network as Network
     from scope_opt.model.package import Package as Package
+    from scope_opt.model.parts import combine as combine
+    from scope_opt.model.presets import new_package as new_package
     from scope_opt.model.tables import LatencyTables as LatencyTables
+    from scope_opt.model.transformers import transformer as transformer
     from scope_opt.schedule.evaluate import evaluate as evaluate
     from scope_opt.schedule.evaluation import Evaluation as Evaluation
     from scope_opt.schedule.schedule import InstanceReference as InstanceReference
@@ -42,10 +46,14 @@ _HOME = {
     "Schedule": "scope_opt.schedule.schedule",
     "SolveOptions": "scope_opt.solving.solver",
     "Solver": "scope_opt.solving.solver",
+    "combine": "scope_opt.model.parts",
     "evaluate": "scope_opt.schedule.evaluate",
+    "import_onnx": "scope_opt.importing.onnx",
     "load": "scope_opt.solving.api",
     "make_segment": "scope_opt.schedule.schedule",
+    "new_package": "scope_opt.model.presets",
     "solve": "scope_opt.solving.api",
+    "transformer": "scope_opt.model.transformers",
 }
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+import typer
 from documents import INSTANCES, shipped
 from helpers import invoke
 
 import scope_opt.solving.solver
 from scope_opt import __version__, load
+from scope_opt.commands.arguments import duration
 from scope_opt.commands.making import NETWORK_NAMES, PRESET_NAMES, TRANSFORMER_NAMES
 from scope_opt.model.generate import TITLES, instance_named, paper_instance
 from scope_opt.model.instance import Constraints, Instance
@@ -189,7 +191,7 @@ def test_other_names_are_no_paper_instances(name: str) -> None:
         (("vgg16", "--chiplets", 16, "--rows", 3), "3 rows"),
         (("vgg16", "--chiplets", 16, "--rows", 2, "--cols", 2), "2 x 2"),
         (("vgg16", "--chiplets", 16, "--samples", 0), "allowed 1 to"),
-        (("vgg16", "--chiplets", 16, "-o", "no/such/folder/x.json"), "does not exist"),
+        (("vgg16", "--chiplets", 16, "-o", f"{__file__}/x.json"), "is a file, not a folder"),
     ],
 )
 def test_generate_refuses(arguments: tuple[object, ...], expected: str) -> None:
@@ -246,7 +248,7 @@ def test_output_is_checked_before_solving(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scope_opt.solving.solver, "solve", lambda *_: pytest.fail("solved"))
-    for file in (folder / "schedule.json", tmp_path, tmp_path / "none" / "x.json"):
+    for file in (folder / "schedule.json", tmp_path, folder / "schedule.json" / "x.json"):
         assert invoke("solve", folder / "instance.json", "-o", file).exit_code == 2
 
 
@@ -838,3 +840,81 @@ def test_distribution_refuses_what_it_cannot_enumerate(tmp_path: Path) -> None:
     outcome = invoke("distribution", tmp_path / "large.json")
     assert outcome.exit_code == 2
     assert "10^49.9" in outcome.stderr
+
+
+# --- Slips ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90), ("0", 0), ("1.5", 1.5), ("90s", 90), ("1m", 60), ("2min", 120), ("1.5h", 5400),
+        ("1h30m", 5400), ("1h 2m 3s", 3723), ("1m30", 90),
+    ],
+)  # fmt: skip
+def test_durations(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1d", "m", "1m1h", "1e3", "nan"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="allowed: seconds, or such as 90s, 1m, 1h30m"):
+        duration(text)
+
+
+def test_time_limit_with_a_unit() -> None:
+    outcome = invoke("solve", "tiny-skip", "--time-limit", "1m", "--json")
+    assert json.loads(outcome.stdout)["options"]["time_limit_s"] == 60
+
+
+def test_names_do_where_files_do(tmp_path: Path) -> None:
+    schedule = tmp_path / "new" / "folder" / "schedule.json"
+    for command in (
+        ("solve", "tiny-skip", "-o", schedule),
+        ("evaluate", "tiny-skip", schedule),
+        ("simulate", "tiny-skip", schedule),
+        ("compare", "tiny-skip", "--solvers", "scope,exact"),
+        ("show", "tiny-skip"),
+        ("show", schedule, "tiny-skip"),
+        ("distribution", "tiny-skip"),
+    ):
+        assert invoke(*command).exit_code == 0, command
+    assert "resnet50-64-placed" in invoke("show", "resnet50-64-placed").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("solve", "resnet50-65x"), "did you mean 'resnet50-64'?"),
+        (("show", "resnt50-64"), "did you mean 'resnet50-64'?"),
+        (("solve", "tiny-skip", "--encoding", "segmens", "--solver", "cp-sat"), "did you mean"),
+        (
+            ("export", "tiny-skip", "--formulation", "cp_sat", "-o", "x.pb"),
+            "did you mean 'cp-sat'?",
+        ),
+        (("export", "tiny-skip", "--formulation", "exact", "-o", "x.pb"), "formulations: compact"),
+    ],
+)
+def test_slips_are_answered_with_what_fits(
+    arguments: tuple[str, ...], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = invoke(*arguments)
+    assert outcome.exit_code == 2
+    assert expected in outcome.stderr
+    assert "scope," not in outcome.stderr  # no solver that is no formulation
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_solver_with_a_slip() -> None:
+    outcome = invoke("solve", "tiny-skip", "--solver", "exakt")
+    assert outcome.exit_code == 3
+    assert "did you mean 'exact'? registered: anneal" in outcome.stderr
+
+
+@pytest.mark.parametrize("command", ["evaluate", "simulate"])
+@pytest.mark.parametrize("document", ["schedule.json", "result.json"])
+def test_swapped_arguments(folder: Path, command: str, document: str) -> None:
+    outcome = invoke(command, folder / document, folder / "instance.json")
+    assert outcome.exit_code == 2
+    assert "is no instance; say INSTANCE first, then SCHEDULE" in outcome.stderr

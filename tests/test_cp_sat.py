@@ -564,7 +564,7 @@ def test_program_size_and_build_time_are_recorded() -> None:
 
 
 def test_unknown_encodings_are_refused() -> None:
-    with pytest.raises(InputError, match=r"allowed are segments, columns$"):
+    with pytest.raises(InputError, match=r"allowed: segments, columns$"):
         run(shipped("tiny-attention"), encoding="rows")
 
 

@@ -15,6 +15,7 @@ from documents import INSTANCES, shipped
 from helpers import read, read_schedule
 
 from scope_opt.model.instance import Constraints, Instance
+from scope_opt.model.parts import NetworkFile, PackageFile
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
 FILES = sorted([*INSTANCES.glob("paper/*"), *INSTANCES.glob("tiny/*")])
 TINY = [path.stem for path in FILES if path.parent.name == "tiny"]
-SCHEMAS: dict[str, type[Document]] = {"instance": Instance, "schedule": Schedule, "result": Result}
+SCHEMAS: dict[str, type[Document]] = {
+    "instance": Instance,
+    "network": NetworkFile,
+    "package": PackageFile,
+    "schedule": Schedule,
+    "result": Result,
+}
 """Those that the README describes key by key."""
 
 

@@ -337,7 +337,7 @@ def test_log_without_programs(solver: Any, library: str, tmp_path: Path) -> None
 
 def test_unknown_encodings_and_formats_are_refused() -> None:
     document = shipped("tiny-attention")
-    with pytest.raises(InputError, match="allowed are thresholds, beats"):
+    with pytest.raises(InputError, match="allowed: thresholds, beats"):
         run(document, encoding="sideways")
     with pytest.raises(InputError, match=r"\.mps or \.lp"):
         build_program(read(document), IntervalMilpSolver()).content(".pb")

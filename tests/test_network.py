@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,6 @@ from scope_opt.model.package import Package
 from scope_opt.model.zoo import build_network, paper_package
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from documents import Json
 
 Keys = tuple[str | int, ...]
@@ -538,12 +537,22 @@ def test_dangling_link_is_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_impossible_targets(tmp_path: Path, force: bool) -> None:
-    missing = tmp_path / "missing" / "out.json"
-    with pytest.raises(InputError, match=re.escape(f"folder {missing.parent} does not exist")):
-        write_text(missing, "text", force=force)
+    file = tmp_path / "file"
+    file.write_text("text")
+    problem = f"cannot be written: {file} is a file, not a folder"
+    with pytest.raises(InputError, match=re.escape(problem)):
+        write_text(file / "below" / "out.json", "text", force=force)
     with pytest.raises(InputError, match="is a folder"):
         write_text(tmp_path, "text", force=force)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_missing_folders_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "a" / "b" / "out.json", "text")
+    assert read_text(tmp_path / "a" / "b" / "out.json") == "text"
+    monkeypatch.chdir(tmp_path)
+    write_text(Path("c/out.json"), "text")
+    assert read_text(tmp_path / "c" / "out.json") == "text"
 
 
 def fails(*_: object, **__: object) -> None:

@@ -481,7 +481,7 @@ def test_errors_say_what_is_wrong(tmp_path: Path, result: Result) -> None:
         ((tmp_path / "empty", "-o", out), "no such file"),
         ((tmp_path / "nothing",), "holds no records"),
         ((tmp_path / "nothing", tmp_path / "result.json", "-o", out), "alone"),
-        ((tmp_path / "result.json", "-o", tmp_path / "no" / "folder"), "does not exist"),
+        ((tmp_path / "result.json", "-o", tmp_path / "file" / "folder"), "is no folder"),
         ((tmp_path / "result.json", "-o", tmp_path / "file"), "is no folder"),
     ):
         outcome = invoke("report", *arguments)
@@ -506,9 +506,12 @@ def test_file_names_differ_and_are_plain() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.=_-]*\.html", name) for name in names)
 
 
-def test_write_report_refuses_what_it_cannot_make(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
-        write_report(tmp_path / "a" / "b", [])
+def test_write_report_makes_folders_and_refuses_what_it_cannot(tmp_path: Path) -> None:
+    write_report(tmp_path / "a" / "b", [])
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is no folder"):
+        write_report(tmp_path / "file" / "b", [])
 
 
 # --- Colours -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,28 @@ import typer
 NOTHING_FOUND, BAD_INPUT, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 130
 """Exit codes besides 0."""
 
+
+def duration(text: str) -> float:
+    """Seconds: ``90``, ``90s``, ``1m``, ``1.5h``, ``1h30m``."""
+    found = _DURATION.fullmatch(text.strip())
+    parts = [] if found is None else [found[unit] for unit in ("h", "m", "s")]
+    if not any(parts):
+        raise typer.BadParameter(f"found {text!r}; allowed: seconds, or such as 90s, 1m, 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in parts)
+    return 3600 * hours + 60 * minutes + seconds
+
+
+_NUMBER = r"\d+(?:\.\d*)?"
+_DURATION = re.compile(
+    rf"(?:(?P<h>{_NUMBER})h)?\s*(?:(?P<m>{_NUMBER})m(?:in)?)?\s*(?:(?P<s>{_NUMBER})s?)?"
+)
+
 InstanceFile = Annotated[
-    str, typer.Argument(metavar="INSTANCE", help="Instance file (.json, .json.gz), or - for stdin.")
+    str,
+    typer.Argument(
+        metavar="INSTANCE",
+        help="Instance file (.json, .json.gz, .toml), name such as resnet50-64, or - for stdin.",
+    ),
 ]
 SegmentsOption = Annotated[
     str | None,
@@ -42,7 +63,11 @@ WarmStart = Annotated[
 ]
 TimeLimit = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", min=0.0, help="Stop then, with the best schedule so far."),
+    typer.Option(
+        metavar="TIME",
+        parser=duration,
+        help="Stop then, with the best schedule: 90, 1m, 2h.",
+    ),
 ]
 RelGap = Annotated[
     float,

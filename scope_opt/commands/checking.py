@@ -28,10 +28,9 @@ def evaluate(
       scope-opt evaluate resnet50-64.json schedule.json --json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.schedule.evaluate import evaluate as check
-    from scope_opt.terminal.inputs import load_instance, load_schedule, naming
+    from scope_opt.terminal.inputs import load_both, naming
 
-    problem = load_instance(instance)
-    found = load_schedule(schedule)
+    problem, found = load_both(instance, schedule)
     warn_mismatch(schedule, found.instance, problem)
     problem = found.ordered(problem)
     with naming(instance):

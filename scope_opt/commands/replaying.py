@@ -80,14 +80,13 @@ def simulate(
     from scope_opt.replay.report import InvalidSchedule, replay
     from scope_opt.replay.trace import Trace, default_shown
     from scope_opt.solving.monitor import Monitor
-    from scope_opt.terminal.inputs import load_instance, load_schedule, naming
+    from scope_opt.terminal.inputs import load_both, naming
 
     if trace is not None:
         refuse_existing(trace, force=force)
     elif trace_samples is not None:
         raise InputError("--trace-samples", ["is about a trace; add --trace FILE"])
-    problem = load_instance(instance)
-    found = load_schedule(schedule)
+    problem, found = load_both(instance, schedule)
     warn_mismatch(schedule, found.instance, problem)
     problem = found.ordered(problem)
     shown = default_shown(problem) if trace_samples is None else trace_samples

@@ -115,6 +115,8 @@ def solve(
     for target in (output, log):
         if target is not None:
             refuse_existing(target, force=force)
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
     problem = load_instance(instance)
     start = load_schedule(str(warm_start)) if warm_start is not None else None
     options = SolveOptions(
@@ -359,12 +361,16 @@ def _program(
     encoding: str | None,
     ceiling_ps: int | None,
 ) -> tuple[Instance, Program]:
-    from scope_opt.solving.program import build_program
-    from scope_opt.solving.solver import SolveOptions
+    from scope_opt.model.files import InputError, closest
+    from scope_opt.solving.program import build_program, formulation_names
+    from scope_opt.solving.solver import SolveOptions, solver_names
     from scope_opt.terminal.inputs import load_instance, naming, segment_choice
 
     problem = load_instance(instance)
     options = SolveOptions(segments=segment_choice(segments), encoding=encoding)
+    if formulation not in solver_names():
+        found = f"found {formulation!r}; {closest(formulation, formulation_names())}"
+        raise InputError("--formulation", [found])
     with naming(instance), progress(f"{problem.name}, {formulation}") as on_progress:
         program = build_program(problem, formulation, options, ceiling_ps, on_progress)
     return problem, program

@@ -15,6 +15,7 @@ from scope_opt.commands.arguments import (
     Json,
     SegmentsOption,
     Threads,
+    duration,
 )
 from scope_opt.terminal.console import complain, print_text, print_view, progress
 
@@ -46,7 +47,7 @@ def pareto(
     ] = None,
     time_limit: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="For each solve."),
+        typer.Option(metavar="TIME", parser=duration, help="For each solve: 90, 1m, 2h."),
     ] = None,
     segments: SegmentsOption = None,
     threads: Threads = None,

@@ -12,6 +12,7 @@ from scope_opt.commands.arguments import (
     Iterations,
     Json,
     SegmentsOption,
+    duration,
 )
 from scope_opt.terminal.console import print_text, print_view, progress
 
@@ -36,13 +37,13 @@ def validate_heuristic(
     iterations: Iterations = None,
     solver_time_limit: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="Of each run of the solver."),
+        typer.Option(metavar="TIME", parser=duration, help="Of each run of the solver: 90, 1m."),
     ] = None,
     time_limit: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS",
-            min=0.0,
+            metavar="TIME",
+            parser=duration,
             help="Of the exact solver, and of the attribution; without a proof the gap is a range.",
         ),
     ] = None,

@@ -134,11 +134,15 @@ class _Reader:
             raise InputError(str(self.path), problems)
         nodes: list[Node] = []
         open_sizes: list[str] = []
+        wanted = {value.name for value in self.proto.output}
+        wanted.update(tensor for proto in protos for tensor in proto.input)
         for proto in protos:
             reason = self._type_outputs(proto, constants)
             varying = [tensor for tensor in proto.output if tensor and tensor not in constants]
             # Those behind an open size are open, too; they need no mention.
-            if any(_shape(self.types.get(tensor)) is None for tensor in varying) and all(
+            if any(
+                tensor in wanted and _shape(self.types.get(tensor)) is None for tensor in varying
+            ) and all(
                 _shape(self.types.get(tensor)) is not None for tensor in proto.input if tensor
             ):
                 open_sizes.append(f"{_plain(proto)}: the size of its output is not known{reason}")

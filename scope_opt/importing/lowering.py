@@ -68,6 +68,8 @@ class Lowered:
     values: dict[str, Value] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Operators by name and outcome."""
+    weights: dict[str, int] = field(default_factory=dict)
+    """Weights of layers, by their elements; layers may share them."""
     tables: dict[str, int] = field(default_factory=dict)
     """Tables of embeddings that stay in DRAM, by their elements."""
     problems: list[str] = field(default_factory=list)
@@ -227,6 +229,8 @@ class _Lowering:
         self.found.layers.append(Draft(node, product, made))
         self.found.outcomes[node.op, "layer"] += 1
         order = operands if product.reads == 0 else operands[::-1]
+        if product.weights:
+            self.found.weights[order[1]] = self.graph.elements(order[1])
         for tensor in order:
             value = self._value(tensor)
             # The first layer reads its input from DRAM anyway.

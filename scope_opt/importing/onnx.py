@@ -34,10 +34,12 @@ class Coverage:
     layers: int
     macs: int
     weight_bytes: int
-    parameters: int
-    """Elements stored in the file, of those that contribute."""
+    shared_bytes: int
+    """Weights that are counted more than once: each layer holds its own."""
     table_elements: int
-    """Those of embedding tables, which stay in DRAM."""
+    """Elements of embedding tables, which stay in DRAM."""
+    other_elements: int
+    """Further stored elements that contribute: biases, normalizations."""
     dram_bytes: int
     """Read from and written to DRAM by layers for every sample."""
     assumed: tuple[tuple[str, int], ...]
@@ -158,13 +160,15 @@ def _coverage(graph: Graph, lowered: Lowered, network: Network) -> Coverage:
         ((outcome, op, count) for (op, outcome), count in lowered.outcomes.items() if count),
         key=lambda row: (_OUTCOMES.index(row[0]), row[1]),
     )
+    weights, tables = sum(lowered.weights.values()), sum(lowered.tables.values())
     return Coverage(
         operators=tuple((op, outcome, count) for outcome, op, count in outcomes),
         layers=len(network.layers),
         macs=network.macs,
         weight_bytes=network.weight_bytes,
-        parameters=graph.parameters,
-        table_elements=sum(lowered.tables.values()),
+        shared_bytes=network.weight_bytes - weights,
+        table_elements=tables,
+        other_elements=max(0, graph.parameters - weights - tables),
         dram_bytes=sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in network.layers),
         assumed=tuple(graph.assumed.items()),
     )

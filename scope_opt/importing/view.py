@@ -39,16 +39,12 @@ def _facts(coverage: Coverage) -> Iterable[Fact]:
     yield "layers", str(coverage.layers), ""
     yield "MACs", units.count(coverage.macs, "MAC"), "per sample"
     yield "weights", units.count(coverage.weight_bytes, "B"), "one byte each"
-    rest = coverage.parameters - coverage.weight_bytes - coverage.table_elements
-    if rest > 0:
+    if coverage.other_elements:
         remark = "biases, normalizations and other constants that are no weights of layers"
-        yield "not counted", units.count(rest, ""), remark
-    if rest < 0:
-        yield (
-            "shared",
-            units.count(-rest, "B"),
-            "of weights that several layers share: each holds them",
-        )
+        yield "not counted", units.count(coverage.other_elements, ""), remark
+    if coverage.shared_bytes:
+        remark = "of weights that several layers share: each holds its own"
+        yield "shared", units.count(coverage.shared_bytes, "B"), remark
     if coverage.table_elements:
         yield "tables", units.count(coverage.table_elements, "B"), "of embeddings, in DRAM"
     if coverage.dram_bytes:

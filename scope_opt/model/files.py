@@ -248,10 +248,11 @@ def read_json(path: Path) -> str:
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise `InputError` when ``path`` exists and may not be replaced, or its folder does not."""
+    """Raise `InputError` when ``path`` exists and may not be replaced, or can be no file."""
     try:
-        if not path.parent.is_dir():
-            raise InputError(str(path), [f"folder {path.parent} does not exist"])
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise InputError(str(path), [f"cannot be written: {above} is a file, not a folder"])
         if path.is_dir():
             raise InputError(str(path), ["is a folder, not a file"])
         if path.exists() and not force:
@@ -262,6 +263,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 def write_text(path: Path, text: str, *, force: bool = False) -> None:
     """Write ``text`` so that the file is either complete or not there; gzip for ``.gz``.
+
+    Folders that are missing are made.
 
     Raises
     ------
@@ -278,6 +281,7 @@ def write_bytes(path: Path, data: bytes, *, force: bool = False) -> None:
     """As `write_text`, for content that is no text."""
     refuse_existing(path, force=force)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:

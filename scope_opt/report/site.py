@@ -34,10 +34,9 @@ def refuse_foreign(folder: Path, *, force: bool) -> None:
     A folder that is empty, or was made by this command, may be written into; any other only with
     ``force``, and then nothing in it but pages of the same names is replaced.
     """
-    if not folder.parent.is_dir():
-        raise InputError(str(folder), ["the folder it should lie in does not exist"])
-    if not folder.exists():
-        return
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if above != folder and above.is_dir():
+        return  # made when the report is written
     if not folder.is_dir():
         raise InputError(str(folder), ["is no folder; a report needs one"])
     if not force and any(folder.iterdir()) and not (folder / MARKER).is_file():
@@ -68,7 +67,7 @@ def write_report(folder: Path, pages: Sequence[Page], *, force: bool = False) ->
     texts[SCRIPT] = get_plotlyjs()
     old = _earlier_files(folder)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(str(folder), [f"cannot be made: {error.strerror}"]) from None
     # First, so that a folder left half-written by an interruption can be written again.

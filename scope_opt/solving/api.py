@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def load(source: str | Path) -> Instance:
     Parameters
     ----------
     source : str or Path
-        A ``.json`` or ``.json.gz`` file, or a name such as ``resnet50-64`` or ``tiny-skip``.
+        A ``.json``, ``.json.gz`` or ``.toml`` file, or a name such as ``resnet50-64``.
 
     Raises
     ------
@@ -38,7 +39,12 @@ def load(source: str | Path) -> Instance:
         If there is neither such a file nor such a name, or the file is no valid instance.
     """
     path = Path(source)
-    if isinstance(source, Path) or path.exists() or path.suffix in (".json", ".gz"):
+    # `os.path.exists`, unlike `Path.exists`, takes names that no file can have.
+    if (
+        isinstance(source, Path)
+        or os.path.exists(source)
+        or path.suffix in (".json", ".gz", ".toml")
+    ):
         return Instance.load(path)
     shipped = {file.stem: file for file in sorted(_SHIPPED.glob("*/*.json"))}
     found = shipped.get(source)

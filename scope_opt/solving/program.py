@@ -110,7 +110,9 @@ def build_program(
     """
     solver = load_solver(formulation) if isinstance(formulation, str) else formulation
     if not isinstance(solver, Formulation):
-        problem = f"solver {solver.name!r} has no program; formulations: {', '.join(_able())}"
+        problem = (
+            f"solver {solver.name!r} has no program; formulations: {', '.join(formulation_names())}"
+        )
         raise InputError("--formulation", [problem])
     options = options or SolveOptions()
     refuse_unsupported(instance, solver, options)
@@ -122,5 +124,6 @@ def build_program(
     return solver.build(instance, build_tables(instance), options, monitor, ceiling_ps)
 
 
-def _able() -> list[str]:
+def formulation_names() -> list[str]:
+    """Names of the registered solvers that have programs."""
     return [name for name in solver_names() if isinstance(load_solver(name), Formulation)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import resource
 import time
@@ -163,8 +164,11 @@ def load_solver(name: str) -> Solver:
     """
     found = [entry for entry in entry_points(group=ENTRY_POINTS) if entry.name == name]
     if not found:
-        known = ", ".join(solver_names()) or "none (is the package installed?)"
-        raise SolverUnavailable(f"no solver {name!r}; registered: {known}")
+        known = solver_names()
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        listed = ", ".join(known) or "none (is the package installed?)"
+        raise SolverUnavailable(f"no solver {name!r}; {hint}registered: {listed}")
     try:
         solver: Solver = found[0].load()()
     except Exception as error:  # a broken plug-in must not look like our own failure

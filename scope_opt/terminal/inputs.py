@@ -22,6 +22,7 @@ from scope_opt.model.instance import Instance
 from scope_opt.model.parts import NetworkFile, PackageFile
 from scope_opt.model.presets import new_package
 from scope_opt.schedule.schedule import Schedule
+from scope_opt.solving.api import load as instance_or_file
 from scope_opt.solving.result import Result
 
 if TYPE_CHECKING:
@@ -41,11 +42,15 @@ _OPTIONS = ("segments", "encoding", "points", "slowest")
 def load(source: str, *kinds: type[Document]) -> Document:
     """Read a document that is one of ``kinds``; the first where ``format`` is absent.
 
+    Where instances are among the kinds, their names do as well.
+
     Raises
     ------
     InputError
         For a document of another kind, too.
     """
+    if Instance in kinds and _is_name(source):
+        return instance_or_file(source)
     return _parse(_text(source), _name(source), *kinds)
 
 
@@ -86,6 +91,15 @@ def _is_name(source: str) -> bool:
 def load_schedule(source: str) -> Schedule:
     """Read a schedule, or the schedule of a result."""
     return _schedule(load(source, Schedule, Result), source)
+
+
+def load_both(instance: str, schedule: str) -> tuple[Instance, Schedule]:
+    """Read an instance and a schedule of it; says so if they are swapped."""
+    first = load(instance, Instance, Schedule, Result)
+    if isinstance(first, Instance):
+        return first, load_schedule(schedule)
+    problem = f"is no instance; say INSTANCE first, then SCHEDULE: {schedule} {instance}"
+    raise InputError(_name(instance), [problem])
 
 
 def known_instance(reference: InstanceReference) -> Instance | None:
