@@ -254,7 +254,7 @@ class Highs:
                 left_s = monitor.left_s
                 if left_s is not None:
                     options["time_limit"] = left_s + LATE_S
-                run = _Run(self._engine(log), self._highspy, limit, not self._integer.any())
+                run = Run(self._engine(log), self._highspy, limit, not self._integer.any())
                 for name, value in {**options, "presolve": simplify}.items():
                     _ok(run.highs.setOptionValue(name, value), self._highspy, f"option {name}")
                 if first is not None:
@@ -272,15 +272,7 @@ class Highs:
         """HiGHS with the model in it, and its log in a file or nowhere."""
         highs = self._highspy.Highs()
         highs.setOptionValue("output_flag", log is not None)
-        if log is not None:
-            # A log file of HiGHS' own would begin anew with every program; with this callback
-            # nothing goes to the console.
-
-            def append(event: Any) -> None:
-                with log.open("a", encoding="utf-8") as file:
-                    file.write(event.message)
-
-            highs.cbLogging += append
+        log_to(highs, log)
         _ok(highs.passModel(self._lp), self._highspy, "the model")
         return highs
 
@@ -301,7 +293,7 @@ class Highs:
         return values if fits else None
 
 
-class _Run:
+class Run:
     """One run of HiGHS and what its callbacks say."""
 
     def __init__(self, highs: Any, highspy: Any, limit: float | None, continuous: bool) -> None:
@@ -399,6 +391,22 @@ class _Run:
         if status in (kinds.kInterrupt, kinds.kTimeLimit, kinds.kObjectiveTarget):
             return text, Outcome("stopped", objective, bound, values, accepted)
         return text, None
+
+
+def log_to(highs: Any, log: Path | None) -> None:
+    """Have HiGHS' log appended to a file.
+
+    A log file of HiGHS' own would begin anew with every program; with a callback nothing goes to
+    the console.
+    """
+    if log is None:
+        return
+
+    def append(event: Any) -> None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(event.message)
+
+    highs.cbLogging += append
 
 
 def _ok(status: Any, highspy: Any, what: str) -> None:
