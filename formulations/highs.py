@@ -291,15 +291,7 @@ class Highs:
         """HiGHS with the model in it, and its log in a file or nowhere."""
         highs = self._highspy.Highs()
         highs.setOptionValue("output_flag", log is not None)
-        if log is not None:
-            # A log file of HiGHS' own would begin anew with every program; with this callback
-            # nothing goes to the console.
-
-            def append(event: Any) -> None:
-                with log.open("a", encoding="utf-8") as file:
-                    file.write(event.message)
-
-            highs.cbLogging += append
+        log_to(highs, log)
         _ok(highs.passModel(self._lp), self._highspy, "the model")
         return highs
 
@@ -419,6 +411,22 @@ class Run:
         if status in (kinds.kInterrupt, kinds.kTimeLimit, kinds.kObjectiveTarget):
             return text, Outcome("stopped", objective, bound, values, accepted)
         return text, None
+
+
+def log_to(highs: Any, log: Path | None) -> None:
+    """Have HiGHS' log appended to a file.
+
+    A log file of HiGHS' own would begin anew with every program; with a callback nothing goes to
+    the console.
+    """
+    if log is None:
+        return
+
+    def append(event: Any) -> None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(event.message)
+
+    highs.cbLogging += append
 
 
 def _ok(status: Any, highspy: Any, what: str) -> None:

@@ -81,6 +81,25 @@ class Tuning:
     fewer: float = 0.9
     """Bounds on beats are improved again if this part of the columns, or less, is left."""
 
+    # --- network-milp ---
+
+    network_ratio: float = 1.2
+    """Ratio of the ends of the first ranges of beats."""
+    network_rise: int = 8
+    """The first ceiling is this part of the bound above it, unless a schedule is near."""
+    network_tries: int = 3
+    """Without a schedule below the ceiling after so many rounds, it rises."""
+    network_every: int = 3
+    """Schedules are looked for in the first rounds and in every so manyth,"""
+    network_share: float = 0.15
+    """among what is within this part of the gap,"""
+    network_nodes: int = 100
+    """in so many nodes of HiGHS' search"""
+    network_seconds: float = 4.0
+    """and for so long, at most."""
+    network_small: int = 1500
+    """Up to so many clusters are left to a program in integers."""
+
     # --- compact-milp ---
 
     large: int = 8000

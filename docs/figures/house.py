@@ -49,6 +49,7 @@ PLACES = {
     "scope_opt.solving": (2.2, 2),
     "scope_opt.schedule": (2.2, 1),
     "scope_opt.model": (2.2, 0),
+    "formulations.network_milp": (5.3, 8),
     "formulations.cp_sat": (3.3, 7),
     "formulations.interval_milp": (4.3, 7),
     "formulations.compact_milp": (5.3, 7),

@@ -29,6 +29,7 @@ METHODS = {
     "cp-sat": "formulations",
     "interval-milp": "formulations",
     "compact-milp": "formulations",
+    "network-milp": "formulations",
     "exhaustive": "exhaustive",
 }
 """Method behind each solver whose bounds hold for every schedule of the segments asked for.
@@ -211,7 +212,8 @@ def library_work(result: Result) -> str | None:
         return "no program" if proof is not None and "paths" in proof.by else None
     number = "1 program" if proof.programs == 1 else f"{proof.programs:,} programs"
     largest = "" if size is None else f" largest {size.variables:,} x {size.constraints:,},"
-    return f"{number},{largest} {proof.library_s:.1f} s in {LIBRARIES[proof.library]}"
+    names = " and ".join(LIBRARIES[library] for library in proof.libraries)
+    return f"{number},{largest} {proof.library_s:.1f} s in {names}"
 
 
 def proof_text(result: Result) -> str | None:
@@ -223,12 +225,15 @@ def proof_text(result: Result) -> str | None:
 
 
 def used_floats(result: Result) -> bool:
-    """Whether HiGHS was called, which computes in floats.
+    """Whether the bound is left to HiGHS, which computes in floats.
 
-    Only then can a gap be left that floats cannot prove: everything else computes in integers.
+    Only then can a gap be left that floats cannot prove: everything else computes in integers,
+    ``network-milp`` too, which takes nothing but multipliers from HiGHS.
     """
+    if result.solver == "network-milp":
+        return False
     if result.proof is not None:
-        return result.proof.library == "highs"
+        return "highs" in result.proof.libraries
     return result.solver in ("interval-milp", "compact-milp") and result.model is not None
 
 

@@ -65,7 +65,7 @@ class Monitor:
         """What the bound rests on"""
         self._credited: frozenset[Prover] = frozenset()
         """What the next bound will rest on besides"""
-        self._library: Library | None = None
+        self._libraries: tuple[Library, ...] = ()
         self._programs, self._library_s = 0, 0.0
         self.segment_floors_ps: NDArray[np.int64] | None = None
         """(L, L) lower bounds on the latencies of segments, for a solver that continues another"""
@@ -165,7 +165,8 @@ class Monitor:
     def library(self, name: Library) -> Iterator[None]:
         """Count what is done inside as one program that a library solves."""
         began = time.perf_counter()
-        self._library = name
+        if name not in self._libraries:
+            self._libraries += (name,)
         self._programs += 1
         try:
             yield
@@ -180,9 +181,10 @@ class Monitor:
         by = tuple(prover for prover in PROVERS if prover in self._provers)
         return Proof(
             by=by if len(by) == 1 else tuple(prover for prover in by if prover != "simple bound"),
-            library=self._library,
+            library=self._libraries[0] if self._libraries else None,
             programs=self._programs,
             library_s=self._library_s,
+            second_library=self._libraries[1] if len(self._libraries) > 1 else None,
         )
 
     def absorb(self, part: Monitor) -> None:
@@ -202,7 +204,7 @@ class Monitor:
         """Take over what a solver in another process says of its proof."""
         if proof is not None:
             self._provers = frozenset(proof.by)
-            self._library, self._programs = proof.library, proof.programs
+            self._libraries, self._programs = proof.libraries, proof.programs
             self._library_s = proof.library_s
 
     @contextmanager

@@ -138,6 +138,14 @@ class Proof(Document):
     """Mathematical programs built and handed to a library."""
     library_s: float
     """Wall time in seconds that the library spent on them."""
+    second_library: Library | None = None
+    """Another one that was handed programs, which ``programs`` and ``library_s`` count as well."""
+
+    @property
+    def libraries(self) -> tuple[Library, ...]:
+        """All that were handed programs."""
+        both = (self.library, self.second_library)
+        return tuple(library for library in both if library is not None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -146,7 +154,9 @@ class Proof(Document):
             found.append(("by", f"must be distinct and in the order {', '.join(PROVERS)}"))
         if (self.library is None) != (self.programs == 0):
             found.append(("library", "goes with at least one program"))
-        if {"highs", "cp-sat"} & set(self.by) - {self.library}:
+        if self.second_library is not None and self.library in (None, self.second_library):
+            found.append(("second_library", "goes with a first one, which it is not"))
+        if {"highs", "cp-sat"} & set(self.by) - set(self.libraries):
             found.append(("by", "names a library that was handed no program"))
         inconsistent(found)
         return self

@@ -1,0 +1,108 @@
+"""What a schedule within a ceiling can consist of: clusters, and segments of one cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from formulations.columns.table import ColumnTable
+from formulations.formulas import segment_latency
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from formulations.columns.column import Column
+    from formulations.request import Request
+
+    Ints = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+
+class Single(NamedTuple):
+    """The fastest segment of one cluster of a run of layers."""
+
+    first: int
+    last: int
+    latency_ps: int
+    column: int
+    """Its index in the table of columns."""
+
+
+class Candidates:
+    """Clusters and segments that schedules up to a ceiling can have, as arrays.
+
+    Parameters
+    ----------
+    request : Request
+        Energies must not matter.
+    ceiling_ps : int, optional
+        Largest latency of the whole network.
+
+    Raises
+    ------
+    Stopped
+        If the monitor wants to stop.
+    """
+
+    def __init__(self, request: Request, ceiling_ps: int | None) -> None:
+        tables, space = request.tables, request.space
+        self.layers, self.chiplets, self.samples = tables.layers, tables.chiplets, tables.samples
+        self.fewest, self.most = space.fewest, space.most
+        self.load_ps, self.segment_count = tables.load_ps, space.segment_count
+        self._table = ColumnTable(request, ceiling_ps)
+        caps = self._table.caps
+        numbers = self._table.numbers
+        alone = (numbers[8] == 1) & (numbers[9] == 1)
+        self.singles = self._fastest_singles(np.flatnonzero(alone), tables.segment_dram_ps)
+        self.index: Ints = np.flatnonzero(~alone)
+        """Clusters of segments of several, by their place in the table; what follows is of them"""
+        some = numbers[:, self.index]
+        self.first, self.last, self.size, self.time_ps = some[:4]
+        self.sending_ps, self.receive_ps = some[4:6]
+        """Time without what the next cluster's receiving adds, negative where that cannot matter;
+        and what receiving adds to the cluster before"""
+        self.opens, self.closes = some[8] == 1, some[9] == 1
+        self.starts, self.ends = some[10:12], some[12:14]
+        """(2, n): least and largest first layer of the segment, and last layer"""
+        self.longest_ps: Ints = (
+            self._table.longest(self.index, caps) if len(self.index) else some[0]
+        )
+        """Largest beat that a segment with the cluster may have"""
+        keys = some[[0, 1, 8, 9, 10, 11, 12, 13]]
+        _, inverse = np.unique(keys, axis=1, return_inverse=True)
+        self.kind: Ints = np.asarray(inverse, dtype=np.int64).ravel()
+        """Clusters of equal kind have equal layers and surroundings"""
+        self.kinds = int(self.kind.max(initial=-1)) + 1
+        longest = caps.all_segments(max(2, space.fewest))
+        self.beat_ps: Ints = np.maximum(caps.floors, tables.segment_dram_ps)
+        """(L, L): least beat of a segment"""
+        several = np.triu(np.ones_like(space.segments), 1) & space.segments
+        several &= (longest >= self.beat_ps) & (space.most >= 2)
+        self.longest_beat_ps: Ints = np.where(several, longest, -1)
+        """(L, L): largest beat of a segment of several clusters; -1 if it can have none"""
+
+    def _fastest_singles(self, index: Ints, dram_ps: Ints) -> list[Single]:
+        best: dict[tuple[int, int], Single] = {}
+        first, last, _, time = self._table.numbers[:4, index].tolist()
+        for column, a, b, time_ps in zip(index.tolist(), first, last, time, strict=True):
+            beat = max(time_ps, int(dram_ps[a, b]))
+            latency = segment_latency(int(self.load_ps[a, b]), self.samples, 1, beat)
+            if (a, b) not in best or latency < best[a, b].latency_ps:
+                best[a, b] = Single(a, b, latency, column)
+        return list(best.values())
+
+    @property
+    def range_ps(self) -> tuple[int, int] | None:
+        """Shortest and longest beat of segments of several clusters; None if there are none."""
+        possible = self.longest_beat_ps >= 0
+        if not possible.any() or not len(self.index):
+            return None
+        low = max(int(self.beat_ps[possible].min()), int(self.time_ps.min()))
+        high = int(self.longest_beat_ps.max())
+        return (low, high) if low <= high else None
+
+    def columns(self, clusters: Ints, singles: list[Single]) -> list[Column]:
+        """Columns of some clusters and of some segments of one."""
+        index = [*self.index[clusters].tolist(), *(single.column for single in singles)]
+        return self._table.objects(np.array(index, dtype=np.int64))

@@ -1,0 +1,253 @@
+"""The network program in HiGHS: its linear relaxation, with runs added as they are broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from formulations.highs import REL_GAP, TOLERANCE, import_highs, log_to
+from formulations.highs import Run as HighsRun
+from formulations.network_milp.certificate import Certificate
+from formulations.space import Stopped
+from scope_opt.model.tables import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from formulations.network_milp.rows import Program, Run
+    from formulations.request import Request
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+BROKEN = 1e-5
+"""Part of what there is by which a run may be exceeded before it becomes a row."""
+PARTS = 10**5
+"""The dearest variable costs so many units, so that tolerances mean the same everywhere."""
+
+
+class Sums(NamedTuple):
+    """Where the prefix sums of one copy begin, that runs are made of; ``L`` variables each.
+
+    ``used`` by the clusters that begin at a layer, and ``level``, all that is used up to a layer
+    less what the segments begun supply, by resource; ``covered`` is 1 where a segment has a layer.
+    """
+
+    used: list[int]
+    level: list[int]
+    covered: int
+
+
+class InHighs:
+    """A program as HiGHS has it.
+
+    Parameters
+    ----------
+    program : Program
+    request : Request
+        For the monitor, the log, the seed and the number of threads.
+    integer : bool
+        Whether to ask for integer solutions; else for the relaxation.
+    """
+
+    def __init__(self, program: Program, request: Request, *, integer: bool) -> None:
+        self._highspy = import_highs()
+        self._program, self._request, self._integer = program, request, integer
+        self._runs: set[Run] = set()
+        self._row_of: list[tuple[int, Run]] = []
+        """Copy and run of the rows after the program's own"""
+        cheapest = max(1, int(program.cost.max(initial=1)))
+        self._unit = max(1.0, cheapest / PARTS)
+        with request.monitor.timed("translate"):
+            self._highs = self._load()
+
+    def _load(self) -> Any:
+        highspy, program = self._highspy, self._program
+        layers = program.candidates.layers
+        count = len(program.cost)
+        rows, columns, values = [program.rows], [program.columns], [program.values]
+        self._sums: list[Sums] = []
+        height = own = len(program.lower)
+
+        def put(row: Ints, column: Ints, value: Ints | int) -> None:
+            row, column, value = np.broadcast_arrays(row, column, value)
+            rows.append(row.ravel())
+            columns.append(column.ravel())
+            values.append(value.ravel())
+
+        line = np.arange(layers)
+        for copy, at in zip(program.copies, program.variables, strict=True):
+            first = program.candidates.first[copy.clusters]
+            x = np.arange(at.clusters, at.steps)
+            s = np.arange(at.segments, at.clusters)
+            a, b = copy.segments.T
+            sums = Sums([], [], count)
+            put(height + line, count + line, -1)
+            for layer in range(layers):
+                inside = (a <= layer) & (b >= layer)
+                put(np.array(height + layer), s[inside], 1)
+            height, count = height + layers, count + layers
+            for resource in program.resources:
+                sums.used.append(count)
+                put(height + line, count + line, -1)
+                put(height + first, x, resource.use[copy.clusters])
+                height, count = height + layers, count + layers
+                sums.level.append(count)
+                put(height + line, count + line, -1)
+                put(height + line, sums.used[-1] + line, 1)
+                put(height + line[1:], count + line[:-1], 1)
+                put(height + a, s, -resource.supply)
+                height, count = height + layers, count + layers
+            self._sums.append(sums)
+        infinity = highspy.kHighsInf
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = count, height
+        lp.col_cost_ = np.concatenate(
+            [program.cost / self._unit, np.zeros(count - len(program.cost))]
+        )
+        lower, upper = np.zeros(count), np.ones(count)
+        for sums in self._sums:
+            for level in sums.level:
+                lower[level : level + layers] = -infinity
+                upper[level : level + layers] = infinity
+            for used in sums.used:
+                upper[used : used + layers] = infinity
+        lp.col_lower_, lp.col_upper_ = lower, upper
+        sides = np.zeros((2, height))
+        sides[0, :own] = np.where(program.lower <= -LIMIT, -infinity, program.lower)
+        sides[1, :own] = np.where(program.upper >= LIMIT, infinity, program.upper)
+        lp.row_lower_, lp.row_upper_ = sides
+        row, column = np.concatenate(rows), np.concatenate(columns)
+        order = np.lexsort((row, column))
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = count, height
+        lp.a_matrix_.start_ = np.searchsorted(column[order], np.arange(count + 1)).astype(np.int32)
+        lp.a_matrix_.index_ = row[order].astype(np.int32)
+        lp.a_matrix_.value_ = np.concatenate(values)[order].astype(float)
+        if self._integer:
+            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+            whole = np.zeros(count, dtype=np.bool_)
+            whole[: len(program.cost)] = True
+            for at in program.variables:
+                whole[at.steps : at.end] = False
+            lp.integrality_ = [kinds[is_whole] for is_whole in whole.tolist()]
+        self._own, self._height, self._width, self._terms = own, height, count, len(row)
+        return self._engine(lp)
+
+    def _engine(self, lp: Any) -> Any:
+        highs, options = self._highspy.Highs(), self._request.options
+        for name, value in {
+            "output_flag": options.log is not None,
+            "threads": self._request.threads,
+            "random_seed": options.seed or 0,
+            "primal_feasibility_tolerance": TOLERANCE,
+            "dual_feasibility_tolerance": TOLERANCE,
+            "mip_feasibility_tolerance": TOLERANCE,
+            "mip_rel_gap": REL_GAP,
+            # Of integer programs as simple as these the simplification takes longer than it saves.
+            "presolve": "off" if self._integer else "on",
+        }.items():
+            highs.setOptionValue(name, value)
+        highs.passModel(lp)
+        return highs
+
+    def add(self, runs: Iterable[Run]) -> int:
+        """Add rows that are not there yet, in all copies; say how many runs that are."""
+        new = sorted(set(runs) - self._runs)
+        self._runs.update(new)
+        starts: list[int] = []
+        index: list[int] = []
+        value: list[int] = []
+        for copy, sums in enumerate(self._sums):
+            for run in new:
+                terms = self._terms_of(sums, run)
+                starts.append(len(index))
+                index += [column for column, _ in terms]
+                value += [coefficient for _, coefficient in terms]
+                self._row_of.append((copy, run))
+        if starts:
+            self._highs.addRows(
+                len(starts),
+                np.full(len(starts), -self._highspy.kHighsInf),
+                np.zeros(len(starts)),
+                len(index),
+                np.array(starts, dtype=np.int32),
+                np.array(index, dtype=np.int32),
+                np.array(value, dtype=float),
+            )
+            self._terms += len(index)
+        rows = self._height + len(self._row_of)
+        self._request.monitor.size(self._width, rows, self._terms)
+        return len(new)
+
+    def _terms_of(self, sums: Sums, run: Run) -> list[tuple[int, int]]:
+        supply = self._program.resources[run.resource].supply
+        used, level = sums.used[run.resource], sums.level[run.resource]
+        terms = [(used + run.first, 1), (sums.covered + run.first, -supply)]
+        if run.first < run.last:
+            terms += [(level + run.last, 1), (level + run.first, -1)]
+        return terms
+
+    @property
+    def runs(self) -> set[Run]:
+        """Those that are rows."""
+        return set(self._runs)
+
+    def relax(self) -> tuple[Floats, Certificate]:
+        """Solve the relaxation, and again with the runs it breaks, until it breaks none.
+
+        Returns
+        -------
+        (values, certificate)
+            Values by variable of the program.
+
+        Raises
+        ------
+        Stopped
+            If the monitor wants to stop.
+        """
+        certificate = None
+        with self._request.monitor.library("highs"):
+            while True:
+                self._run(None)
+                solution = self._highs.getSolution()
+                values = np.array(solution.col_value)[: len(self._program.cost)]
+                certificate = self._certificate(np.array(solution.row_dual))
+                if not self.add(self._program.broken_runs(values, BROKEN)):
+                    return values, certificate
+
+    def _certificate(self, duals: Floats) -> Certificate:
+        runs: list[dict[Run, float]] = [{} for _ in self._sums]
+        for (copy, run), dual in zip(self._row_of, duals[self._height :].tolist(), strict=True):
+            if dual < 0:
+                runs[copy][run] = -dual * self._unit
+        return Certificate(self._program, duals[: self._own] * self._unit, runs)
+
+    def search(self, on_solution: Callable[[Floats], object], nodes: int, seconds: float) -> None:
+        """Look for integer solutions, in so many nodes and for so long at most."""
+        self._highs.setOptionValue("mip_max_nodes", nodes)
+        with self._request.monitor.library("highs"):
+            self._run(seconds, on_solution)
+
+    def _run(
+        self, seconds: float | None, on_solution: Callable[[Floats], object] | None = None
+    ) -> None:
+        monitor, kinds = self._request.monitor, self._highspy.HighsModelStatus
+        left = min((s for s in (seconds, monitor.left_s) if s is not None), default=None)
+        if left is not None:
+            # HiGHS counts its time from when the model was passed.
+            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + left + 0.1)
+        self._highs.enableCallbacks()
+        log_to(self._highs, self._request.options.log)
+        run = HighsRun(self._highs, self._highspy, None, not self._integer)
+        run.until_done(monitor, on_solution, None)
+        status = self._highs.getModelStatus()
+        if status == kinds.kOptimal:
+            return
+        if monitor.stopping:
+            raise Stopped
+        if not self._integer:
+            raise RuntimeError(f"HiGHS ends with {self._highs.modelStatusToString(status)}")
