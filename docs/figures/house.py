@@ -51,9 +51,10 @@ PLACES = {
     "formulations.cp_sat": (3.3, 6),
     "formulations.interval_milp": (4.3, 6),
     "formulations.compact_milp": (5.3, 6),
-    "formulations.paths": (4.3, 5),
-    "formulations.columns": (4.3, 4),
-    "formulations": (4.8, 3),
+    "formulations.program": (4.3, 5.1),
+    "formulations.paths": (4.3, 4.2),
+    "formulations.columns": (4.3, 3.3),
+    "formulations": (4.8, 2.4),
 }
 """Column, from the left, and floor, from the ground, of each room."""
 LEGEND = (3.5, 1.2)
