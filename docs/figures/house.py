@@ -48,13 +48,14 @@ PLACES = {
     "scope_opt.solving": (2.2, 2),
     "scope_opt.schedule": (2.2, 1),
     "scope_opt.model": (2.2, 0),
-    "formulations.cp_sat": (3.3, 6),
-    "formulations.interval_milp": (4.3, 6),
-    "formulations.compact_milp": (5.3, 6),
-    "formulations.program": (4.3, 5.1),
-    "formulations.paths": (4.3, 4.2),
-    "formulations.columns": (4.3, 3.3),
-    "formulations": (4.8, 2.4),
+    "formulations.cp_sat": (4.2, 7),
+    "formulations.interval_milp": (5.2, 7),
+    "formulations.compact_milp": (6.2, 7),
+    "formulations.program": (4.2, 6),
+    "formulations.family": (5.2, 6),
+    "formulations.paths": (4.7, 5),
+    "formulations.columns": (4.7, 4),
+    "formulations": (5.3, 3),
 }
 """Column, from the left, and floor, from the ground, of each room."""
 LEGEND = (3.5, 1.2)
@@ -106,6 +107,8 @@ def read_rooms() -> tuple[dict[str, list[str]], Imports]:
         rooms.setdefault(home[module], []).append(module)
     imports: Imports = {room: set() for room in rooms}
     for module, room in home.items():
+        if module in PACKAGES:  # a face imports what it shows when that is used
+            continue
         for imported in graph.find_modules_directly_imported_by(module):
             imports[room] |= {home.get(imported, room)} - {room}
     return rooms, imports

@@ -11,16 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from formulations.columns.maker import ColumnMaker
-from formulations.family import Family
+from formulations.family.open_program import Scale
+from formulations.family.pyomo_program import PyomoProgram
+from formulations.family.solver import Family
 from formulations.highs import import_highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram, solve_beats
 from formulations.interval_milp.energy import EnergySearch
 from formulations.interval_milp.thresholds import ThresholdProgram
-from formulations.open_program import Scale
 from formulations.paths.cuts import Cuts, single_only
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
-from formulations.pyomo_program import PyomoProgram
 from formulations.space import Caps
 
 if TYPE_CHECKING:
