@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from formulations.open_program import OpenProgram
+    from formulations.family.open_program import OpenProgram
     from scope_opt.model.instance import Instance
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SegmentChoice
@@ -52,7 +52,7 @@ def build(
     SolverUnavailable
         If there is no such family, or its library is missing.
     """
-    from formulations.open_program import OpenProgram
+    from formulations.family.open_program import OpenProgram
     from scope_opt.model.instance import Instance
     from scope_opt.solving.api import load
     from scope_opt.solving.program import build_program

@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import formulations
-from formulations.solution_file import read_solution
+from formulations.family.solution_file import read_solution
 from scope_opt.model.files import InputError
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.api import load, solve
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from formulations.open_program import OpenProgram
+    from formulations.family.open_program import OpenProgram
 
 build = formulations.build
 

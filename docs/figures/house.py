@@ -49,14 +49,16 @@ PLACES = {
     "scope_opt.solving": (2.2, 2),
     "scope_opt.schedule": (2.2, 1),
     "scope_opt.model": (2.2, 0),
-    "formulations.network_milp": (5.3, 8),
-    "formulations.cp_sat": (3.3, 7),
-    "formulations.interval_milp": (4.3, 7),
-    "formulations.compact_milp": (5.3, 7),
-    "formulations.placed": (3.8, 6),
-    "formulations.paths": (4.3, 5),
-    "formulations.columns": (4.3, 4),
-    "formulations": (4.8, 3),
+    "formulations.network_milp": (5.4, 8),
+    "formulations.cp_sat": (3.4, 7),
+    "formulations.interval_milp": (4.4, 7),
+    "formulations.compact_milp": (5.4, 7),
+    "formulations.placed": (3.4, 6),
+    "formulations.program": (4.4, 6),
+    "formulations.family": (5.4, 6),
+    "formulations.paths": (4.4, 5),
+    "formulations.columns": (4.4, 4),
+    "formulations": (4.9, 3),
 }
 """Column, from the left, and floor, from the ground, of each room."""
 LEGEND = (3.5, 1.2)
@@ -108,6 +110,8 @@ def read_rooms() -> tuple[dict[str, list[str]], Imports]:
         rooms.setdefault(home[module], []).append(module)
     imports: Imports = {room: set() for room in rooms}
     for module, room in home.items():
+        if module in PACKAGES:  # a face imports what it shows when that is used
+            continue
         for imported in graph.find_modules_directly_imported_by(module):
             imports[room] |= {home.get(imported, room)} - {room}
     return rooms, imports

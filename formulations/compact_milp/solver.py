@@ -12,12 +12,12 @@ from formulations.columns.schedules import to_segments
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rest, Rounds, safety
 from formulations.compact_milp.tables import NoSchedule, OneLayerSegments
-from formulations.family import Family
+from formulations.family.open_program import Scale
+from formulations.family.pyomo_program import PyomoProgram
+from formulations.family.solver import Family
 from formulations.highs import import_highs, import_pyomo
-from formulations.open_program import Scale
 from formulations.paths.cuts import Cuts
 from formulations.paths.survey import Survey
-from formulations.pyomo_program import PyomoProgram
 from formulations.space import Stopped
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT

@@ -9,8 +9,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from formulations.columns.schedules import (
     SegmentColumn,
     column_keys,
@@ -18,6 +16,7 @@ from formulations.columns.schedules import (
     to_segments,
 )
 from formulations.cp_sat.rows import ROW_LIMIT, PowerRow, Rows, import_cp_sat
+from formulations.program.clusters import ClusterProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,13 +61,14 @@ class Program:
         ceiling_ps: int | None = None,
     ) -> None:
         self.model = import_cp_sat().CpModel()
+        self._program = ClusterProgram(tables, space, columns, receive_ps, caps)
         self.tables, self.space, self.columns = tables, space, columns
-        self._caps, self.unit_ps, self.unit_fj = caps, unit_ps, unit_fj
+        self.unit_ps, self.unit_fj = unit_ps, unit_fj
         self._layers = tables.layers
         self._rows = Rows(self.model, len(columns))
         self.x = self._rows.x
         """One per column: the cluster is used."""
-        self._data(receive_ps)
+        self._data()
         self.families: dict[str, range] = {}
         """Places of each family's rows in the model."""
         rows: dict[str, Callable[[], None]] = {
@@ -91,46 +91,21 @@ class Program:
             state()
             self.families[name] = range(before, len(self.model.proto.constraints))
 
-    def _data(self, receive_ps: Sequence[int]) -> None:
-        """Numbers of the columns in units, and indices of columns by their layers."""
-        columns, layers, energy = self.columns, range(self._layers), self.tables.energy
-        self.starting: list[list[int]] = [[] for _ in layers]
-        self.ending: list[list[int]] = [[] for _ in layers]
-        self.covering: list[list[int]] = [[] for _ in layers]
-        for k, column in enumerate(columns):
-            self.starting[column.first].append(k)
-            self.ending[column.last].append(k)
-            for layer in range(column.first, column.last + 1):
-                self.covering[layer].append(k)
-        self._base_fj = [0] * self._layers
-        """Energy that a layer takes whatever its partition and region; not counted in units."""
-        if self.space.energy_matters and energy is not None:
-            self._base_fj = energy.floor_fj.tolist()
-        most_fj = sum(
-            max((columns[k].energy_fj for k in self.starting[layer]), default=0) for layer in layers
-        )
+    def _data(self) -> None:
+        """Numbers of the columns in units."""
+        program, columns = self._program, self.columns
+        most_fj, slowest = program.most_fj, program.slowest_ps
         self._power_row = PowerRow.of(self.space, self._largest_beat(most_fj), most_fj)
         times = [column.time_ps for column in columns]
-        slowest = max(times, default=0)
         if self._power_row is not None:
             # A segment's beat allows for the power of each of its clusters alone, too.
             alone = (self._power_row.beat_ps(column.energy_fj) for column in columns)
             times = [max(pair) for pair in zip(times, alone, strict=True)]
             slowest = max(slowest, self._power_row.beat_ps(most_fj))
         self._times = [time // self.unit_ps for time in times]
-        self._sending = [
-            None if column.sending_ps is None else column.sending_ps // self.unit_ps
-            for column in columns
-        ]
-        self._receive = [value // self.unit_ps for value in receive_ps]
-        sending = max((column.sending_ps or 0 for column in columns), default=0)
-        sending += max(receive_ps, default=0)
-        dram = int(self.tables.segment_dram_ps.max())
-        self._slowest = max(slowest, sending, dram) // self.unit_ps
-        self._spent = [
-            (c.energy_fj - sum(self._base_fj[c.first : c.last + 1])) // self.unit_fj
-            for c in columns
-        ]
+        self._receive = [value // self.unit_ps for value in program.receive_ps]
+        self._slowest = slowest // self.unit_ps
+        self._spent = [value // self.unit_fj for value in program.spent_fj]
 
     def _largest_beat(self, most_fj: int) -> int:
         """Bound in ps on the beats that a power row meets."""
@@ -147,28 +122,19 @@ class Program:
         """One per segment and number of clusters: the segment is used."""
         self.beat: dict[SegmentColumn, Any] = {}
         """Its beat in units, 0 if it is not used."""
-        opening = sorted({c.first for c in self.columns if c.opens})
-        closing = sorted({c.last for c in self.columns if c.closes})
-        most = self.space.most
-        caps = {n: self._caps.all_segments(n) for n in range(self.space.fewest, most + 1)}
-        for first in opening:
-            for last in (end for end in closing if end >= first):
-                if not self.space.segments[first, last]:
-                    continue
-                for n in range(self.space.fewest, min(most, last - first + 1) + 1):
-                    top = int(caps[n][first, last])
-                    if top < 0:
-                        continue
-                    key = SegmentColumn(first, last, n)
-                    self.segments[key] = model.new_bool_var("")
-                    self.beat[key] = model.new_int_var(
-                        0, min(top // self.unit_ps, self._slowest), ""
-                    )
+        for key, most_ps in self._program.segments.items():
+            self.segments[key] = model.new_bool_var("")
+            most_units = min(most_ps // self.unit_ps, self._slowest)
+            self.beat[key] = model.new_int_var(0, most_units, "")
         self.begins = [model.new_bool_var("") for _ in layers]
         """Layer opens a segment."""
-        self.starts = [self._rows.pick([(k, 1) for k in self.starting[layer]]) for layer in layers]
+        self.starts = [
+            self._rows.pick([(k, 1) for k in self._program.starting[layer]]) for layer in layers
+        ]
         """Layer opens a cluster."""
-        sizes = [[(k, self.columns[k].size) for k in self.starting[layer]] for layer in layers]
+        sizes = [
+            [(k, self.columns[k].size) for k in self._program.starting[layer]] for layer in layers
+        ]
         self.size = [self._rows.pick(terms) for terms in sizes]
         """Region size of the cluster that the layer opens, else 0."""
         self.beat_at = [model.new_int_var(0, self._slowest, "") for _ in layers]
@@ -180,9 +146,8 @@ class Program:
         """Every layer is in exactly one cluster and one segment."""
         model = self.model
         for layer in range(self._layers):
-            model.add_exactly_one(self.x[k] for k in self.covering[layer])
-            over = [v for s, v in self.segments.items() if s.first <= layer <= s.last]
-            model.add_exactly_one(over)
+            model.add_exactly_one(self.x[k] for k in self._program.covering[layer])
+            model.add_exactly_one(self.segments[s] for s in self._program.over(layer))
             first = [v for s, v in self.segments.items() if s.first == layer]
             model.add(self.begins[layer] == self._rows.sum(first))
         if self.space.segment_count is not None:
@@ -192,39 +157,20 @@ class Program:
         """Segments begin with clusters that open and end with clusters that close them."""
         model = self.model
         for layer in range(self._layers):
-            opening = (self.x[k] for k in self.starting[layer] if self.columns[k].opens)
+            opening = (self.x[k] for k in self._program.opening(layer))
             model.add(self._rows.sum(opening) == self.begins[layer])
-            closing = (self.x[k] for k in self.ending[layer] if self.columns[k].closes)
+            closing = (self.x[k] for k in self._program.closing(layer))
             ending = (v for s, v in self.segments.items() if s.last == layer)
             model.add(self._rows.sum(closing) == self._rows.sum(ending))
-        whole: dict[tuple[int, int], list[Any]] = {}
-        for k, column in enumerate(self.columns):
-            if column.opens and column.closes:
-                whole.setdefault((column.first, column.last), []).append(self.x[k])
-        pairs = {(s.first, s.last) for s in self.segments if s.clusters == 1} | set(whole)
-        for first, last in sorted(pairs):
+        for (first, last), members in sorted(self._program.alone().items()):
             used = self.segments.get(SegmentColumn(first, last, 1), 0)
-            model.add(self._rows.sum(whole.get((first, last), [])) == used)
+            model.add(self._rows.sum(self.x[k] for k in members) == used)
 
     def _surroundings(self) -> None:
         """A column is used only in a segment that begins and ends where the column says."""
-        groups: dict[tuple[int, int, int, int], list[Any]] = {}
-        for k, column in enumerate(self.columns):
-            if column.opens and column.closes:
-                continue
-            low, high = column.starts
-            if not column.opens and (low, high) != (0, column.first - 1):
-                groups.setdefault((0, column.first, low, high), []).append(self.x[k])
-            low, high = column.ends
-            if not column.closes and (low, high) != (column.last + 1, self._layers - 1):
-                groups.setdefault((1, column.last, low, high), []).append(self.x[k])
-        for (side, layer, low, high), members in groups.items():
-            around = [
-                v
-                for s, v in self.segments.items()
-                if s.first <= layer <= s.last and low <= (s.last if side else s.first) <= high
-            ]
-            self.model.add(self._rows.sum(members) <= self._rows.sum(around))
+        for members, around in self._program.surroundings():
+            inside = self._rows.sum(self.segments[s] for s in around)
+            self.model.add(self._rows.sum(self.x[k] for k in members) <= inside)
 
     def _cluster_counts(self) -> None:
         """A segment has the number of clusters that it is charged for."""
@@ -254,23 +200,22 @@ class Program:
             model.add(self.beat[s] >= self._floor(s)).only_enforce_if(used)
             model.add(self.beat[s] == 0).only_enforce_if(~used)
         for layer in range(self._layers):
-            over = [v for s, v in self.beat.items() if s.first <= layer <= s.last]
-            model.add(self.beat_at[layer] == self._rows.sum(over))
-            times = [(k, self._times[k]) for k in self.covering[layer]]
-            self._rows.at_least(self.beat_at[layer], times, self.starting[layer])
+            over = self._rows.sum(self.beat[s] for s in self._program.over(layer))
+            model.add(self.beat_at[layer] == over)
+            times = [(k, self._times[k]) for k in self._program.covering[layer]]
+            self._rows.at_least(self.beat_at[layer], times, self._program.starting[layer])
 
     def _floor(self, s: SegmentColumn) -> int:
         """Beat in units that a segment has at least, whatever its clusters."""
-        least = max(int(self.tables.segment_dram_ps[s.first, s.last]), self._caps.floor(*s))
-        return least // self.unit_ps
+        return self._program.floor_ps(s) // self.unit_ps
 
     def _handing_over(self) -> None:
         """A cluster pays for what the next one receives (Case 2 of Table II)."""
         model = self.model
         for layer in range(self._layers - 1):
-            senders = [(k, self._sending[k]) for k in self.ending[layer]]
-            sending = [(k, value) for k, value in senders if value is not None]
-            receiving = [(k, self._receive[k]) for k in self.starting[layer + 1]]
+            senders = self._program.sending(layer)
+            sending = [(k, time_ps // self.unit_ps) for k, time_ps in senders]
+            receiving = [(k, self._receive[k]) for k in self._program.starting[layer + 1]]
             receiving = [(k, value) for k, value in receiving if value > 0]
             if not sending or not receiving:
                 continue
@@ -287,11 +232,11 @@ class Program:
         """Redundant: the chiplet-time of a segment's clusters fits the package and the beat."""
         model, chiplets = self.model, self.tables.chiplets
         areas = [column.size * time for column, time in zip(self.columns, self._times, strict=True)]
-        heaviest = max(sum(areas[k] for k in at) for at in self.starting)
+        heaviest = max(sum(areas[k] for k in at) for at in self._program.starting)
         unit = max(1, -(-heaviest // ROW_LIMIT))
         area = [
             self._rows.pick([(k, self.columns[k].size * (self._times[k] // unit)) for k in at])
-            for at in self.starting
+            for at in self._program.starting
         ]
         beat = [self._rows.part([variable], unit, self._slowest) for variable in self.beat_at]
         for s, used in self.segments.items():
@@ -307,12 +252,13 @@ class Program:
         budget = self.space.budget_fj
         if not self.space.energy_matters:
             return
-        for at in self.starting:
+        for at in self._program.starting:
             self.energy.append(self._rows.pick([(k, self._spent[k]) for k in at]))
-        if budget is not None and budget < sum(self._base_fj):
+        base_fj = sum(self._program.base_fj)
+        if budget is not None and budget < base_fj:
             self.model.add_bool_or([])
         elif budget is not None:
-            most = (budget - sum(self._base_fj)) // self.unit_fj
+            most = (budget - base_fj) // self.unit_fj
             self.model.add(self._rows.sum(self.energy) <= most)
 
     def _power(self) -> None:
@@ -330,23 +276,20 @@ class Program:
         assert self._power_row is not None
         per_beat, per_energy = self._power_row
         spent = self._rows.sum(self.energy[first : last + 1])
-        base = per_energy * sum(self._base_fj[first : last + 1])
+        base = per_energy * self._program.base_of((first, last))
         true = per_beat * self.unit_ps * beats + per_beat * (self.unit_ps - 1) * segments
         return self.model.add(true >= per_energy * self.unit_fj * spent + base)
 
     def _traffic(self) -> None:
         """Weights fetched again add to what a segment reads and writes in DRAM."""
-        if self.space.traffic_limit_bytes is None:
-            return
-        if not any(column.refetched_bytes for column in self.columns):
+        if not self._program.refetches:
             return
         refetched = [
             self._rows.pick([(k, self.columns[k].refetched_bytes) for k in at])
-            for at in self.starting
+            for at in self._program.starting
         ]
         for s, used in self.segments.items():
-            left = self.space.refetch_limit_bytes((s.first, s.last))
-            assert left is not None
+            left = self._program.refetch_limit_bytes((s.first, s.last))
             row = self.model.add(self._rows.sum(refetched[s.first : s.last + 1]) <= left)
             row.only_enforce_if(used)
 
@@ -355,27 +298,23 @@ class Program:
 
         Energy is minimized where there is a bound on the latency, which then is the ceiling.
         """
-        tables, load = self.tables, self.tables.load_ps
+        program, constant_ps = self._program, self._program.loading_ps
         # Every layer is loaded once: only how far a load is from a sum over its layers is decided.
-        shares = np.diff(np.concatenate([[0], load[0]])).tolist()
-        constant_ps = int(load[0, -1])
         terms: list[tuple[Any, int]] = []
-        for s, used in self.segments.items():
-            rest = int(load[s.first, s.last]) - sum(shares[s.first : s.last + 1])
-            if rest // self.unit_ps:
-                terms.append((used, rest // self.unit_ps))
-            terms.append((self.beat[s], tables.samples + s.clusters - 1))
+        for s, rest_ps in program.rest_ps().items():
+            if rest_ps // self.unit_ps:
+                terms.append((self.segments[s], rest_ps // self.unit_ps))
+            terms.append((self.beat[s], program.beats_of(s)))
         latency = self._rows.weighted(terms)
         if ceiling_ps is not None:
             self.model.add(latency <= (ceiling_ps - constant_ps) // self.unit_ps)
         # Latency in ps, or energy in fJ, is ``scale`` times the objective plus ``constant``.
-        if self.space.latency_ps is None or tables.energy is None:
+        if self.space.latency_ps is None or self.tables.energy is None:
             self.objective, self.scale, self.constant = latency, self.unit_ps, constant_ps
         else:
-            loading = tables.loading_fj
-            self.constant = tables.samples * sum(self._base_fj) + loading
-            self.scale = tables.samples * self.unit_fj
             self.objective = self._rows.sum(self.energy)
+            self.scale = self.tables.samples * self.unit_fj
+            self.constant = program.least_total_fj
         self.model.minimize(self.objective)
 
     # --- Solutions -------------------------------------------------------------------------------
@@ -407,7 +346,7 @@ class Program:
 
     def hint(self, segments: Sequence[Segment]) -> bool:
         """Hint every variable from a schedule; False if the program does not contain it."""
-        chosen = find_columns(self.columns, self.starting, segments)
+        chosen = find_columns(self.columns, self._program.starting, segments)
         keys = [SegmentColumn(s.first_layer, s.last_layer, len(s.clusters)) for s in segments]
         if chosen is None or any(key not in self.segments for key in keys):
             return False
@@ -430,17 +369,17 @@ class Program:
         """Longest time in units of a segment's clusters, handing over included."""
         times = [self._times[k] for k in columns]
         for k, following in pairwise(columns):
-            sending = self._sending[k]
-            if sending is not None:
-                times.append(sending + self._receive[following])
+            sending_ps = self.columns[k].sending_ps
+            if sending_ps is not None:
+                times.append(sending_ps // self.unit_ps + self._receive[following])
         return max(times)
 
     def _power_beat(self, columns: Sequence[int]) -> int:
         """Least beat in units of a segment under the power budget."""
         if self._power_row is None:
             return 0
-        base = sum(
-            sum(self._base_fj[self.columns[k].first : self.columns[k].last + 1]) for k in columns
+        ends = ((self.columns[k].first, self.columns[k].last) for k in columns)
+        spent = sum(map(self._program.base_of, ends)) + self.unit_fj * sum(
+            self._spent[k] for k in columns
         )
-        spent = base + self.unit_fj * sum(self._spent[k] for k in columns)
         return max(0, -(-(self._power_row.beat_ps(spent) - self.unit_ps + 1) // self.unit_ps))

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, objective_of
-from formulations.open_program import OpenProgram, Scale
-from formulations.solution_file import SolutionFile
+from formulations.family.open_program import OpenProgram, Scale
+from formulations.family.solution_file import SolutionFile
 from scope_opt.model.files import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from formulations.cp_sat.columns import Program
-    from formulations.open_program import Answer, Status
+    from formulations.family.open_program import Answer, Status
     from formulations.request import Request
     from scope_opt.schedule.schedule import Schedule, Segment
 

@@ -15,7 +15,7 @@ from formulations.cp_sat.open_program import CpSatProgram
 from formulations.cp_sat.rows import import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
-from formulations.family import Family
+from formulations.family.solver import Family
 from formulations.paths.cuts import shortest_cut
 from formulations.paths.floors import floors_of
 from formulations.paths.solver import prove_cuts

@@ -1,7 +1,6 @@
 """Single segments by constraint programs that contain no times, for OR-tools CP-SAT.
 
-The fewest clusters of a segment under one largest beat (`formulations.paths.network`), as in
-`formulations.interval_milp.thresholds`, here in integers.
+The fewest clusters of a segment under one largest beat: the rows of `formulations.program.path`.
 """
 
 from __future__ import annotations
@@ -13,31 +12,19 @@ import numpy as np
 from formulations.cp_sat.rows import ROW_LIMIT, import_cp_sat
 from formulations.cp_sat.run import drive, size
 from formulations.paths.network import Fewest
+from formulations.program.path import PathProgram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from formulations.columns.table import SegmentColumns
     from formulations.paths.network import BeatNetwork, Limits
+    from formulations.program.path import Sum
     from formulations.request import Request
 
 
 class CpThresholdProgram:
-    """The program for one largest beat.
-
-    Parameters
-    ----------
-    columns : SegmentColumns
-    network : BeatNetwork
-    chiplets : int
-        Of the package.
-    counts : (int, int)
-        Fewest and most clusters.
-    limits : list of Limits
-        Rows beside.
-    """
+    """The program for one largest beat; the parameters are those of `PathProgram`."""
 
     def __init__(
         self,
@@ -48,40 +35,43 @@ class CpThresholdProgram:
         limits: Sequence[Limits],
     ) -> None:
         cp = import_cp_sat()
-        self._kept, self._expr, self.model = network.kept, cp.LinearExpr, cp.CpModel()
-        self.x = [self.model.new_bool_var("") for _ in network.kept]
+        self._expr, self.model = cp.LinearExpr, cp.CpModel()
+        self._program = program = PathProgram(columns, network, chiplets, counts, limits)
+        arcs = [self.model.new_bool_var("") for _ in program.tails]
+        self.x = arcs[: len(program.columns)]
         """One per column that is left: the cluster is used."""
-        self._flow(network)
-        self._at_most(columns.size[network.kept], chiplets)
-        self._clusters = self._expr.sum(self.x)
-        self.model.add_linear_constraint(self._clusters, *counts)
-        for row in limits:
+        self._flow(arcs)
+        self._sum(program.chiplets)
+        clusters = self._sum(program.clusters)
+        for row in program.limits:
             # More than the limit is as bad as any more; coarser units exclude nothing.
-            values = np.minimum(row.values[network.kept], row.limit + 1)
+            values = np.minimum(row.values, row.high + 1)
             unit = 1 + int(values.sum()) // ROW_LIMIT
-            self._at_most(values // unit, row.limit // unit)
-        self.model.minimize(self._clusters)
+            self._sum(row._replace(values=values // unit, high=row.high // unit))
+        self.model.minimize(clusters)
 
-    def _flow(self, network: BeatNetwork) -> None:
+    def _flow(self, arcs: Sequence[Any]) -> None:
         """One path from the first node to the last."""
-        model = self.model
-        steps = [model.new_bool_var("") for _ in network.steps]
-        leaving: list[list[Any]] = [[] for _ in range(network.goal + 1)]
-        arriving: list[list[Any]] = [[] for _ in range(network.goal + 1)]
-        tails = [*network.leaves.tolist(), *network.steps[:, 0].tolist()]
-        heads = [*network.arrives.tolist(), *network.steps[:, 1].tolist()]
-        for variable, tail, head in zip([*self.x, *steps], tails, heads, strict=True):
-            leaving[tail].append(variable)
-            arriving[head].append(variable)
+        model, goal = self.model, self._program.goal
+        leaving: list[list[Any]] = [[] for _ in range(goal + 1)]
+        arriving: list[list[Any]] = [[] for _ in range(goal + 1)]
+        for arc, tail, head in zip(arcs, self._program.tails, self._program.heads, strict=True):
+            leaving[tail].append(arc)
+            arriving[head].append(arc)
         model.add_exactly_one(leaving[0])
-        model.add_exactly_one(arriving[network.goal])
-        for node in range(1, network.goal):
+        model.add_exactly_one(arriving[goal])
+        for node in range(1, goal):
             model.add(self._expr.sum(arriving[node]) == self._expr.sum(leaving[node]))
             # Redundant: a path visits a node once.
             model.add_at_most_one(leaving[node])
 
-    def _at_most(self, values: NDArray[Any], limit: int) -> None:
-        self.model.add(self._expr.weighted_sum(self.x, values.tolist()) <= limit)
+    def _sum(self, row: Sum) -> Any:
+        total = self._expr.weighted_sum(self.x, row.values.tolist())
+        if row.low is None:
+            self.model.add(total <= row.high)
+        else:
+            self.model.add_linear_constraint(total, row.low, row.high)
+        return total
 
     def solve(self, request: Request, target: int) -> Fewest:
         """See `formulations.paths.network.FewestClusters`."""
@@ -91,7 +81,7 @@ class CpThresholdProgram:
         status, solver = drive(
             request,
             self.model,
-            self._used,
+            lambda value: self._program.used(lambda k: value(self.x[k])),
             on_solution=found.append,
             on_bound=bounds.append,
             known=lambda clusters: clusters <= target,
@@ -109,11 +99,7 @@ class CpThresholdProgram:
             request.monitor.credit("cp-sat")
         return Fewest(max(bounds), found[-1] if found else None)
 
-    def _used(self, value: Any) -> list[int]:
-        return [int(self._kept[k]) for k, x in enumerate(self.x) if value(x)]
-
     def exclude(self, used: Sequence[int]) -> None:
         """Make a set of columns no solution any more."""
-        where = {int(column): k for k, column in enumerate(self._kept)}
-        some = self._expr.sum([self.x[where[column]] for column in used])
-        self.model.add(some <= len(used) - 1)
+        some, most = self._program.exclusion(used)
+        self.model.add(self._expr.sum([self.x[k] for k in some]) <= most)

@@ -18,6 +18,7 @@ from formulations.columns.schedules import (
     to_segments,
 )
 from formulations.highs import TOLERANCE, Highs, import_pyomo
+from formulations.program.clusters import ClusterProgram
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class BeatsProgram:
     ) -> None:
         self._pyo = import_pyomo()
         self._tables, self._space = request.tables, request.space
-        self.columns, self._receive, self._caps = columns, receive_ps, caps
-        self._layers = range(self._tables.layers)
+        self._program = ClusterProgram(self._tables, self._space, columns, receive_ps, caps)
+        self.columns, self._layers = columns, self._program.layers
         self.model = self._pyo.ConcreteModel()
         self._data()
         rows: dict[str, Callable[[], None]] = {
@@ -79,69 +80,33 @@ class BeatsProgram:
             state()
 
     def _data(self) -> None:
-        """Indices of columns by their layers; units of time and energy."""
-        columns, energy = self.columns, self._tables.energy
-        self.starting: list[list[int]] = [[] for _ in self._layers]
-        self.ending: list[list[int]] = [[] for _ in self._layers]
-        self.covering: list[list[int]] = [[] for _ in self._layers]
-        for k, column in enumerate(columns):
-            self.starting[column.first].append(k)
-            self.ending[column.last].append(k)
-            for layer in range(column.first, column.last + 1):
-                self.covering[layer].append(k)
-        self._base_fj = [0] * self._tables.layers
-        """Energy that a layer takes whatever its partition and region."""
-        if self._space.energy_matters and energy is not None:
-            self._base_fj = energy.floor_fj.tolist()
-        self._spent = [c.energy_fj - sum(self._base_fj[c.first : c.last + 1]) for c in columns]
-        self.unit_fj = _unit(max(self._spent, default=0))
+        """Units of time and energy, and times in units."""
+        program, columns = self._program, self.columns
+        self.unit_fj = _unit(max(program.spent_fj, default=0))
         times = [float(column.time_ps) for column in columns]
-        power = None
+        slowest = float(program.slowest_ps)
         if self._space.power_fj_per_ps is not None:
             power = float(self._space.power_fj_per_ps)
             times = [max(t, c.energy_fj / power) for t, c in zip(times, columns, strict=True)]
-        slowest = max(times, default=0.0)
-        sending = max((column.sending_ps or 0 for column in columns), default=0)
-        sending += max(self._receive, default=0)
-        slowest = max(slowest, float(sending), float(self._tables.segment_dram_ps.max()))
-        if power is not None:
-            most_fj = sum(
-                max((columns[k].energy_fj for k in at), default=0) for at in self.starting
-            )
-            slowest = max(slowest, most_fj / power)
+            slowest = max(slowest, program.most_fj / power)
         self.unit_ps = _unit(int(slowest))
-        self._slowest = float(slowest / self.unit_ps) + 1
-        self._times = [float(time / self.unit_ps) for time in times]
+        self._slowest = slowest / self.unit_ps + 1
+        self._times = [time / self.unit_ps for time in times]
+        self._spent = [value / self.unit_fj for value in program.spent_fj]
 
     def _variables(self) -> None:
-        pyo, model = self._pyo, self.model
+        pyo, model, top = self._pyo, self.model, self._program.segments
         model.x = pyo.Var(column_keys(self.columns), domain=pyo.Binary)
         self.x = list(model.x.values())
-        opening = sorted({c.first for c in self.columns if c.opens})
-        closing = sorted({c.last for c in self.columns if c.closes})
-        most = self._space.most
-        caps = {n: self._caps.all_segments(n) for n in range(self._space.fewest, most + 1)}
-        top = {
-            SegmentColumn(first, last, n): int(caps[n][first, last])
-            for first in opening
-            for last in closing
-            if first <= last and self._space.segments[first, last]
-            for n in range(self._space.fewest, min(most, last - first + 1) + 1)
-            if caps[n][first, last] >= 0
-        }
         model.segment = pyo.Var(list(top), domain=pyo.Binary)
         model.beat = pyo.Var(list(top), bounds=(0, None))
         self.segments = {key: model.segment[key] for key in top}
         self.beat = {key: model.beat[key] for key in top}
-        dram = self._tables.segment_dram_ps
         for key, most_ps in top.items():
             most_units = min(most_ps / self.unit_ps, self._slowest)
-            least = max(int(dram[key[:2]]), int(self._caps.floors[key[:2]])) / self.unit_ps
+            least = self._program.floor_ps(key) / self.unit_ps
             self._add([(self.beat[key], 1), (self.segments[key], -most_units)], None, 0)
             self._add([(self.beat[key], 1), (self.segments[key], -least)], 0, None)
-        self._pairs: dict[tuple[int, int], list[SegmentColumn]] = {}
-        for key in top:
-            self._pairs.setdefault(key[:2], []).append(key)
         self.size = self._totals("size", [c.size for c in self.columns])
         self._layer_beat()
 
@@ -150,14 +115,14 @@ class BeatsProgram:
         self.model.layer_beat = self._pyo.Var(self._layers)
         self.layer_beat = [self.model.layer_beat[layer] for layer in self._layers]
         for layer, variable in enumerate(self.layer_beat):
-            over = [(b, -1) for s, b in self.beat.items() if s.first <= layer <= s.last]
+            over = [(self.beat[s], -1) for s in self._program.over(layer)]
             self._add([(variable, 1), *over], 0, 0)
 
     def _totals(self, name: str, values: Sequence[float]) -> list[Any]:
         """A variable per layer with the value of the column that begins there, else 0."""
         self.model.add_component(name, self._pyo.Var(self._layers, bounds=(0, None)))
         variables = [getattr(self.model, name)[layer] for layer in self._layers]
-        for variable, at in zip(variables, self.starting, strict=True):
+        for variable, at in zip(variables, self._program.starting, strict=True):
             self._add([(variable, -1), *((self.x[k], values[k]) for k in at)], 0, 0)
         return variables
 
@@ -165,57 +130,44 @@ class BeatsProgram:
 
     def _paths(self) -> None:
         """Clusters are a path through the layers, segments too, and both begin and end together."""
-        columns, last = self.columns, self._tables.layers - 1
+        program, last = self._program, self._tables.layers - 1
         for layer in self._layers:
             begin = [(v, -1) for s, v in self.segments.items() if s.first == layer]
             end = [(v, -1) for s, v in self.segments.items() if s.last == layer]
-            opening = [(self.x[k], 1) for k in self.starting[layer] if columns[k].opens]
-            closing = [(self.x[k], 1) for k in self.ending[layer] if columns[k].closes]
+            opening = [(self.x[k], 1) for k in program.opening(layer)]
+            closing = [(self.x[k], 1) for k in program.closing(layer)]
             self._add([*opening, *begin], 0, 0)
             self._add([*closing, *end], 0, 0)
             if layer < last:
-                ending = [(self.x[k], 1) for k in self.ending[layer]]
-                self._add([*ending, *((self.x[k], -1) for k in self.starting[layer + 1])], 0, 0)
+                ending = [(self.x[k], 1) for k in self._program.ending[layer]]
+                self._add(
+                    [*ending, *((self.x[k], -1) for k in self._program.starting[layer + 1])], 0, 0
+                )
                 following = [(v, 1) for s, v in self.segments.items() if s.first == layer + 1]
                 self._add([*following, *end], 0, 0)
-        self._add([(self.x[k], 1) for k in self.starting[0]], 1, 1)
+        self._add([(self.x[k], 1) for k in self._program.starting[0]], 1, 1)
         self._add([(v, 1) for s, v in self.segments.items() if s.first == 0], 1, 1)
         if self._space.segment_count is not None:
             count = self._space.segment_count
             self._add([(v, 1) for v in self.segments.values()], count, count)
-        whole: dict[tuple[int, int], list[tuple[Any, float]]] = {
-            (s.first, s.last): [(v, -1)] for s, v in self.segments.items() if s.clusters == 1
-        }
-        for k, column in enumerate(columns):
-            if column.opens and column.closes:
-                whole.setdefault((column.first, column.last), []).append((self.x[k], 1))
-        for terms in whole.values():
-            self._add(terms, 0, 0)
+        for (first, last), members in program.alone().items():
+            used = self.segments.get(SegmentColumn(first, last, 1))
+            charged = [] if used is None else [(used, -1)]
+            self._add([*charged, *((self.x[k], 1) for k in members)], 0, 0)
 
     def _surroundings(self) -> None:
         """A column is used only in a segment that begins and ends where the column says."""
-        last_layer = self._tables.layers - 1
-        groups: dict[tuple[int, int, int, int], list[int]] = {}
-        for k, column in enumerate(self.columns):
-            if not column.opens and column.starts != (0, column.first - 1):
-                groups.setdefault((0, column.first, *column.starts), []).append(k)
-            if not column.closes and column.ends != (column.last + 1, last_layer):
-                groups.setdefault((1, column.last, *column.ends), []).append(k)
-        for (side, layer, low, high), members in groups.items():
-            around = [
-                (v, -1)
-                for s, v in self.segments.items()
-                if s.first <= layer <= s.last and low <= s[side] <= high
-            ]
-            self._add([*((self.x[k], 1) for k in members), *around], None, 0)
+        for members, around in self._program.surroundings():
+            inside = [(self.segments[s], -1) for s in around]
+            self._add([*((self.x[k], 1) for k in members), *inside], None, 0)
 
     def _cluster_counts(self) -> None:
         """Segments have as many clusters as they are charged for: each at least, all in total."""
         self.model.starts = self._pyo.Var(self._layers, bounds=(0, 1))
         self.starts = [self.model.starts[layer] for layer in self._layers]
-        for variable, at in zip(self.starts, self.starting, strict=True):
+        for variable, at in zip(self.starts, self._program.starting, strict=True):
             self._add([(variable, -1), *((self.x[k], 1) for k in at)], 0, 0)
-        for (first, last), keys in self._pairs.items():
+        for (first, last), keys in self._program.pairs.items():
             charged = [(self.segments[s], -s.clusters) for s in keys]
             self._add([*((v, 1) for v in self.starts[first : last + 1]), *charged], 0, None)
         charged = [(v, -s.clusters) for s, v in self.segments.items()]
@@ -227,7 +179,7 @@ class BeatsProgram:
         A run of layers that segments cut in ``k`` places touches ``k + 1`` of them.
         """
         chiplets = self._tables.chiplets
-        for first, last in self._pairs:
+        for first, last in self._program.pairs:
             cuts = [(v, -chiplets) for s, v in self.segments.items() if first < s.first <= last]
             self._add([*((v, 1) for v in self.size[first : last + 1]), *cuts], None, chiplets)
 
@@ -235,18 +187,18 @@ class BeatsProgram:
         """The beat allows for every cluster and what it sends (Case 2 of Table II)."""
         for layer, beat in enumerate(self.layer_beat):
             times: list[tuple[Any, float]] = [
-                (self.x[k], -self._times[k]) for k in self.covering[layer]
+                (self.x[k], -self._times[k]) for k in self._program.covering[layer]
             ]
             self._add([(beat, 1), *times], 0, None)
             if layer + 1 == self._tables.layers:
                 continue
-            sending: list[tuple[Any, float]] = [
-                (self.x[k], -sent / self.unit_ps)
-                for k in self.ending[layer]
-                if (sent := self.columns[k].sending_ps) is not None
+            sending = [
+                (self.x[k], -time_ps / self.unit_ps) for k, time_ps in self._program.sending(layer)
             ]
-            receiving: list[tuple[Any, float]] = [
-                (self.x[k], -self._receive[k] / self.unit_ps) for k in self.starting[layer + 1]
+            receive_ps = self._program.receive_ps
+            receiving = [
+                (self.x[k], -receive_ps[k] / self.unit_ps)
+                for k in self._program.starting[layer + 1]
             ]
             if sending:
                 self._add([(beat, 1), *sending, *receiving], 0, None)
@@ -264,9 +216,9 @@ class BeatsProgram:
         self.energy: list[Any] = []
         if not self._space.energy_matters:
             return
-        self.energy = self._totals("energy", [fj / self.unit_fj for fj in self._spent])
+        self.energy = self._totals("energy", self._spent)
         if self._space.budget_fj is not None:
-            left = (self._space.budget_fj - sum(self._base_fj)) / self.unit_fj
+            left = (self._space.budget_fj - sum(self._program.base_fj)) / self.unit_fj
             self._add([(v, 1) for v in self.energy], None, left)
 
     def _power(self) -> None:
@@ -275,11 +227,11 @@ class BeatsProgram:
         if power is None:
             return
         per_beat = float(power * self.unit_ps / self.unit_fj)
-        for (first, last), keys in self._pairs.items():
-            base = sum(self._base_fj[first : last + 1]) / self.unit_fj
+        for (first, last), keys in self._program.pairs.items():
+            base = self._program.base_of((first, last)) / self.unit_fj
             most = sum(
-                max((self._spent[k] for k in at), default=0) / self.unit_fj
-                for at in self.starting[first : last + 1]
+                max((self._spent[k] for k in at), default=0)
+                for at in self._program.starting[first : last + 1]
             )
             terms: list[tuple[Any, float]] = [(v, 1) for v in self.energy[first : last + 1]]
             terms += [(self.beat[s], -per_beat) for s in keys]
@@ -289,18 +241,16 @@ class BeatsProgram:
 
     def _traffic(self) -> None:
         """Weights fetched again add to what a segment reads and writes in DRAM."""
-        refetched = [column.refetched_bytes for column in self.columns]
-        if self._space.traffic_limit_bytes is None or not any(refetched):
+        if not self._program.refetches:
             return
+        refetched = [column.refetched_bytes for column in self.columns]
         unit = _unit(max(refetched))
         moved = self._totals("refetched", [value / unit for value in refetched])
-        for (first, last), keys in self._pairs.items():
-            left_bytes = self._space.refetch_limit_bytes((first, last))
-            assert left_bytes is not None
-            left = left_bytes / unit
+        for (first, last), keys in self._program.pairs.items():
+            left = self._program.refetch_limit_bytes((first, last)) / unit
             most = sum(
                 max((refetched[k] for k in at), default=0) / unit
-                for at in self.starting[first : last + 1]
+                for at in self._program.starting[first : last + 1]
             )
             if most > left:
                 terms = [(v, 1) for v in moved[first : last + 1]]
@@ -308,15 +258,13 @@ class BeatsProgram:
 
     def _objective(self) -> None:
         """Loads and beats, in units and up to a constant; or energy under a bound on latency."""
-        tables, load = self._tables, self._tables.load_ps
+        program, tables = self._program, self._tables
+        constant_ps = program.loading_ps
         # Every layer is loaded once: only how far a load is from a sum over its layers is decided.
-        shares = np.diff(np.concatenate([[0], load[0]])).tolist()
-        constant_ps = int(load[0, -1])
         terms: list[tuple[Any, float]] = []
-        for s, used in self.segments.items():
-            rest = int(load[s.first, s.last]) - sum(shares[s.first : s.last + 1])
-            terms.append((used, rest / self.unit_ps))
-            terms.append((self.beat[s], tables.samples + s.clusters - 1))
+        for s, rest_ps in program.rest_ps().items():
+            terms.append((self.segments[s], rest_ps / self.unit_ps))
+            terms.append((self.beat[s], program.beats_of(s)))
         bound_ps, energy = self._space.latency_ps, tables.energy
         # What the tolerances on integers and rows of the slowest segment can amount to, in units.
         rows = len(self._layers) + 2
@@ -325,11 +273,10 @@ class BeatsProgram:
         """Latency in ps, or energy in fJ, is ``scale`` times the objective plus ``constant``."""
         if bound_ps is not None and energy is not None:
             self._add(terms, None, (bound_ps - constant_ps) / self.unit_ps)
-            loading = tables.loading_fj
             self.scale = tables.samples * self.unit_fj
-            self.constant = tables.samples * sum(self._base_fj) + loading
+            self.constant = program.least_total_fj
             terms = [(v, 1) for v in self.energy]
-            self._slack = 2 * TOLERANCE * rows * (1 + max(self._spent, default=0) / self.unit_fj)
+            self._slack = 2 * TOLERANCE * rows * (1 + max(self._spent, default=0))
         self.model.objective = self._pyo.Objective(expr=_linear(terms))
 
     def _add(
@@ -361,7 +308,7 @@ class BeatsProgram:
         self, segments: Sequence[Segment], reports: Sequence[SegmentReport]
     ) -> list[tuple[Any, float]] | None:
         """Values of all variables for a schedule; None if the program does not contain it."""
-        used = find_columns(self.columns, self.starting, segments)
+        used = find_columns(self.columns, self._program.starting, segments)
         if used is None:
             return None
         values: list[tuple[Any, float]] = [(self.x[k], 1) for k in used]
@@ -370,8 +317,7 @@ class BeatsProgram:
             key = SegmentColumn(report.first_layer, report.last_layer, len(report.clusters))
             if key not in self.segments:
                 return None
-            floor = int(self._caps.floors[key[:2]])
-            beats[key] = max(report.beat_ps, floor) / self.unit_ps
+            beats[key] = max(report.beat_ps, self._program.floor_ps(key)) / self.unit_ps
         for key, beat in beats.items():
             values += [(self.segments[key], 1), (self.beat[key], beat)]
             values += [(self.layer_beat[layer], beat) for layer in range(key.first, key.last + 1)]
@@ -380,7 +326,7 @@ class BeatsProgram:
             values.append((self.size[column.first], column.size))
             values.append((self.starts[column.first], 1))
             if self.energy:
-                values.append((self.energy[column.first], self._spent[k] / self.unit_fj))
+                values.append((self.energy[column.first], self._spent[k]))
         return values
 
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from formulations.columns.maker import ColumnMaker
-from formulations.family import Family
+from formulations.family.open_program import Scale
+from formulations.family.pyomo_program import PyomoProgram
+from formulations.family.solver import Family
 from formulations.highs import import_highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram, solve_beats
 from formulations.interval_milp.energy import EnergySearch
 from formulations.interval_milp.links import LinkedPaths
 from formulations.interval_milp.thresholds import ThresholdProgram
-from formulations.open_program import Scale
 from formulations.paths.cuts import Cuts, single_only
 from formulations.paths.solver import prove_cuts
 from formulations.paths.staircase import Undecided
 from formulations.placed.solver import prove_placed, refuse_foreign
-from formulations.pyomo_program import PyomoProgram
 from formulations.request import CONSTRAINTS
 from formulations.space import Caps
 

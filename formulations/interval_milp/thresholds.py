@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from formulations.highs import Highs, import_pyomo
-from formulations.paths.network import Fewest
+from formulations.paths.network import COEFFICIENT, Fewest
+from formulations.program.path import PathProgram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from formulations.columns.table import SegmentColumns
     from formulations.paths.network import BeatNetwork, Limits
+    from formulations.program.path import Sum
     from formulations.request import Request
 
 WHOLE_ERROR = 1e-4
@@ -33,14 +35,8 @@ class ThresholdProgram:
 
     Parameters
     ----------
-    columns : SegmentColumns
-    network : BeatNetwork
-    chiplets : int
-        Of the package.
-    counts : (int, int)
-        Fewest and most clusters.
-    limits : list of Limits
-        Rows beside.
+    columns, network, chiplets, counts, limits
+        See `PathProgram`.
     cost : array, optional
         What a column costs; 1 each, which counts clusters, if not given.
     """
@@ -54,54 +50,50 @@ class ThresholdProgram:
         limits: Sequence[Limits],
         cost: NDArray[Any] | None = None,
     ) -> None:
-        self._network, kept = network, network.kept
+        self._program = program = PathProgram(columns, network, chiplets, counts, limits)
         pyo = self._pyo = import_pyomo()
         self.model = model = pyo.ConcreteModel()
-        model.x = pyo.Var(range(len(kept)), domain=pyo.Binary)
-        model.level = pyo.Var(range(len(network.steps)), bounds=(0, None))
-        self.x = [model.x[k] for k in range(len(kept))]
-        self._flow(model)
-        model.chiplets = pyo.Constraint(expr=(None, self._row(columns.size[kept]), chiplets))
-        ones = np.ones(len(kept), dtype=np.int64)
-        model.clusters = pyo.Constraint(expr=(counts[0], self._row(ones), counts[1]))
+        model.x = pyo.Var(range(len(program.columns)), domain=pyo.Binary)
+        steps = len(program.tails) - len(program.columns)
+        model.level = pyo.Var(range(steps), bounds=(0, None))
+        self.x = list(model.x.values())
+        self._flow([*self.x, *model.level.values()])
+        model.chiplets = pyo.Constraint(expr=self._sum(program.chiplets))
+        model.clusters = pyo.Constraint(expr=self._sum(program.clusters))
         model.limits = pyo.ConstraintList()
-        for row in limits:
-            values, most = row.scaled()
-            # Sums are whole numbers, so that floats cannot exclude what is allowed.
-            model.limits.add((None, self._row(values[kept]), most + 0.5))
+        for row in program.limits:
+            # Smaller coefficients that exclude nothing the row allows; their sums are whole
+            # numbers, so that floats cannot exclude what is allowed.
+            unit = max(1, row.high // COEFFICIENT)
+            values = self._weighted(row.values // unit)
+            model.limits.add((None, values, row.high // unit + 0.5))
         model.excluded = pyo.ConstraintList()
-        model.objective = pyo.Objective(expr=self._row(ones if cost is None else cost[kept]))
+        costs = program.clusters.values if cost is None else cost[program.columns]
+        model.objective = pyo.Objective(expr=self._weighted(costs))
 
-    def _flow(self, model: Any) -> None:
+    def _flow(self, arcs: Sequence[Any]) -> None:
         """One path from the first node to the last."""
-        network = self._network
-        rows: list[tuple[list[Any], list[float]]] = [([], []) for _ in range(network.goal + 1)]
-
-        def arc(variable: Any, tail: int, head: int) -> None:
+        program = self._program
+        rows: list[tuple[list[Any], list[float]]] = [([], []) for _ in range(program.goal + 1)]
+        for arc, tail, head in zip(arcs, program.tails, program.heads, strict=True):
             for node, sign in ((tail, -1.0), (head, 1.0)):
-                rows[node][0].append(variable)
+                rows[node][0].append(arc)
                 rows[node][1].append(sign)
-
-        for variable, tail, head in zip(
-            self.x, network.leaves.tolist(), network.arrives.tolist(), strict=True
-        ):
-            arc(variable, tail, head)
-        for k, (tail, head) in enumerate(network.steps.tolist()):
-            arc(model.level[k], tail, head)
-        model.flow = self._pyo.ConstraintList()
+        self.model.flow = self._pyo.ConstraintList()
         for node, (variables, signs) in enumerate(rows):
-            balance = -1 if node == 0 else int(node == network.goal)
-            model.flow.add((_linear(variables, signs), balance))
+            balance = -1 if node == 0 else int(node == program.goal)
+            self.model.flow.add((_linear(variables, signs), balance))
 
-    def _row(self, values: NDArray[Any]) -> Any:
+    def _sum(self, row: Sum) -> tuple[int | None, Any, int]:
+        return row.low, self._weighted(row.values), row.high
+
+    def _weighted(self, values: NDArray[Any]) -> Any:
         some = np.flatnonzero(values)
         return _linear([self.x[k] for k in some.tolist()], values[some].astype(float).tolist())
 
     def used(self, highs: Highs, values: NDArray[np.float64]) -> list[int]:
         """Columns that a solution of the program, as HiGHS has it, uses."""
-        return [
-            int(self._network.kept[k]) for k, x in enumerate(self.x) if highs.value(values, x) > 0.5
-        ]
+        return self._program.used(lambda k: highs.value(values, self.x[k]))
 
     def solve(self, request: Request, target: int) -> Fewest:
         """See `formulations.paths.network.FewestClusters`."""
@@ -127,9 +119,9 @@ class ThresholdProgram:
 
     def exclude(self, used: Sequence[int]) -> None:
         """Make a set of columns no solution any more."""
-        where = {int(column): k for k, column in enumerate(self._network.kept)}
-        expression = _linear([self.x[where[column]] for column in used], [1.0] * len(used))
-        self.model.excluded.add((None, expression, len(used) - 1))
+        some, most = self._program.exclusion(used)
+        total = _linear([self.x[k] for k in some], [1.0] * len(some))
+        self.model.excluded.add((None, total, most))
 
 
 def _linear(variables: list[Any], coefficients: list[float]) -> Any:

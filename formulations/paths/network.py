@@ -44,11 +44,6 @@ class Limits:
     values: Ints
     limit: int
 
-    def scaled(self) -> tuple[Ints, int]:
-        """Smaller coefficients that exclude nothing the row allows."""
-        unit = max(1, self.limit // COEFFICIENT)
-        return self.values // unit, self.limit // unit
-
 
 class Fewest(NamedTuple):
     """What a program says about the number of clusters."""

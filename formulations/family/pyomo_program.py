@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from formulations.family.open_program import OpenProgram
 from formulations.highs import Highs, file_names, import_pyomo
-from formulations.open_program import OpenProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from formulations.open_program import Answer, Read, Scale
+    from formulations.family.open_program import Answer, Read, Scale
     from formulations.request import Request
     from scope_opt.schedule.schedule import Schedule, Segment
 

@@ -11,7 +11,7 @@ from formulations.tuning import DEFAULT, Tuning
 from scope_opt.model.files import InputError
 
 if TYPE_CHECKING:
-    from formulations.open_program import OpenProgram
+    from formulations.family.open_program import OpenProgram
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.monitor import Monitor

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from formulations.solution_file import SolutionFile, read_solution
+from formulations.family.solution_file import SolutionFile, read_solution
 from scope_opt import __version__
 from scope_opt.model.files import InputError, write_bytes
 from scope_opt.schedule.evaluate import evaluate
