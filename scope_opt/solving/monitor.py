@@ -193,7 +193,7 @@ class Monitor:
             self.phases_s[phase] = self.phases_s.get(phase, 0.0) + spent
         if part.model is not None:
             self.size(part.model.variables, part.model.constraints, part.model.nonzeros)
-        self._libraries += [name for name in part._libraries if name not in self._libraries]
+        self._libraries = tuple(dict.fromkeys((*self._libraries, *part._libraries)))
         self._programs += part._programs
         self._library_s += part._library_s
         self.start_verdict = self.start_verdict or part.start_verdict
