@@ -35,6 +35,15 @@ TimeLimit = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", min=0.0, help="Stop then, with the best schedule so far."),
 ]
+CpuLimit = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.0,
+        help="Stop when the search has used so much processor time; on a busy machine, runs are "
+        "then comparable.",
+    ),
+]
 RelGap = Annotated[
     float,
     typer.Option(

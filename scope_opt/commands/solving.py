@@ -10,6 +10,7 @@ import typer
 
 from scope_opt.commands.arguments import (
     NOTHING_FOUND,
+    CpuLimit,
     Encoding,
     Force,
     InstanceFile,
@@ -45,6 +46,7 @@ def solve(
     solver: Annotated[str, typer.Option(metavar="NAME", help="See scope-opt solvers.")] = "exact",
     segments: SegmentsOption = None,
     time_limit: TimeLimit = None,
+    cpu_limit: CpuLimit = None,
     seed: Seed = None,
     iterations: Iterations = None,
     warm_start: WarmStart = None,
@@ -98,6 +100,7 @@ def solve(
     options = SolveOptions(
         segments=segment_choice(segments),
         time_limit_s=time_limit,
+        cpu_limit_s=cpu_limit,
         seed=seed,
         iterations=iterations,
         warm_start=start,
@@ -153,11 +156,12 @@ def compare(
     ] = "sequential,pipeline,segmented,scope,exact",
     segments: SegmentsOption = None,
     time_limit: TimeLimit = None,
+    cpu_limit: CpuLimit = None,
     as_json: Json = False,
 ) -> None:
     """Solve instances with several solvers and put the outcomes in one table.
 
-    The time limit holds for each solver on each instance.
+    The limits hold for each solver on each instance.
 
     \b
     Examples:
@@ -172,7 +176,7 @@ def compare(
     if not names:
         raise InputError("--solvers", [f"found {solvers!r}; needs at least one solver"])
     problems = [load_instance(path) for path in instances]
-    options = SolveOptions(segment_choice(segments), time_limit)
+    options = SolveOptions(segment_choice(segments), time_limit, cpu_limit_s=cpu_limit)
     for problem in problems:
         check_segments(options.segments, len(problem.layer_names))
     chosen = {name: load_solver(name) for name in names}

@@ -43,9 +43,10 @@ class SolveOptions:
     """Options common to solvers.
 
     ``segments``: see `SegmentChoice`, None for the solver's own choice. ``time_limit_s``: wall
-    time after which the solver returns the best it has, None for no limit; ``rel_gap``: it stops
-    once ``(objective - bound) / objective`` is at most this. The others are refused by solvers that
-    do not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
+    time after which the solver returns the best it has, None for no limit; ``cpu_limit_s``: the
+    same for processor time of the solver's process; ``rel_gap``: it stops once
+    ``(objective - bound) / objective`` is at most this. The others are refused by solvers that do
+    not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
     runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
     ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
     """
@@ -59,6 +60,7 @@ class SolveOptions:
     threads: int | None = None
     encoding: str | None = None
     log: Path | None = None
+    cpu_limit_s: float | None = None
 
     def given(self) -> frozenset[str]:
         """Names of the solver-specific options that are set."""
@@ -172,6 +174,7 @@ def solve(
         on_progress,
         rel_gap=options.rel_gap,
         minimizes=instance.minimizes,
+        cpu_limit_s=options.cpu_limit_s,
     )
     obstacles = preflight.reasons(instance, tables)
     if obstacles:
@@ -314,6 +317,7 @@ def _result(
         options={
             "segments": list(segments) if isinstance(segments, tuple) else segments,
             "time_limit_s": options.time_limit_s,
+            **({} if options.cpu_limit_s is None else {"cpu_limit_s": options.cpu_limit_s}),
             **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
             **{name: _recorded(getattr(options, name)) for name in sorted(options.given())},
         },

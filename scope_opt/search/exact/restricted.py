@@ -15,7 +15,8 @@ from scope_opt.model.instance import PLACES
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.search.allowed import EITHER, ONLY_ISP, WSP_IF_FITS, make_allowed
 from scope_opt.search.cuts import CostedSegment, total_cost
-from scope_opt.search.exact.solver import ExactSolver, prove_segment
+from scope_opt.search.exact.network import prove_segment
+from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.search.paper.solver import (
     PipelineSolver,
     ScopeSolver,
@@ -41,6 +42,7 @@ class ExactSegmentedSolver(ExactSolver):
     name = "exact-segmented"
     summary = "exactly optimal segmented pipeline: one layer per cluster"
     scheme: ClassVar[type[ScopeSolver]] = SegmentedSolver
+    heuristic: ClassVar[type[ScopeSolver] | None] = SegmentedSolver
 
     def allowed(self, instance: Instance, tables: LatencyTables) -> Allowed:
         """Clusters of one layer."""
@@ -54,7 +56,7 @@ class ExactPipelineSolver(ExactSegmentedSolver):
     name = "exact-pipeline"
     summary = "exactly optimal full pipeline: one segment with one layer per cluster"
     scheme: ClassVar[type[ScopeSolver]] = PipelineSolver
-    heuristic: ClassVar[type[ScopeSolver]] = PipelineSolver
+    heuristic: ClassVar[type[ScopeSolver] | None] = PipelineSolver
 
     def segment_choice(self, choice: SegmentChoice) -> SegmentChoice:
         """Always a single segment."""
@@ -67,7 +69,7 @@ class ExactSequentialSolver(ExactSolver):
     name = "exact-sequential"
     summary = "exactly optimal sequential execution: one cluster per segment"
     scheme: ClassVar[type[ScopeSolver]] = SequentialSolver
-    heuristic: ClassVar[type[ScopeSolver]] = SequentialSolver
+    heuristic: ClassVar[type[ScopeSolver] | None] = SequentialSolver
 
     def cluster_counts(self, instance: Instance, tables: LatencyTables) -> tuple[int, int]:
         """One cluster; none if the side constraints ask for more."""
