@@ -251,7 +251,7 @@ class Floors:
     ) -> None:
         self._relaxed, self._samples, self._monitor = relaxed, samples, monitor
         self._fewest, self._most = clusters
-        self._load, self._beat, self._alone = load_ps, np.maximum(beat_ps, 1), alone_ps
+        self._load, self._beat, self._alone = load_ps, beat_ps.copy(), alone_ps
 
     def sharpen(self, lower: Ints, budgets: Ints, limit: int, step: float) -> None:
         """Raise the bounds of all segments below their budgets, at most to these.
@@ -279,7 +279,7 @@ class Floors:
             below = min(beat - 1, int(beat / (1 + step)))
             wanted = left & (top > below) & (least <= beat)
             beats = np.maximum(below + 1, least)
-            useful = (found - 1 - load) // beats - samples + 1
+            useful = (found - 1 - load) // np.maximum(beats, 1) - samples + 1
             most = min(self._most, int(useful[wanted].max(initial=0)))
             if most >= self._fewest:
                 clusters = _cover(self._relaxed, beat, wanted, self._fewest, most)
