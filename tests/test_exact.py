@@ -7,6 +7,7 @@ import itertools
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import oracle
@@ -15,7 +16,7 @@ import pytest
 import strategies
 from documents import TINY_FILES, Json, keep_constraints, shipped
 from helpers import read, read_schedule, solve_with
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from scope_opt.model.cost import build_tables
@@ -23,7 +24,7 @@ from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import PLACES
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import latency_bound
+from scope_opt.schedule.bounds import latency_bound, segment_bounds
 from scope_opt.schedule.preflight import reasons
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.search.allowed import (
@@ -34,6 +35,8 @@ from scope_opt.search.allowed import (
     Allowed,
     make_allowed,
 )
+from scope_opt.search.exact import start
+from scope_opt.search.exact.floors import Floors, relax
 from scope_opt.search.exact.inner import make_inner_times
 from scope_opt.search.exact.prover import Prover
 from scope_opt.search.exact.recursion import (
@@ -320,7 +323,9 @@ CONSTRAINTS = sorted(ExactSolver.constraints - PLACES)
 
 
 @pytest.mark.parametrize("name", CONSTRAINTS)
-@settings(max_examples=strategies.share(5))
+@settings(
+    max_examples=strategies.share(5), suppress_health_check=[HealthCheck.filter_too_much]
+)  # of equal schedules, the one with fewest clusters is found, which few limits exclude
 @given(
     document=strategies.table_instances(max_layers=4, max_chiplets=4)
     | strategies.physical_instances(max_layers=4, max_chiplets=4),
@@ -480,18 +485,19 @@ def test_latency_zero() -> None:
 @given(SIDE, st.data())
 def test_warm_starts(document: Json, data: st.DataObject) -> None:
     document = keep_constraints(document, ExactSolver.constraints)
-    start = data.draw(strategies.schedules(document))
-    schedule = read_schedule(read(document), start)
+    begin = data.draw(strategies.schedules(document))
+    schedule = read_schedule(read(document), begin)
     options = SolveOptions(warm_start=schedule)
-    if oracle.violations(document, start):
+    if oracle.violations(document, begin):
         if reasons(read(document), build_tables(read(document))):
             return  # there is no schedule at all, so the start is not looked at
         with pytest.raises(InputError, match="warm start"):
             solve(read(document), "exact", options)
         return
-    value = oracle.objective_ps(document, start)
+    value = oracle.objective_ps(document, begin)
     result = solve(read(document), "exact", options)
     assert result.trajectory[0].objective_ps == value
+    assert result.warm_start == "accepted"
     assert result.objective_ps is not None
     assert result.objective_ps <= value
     assert result.objective_ps == run(document).objective_ps
@@ -506,16 +512,16 @@ def test_warm_starts(document: Json, data: st.DataObject) -> None:
 @settings(max_examples=strategies.share(2))
 @given(SMALL, st.data())
 def test_warm_starts_of_other_segments(document: Json, data: st.DataObject) -> None:
-    start = data.draw(strategies.schedules(document))
-    assume(not oracle.violations(document, start))
-    schedule = read_schedule(read(document), start)
+    begin = data.draw(strategies.schedules(document))
+    assume(not oracle.violations(document, begin))
+    schedule = read_schedule(read(document), begin)
     layers = oracle.oracle(document).n_layers
     starts = data.draw(st.sampled_from(list(all_starts(layers))))
     choice = chosen(data.draw(st.sampled_from(CHOICES)), starts)
     options = SolveOptions(segments=choice, warm_start=schedule)
     if admitted(choice)(firsts(schedule)):
         result = solve(read(document), "exact", options)
-        assert result.trajectory[0].objective_ps == oracle.objective_ps(document, start)
+        assert result.trajectory[0].objective_ps == oracle.objective_ps(document, begin)
         assert result.objective_ps == run(document, choice).objective_ps
     else:
         with pytest.raises(InputError, match="segments start at layers"):
@@ -545,7 +551,9 @@ def check_anytime(document: Json, choice: SegmentChoice, best: int | None) -> in
     tables = build_tables(instance)
     for patience in itertools.count():
         monitor = Impatient(patience)
-        ExactSolver().run(instance, tables, SolveOptions(segments=choice), monitor)
+        # The annealing that it begins with asks as well, once in every few moves.
+        with mock.patch.multiple(start, MOVES_PER_LAYER=1, PLACED_MOVES_PER_LAYER=1):
+            ExactSolver().run(instance, tables, SolveOptions(segments=choice), monitor)
         bounds = [point.bound_ps for point in monitor.trajectory if point.bound_ps is not None]
         assert bounds == sorted(bounds)
         if best is None:
@@ -658,6 +666,40 @@ def test_refuted_beats_are_impossible(document: Json, data: st.DataObject) -> No
             assert found[first] == best
         else:
             assert first not in found
+
+
+REGRESSED = strategies.table_instances(max_layers=4, max_chiplets=5, constraints=True)
+REGRESSED |= strategies.physical_instances(max_layers=4, max_chiplets=4, constraints=True)
+
+
+@settings(max_examples=strategies.share(2))
+@given(REGRESSED, st.data())
+def test_floors_of_segments_hold(document: Json, data: st.DataObject) -> None:
+    """Lower bounds from regions that are not coupled, for random budgets and ratios of times."""
+    instance = read(keep_constraints(document, ExactSolver.constraints))
+    tables, limits = build_tables(instance), instance.constraints
+    allowed = make_allowed(limits, tables.layers, tables.chiplets)
+    clusters = limits.min_clusters or 1, limits.max_clusters or tables.layers
+    prover = Prover(tables, allowed, clusters, tables.worst_latency_ps // tables.samples, Monitor())
+    relaxed = relax(prover.packed, allowed, prover.shared)
+    exempt = [prover.whole_package(layer) for layer in range(tables.layers)]
+    alone = np.array([LIMIT if found is None else found.cost for found in exempt])
+    lower = segment_bounds(tables)
+    beats = (lower - tables.load_ps) // tables.samples
+    floors = Floors(relaxed, tables.samples, clusters, tables.load_ps, beats, alone, Monitor())
+    costs = segment_optima(document)
+    for _ in range(2):
+        budgets = lower.copy()
+        for ends, cost in costs.items():
+            budgets[ends] = data.draw(st.integers(1, 2 * cost + 1))
+        floors.sharpen(
+            lower,
+            budgets,
+            tables.worst_latency_ps // tables.samples,
+            data.draw(st.floats(0.001, 1.0)),
+        )
+        for ends, cost in costs.items():
+            assert lower[ends] <= cost
 
 
 # --- Monotone ------------------------------------------------------------------------------------

@@ -338,6 +338,9 @@ def test_trajectories_by_hand() -> None:
     assert metrics.milestones(points) == metrics.Milestones(2, 4, 6)
     assert metrics.milestones(points[:1]) == metrics.Milestones(None, None, None)
     assert [metrics.time_to(points, target) for target in (200, 150, 99)] == [2, 4, None]
+    found = [metrics.time_to_gap(points, gap) for gap in (0.75, 0.6, 0.5, 0.01)]
+    assert found == [2, 4, 4, 6]
+    assert metrics.time_to_gap(points[:3], 0.01) is None
     with pytest.raises(ValueError, match="allowed from 0"):
         metrics.primal_integral(points, 100, -1)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -335,6 +336,22 @@ def test_time_limit() -> None:
     result = solve(tiny(), scripted(wait_for), SolveOptions(time_limit_s=0.01))
     assert (result.status, result.stop_reason) == (Status.FEASIBLE, StopReason.TIME_LIMIT)
     assert result.options["time_limit_s"] == 0.01
+
+
+def test_limit_of_processor_time() -> None:
+    result = solve(tiny(), scripted(wait_for), SolveOptions(cpu_limit_s=0.05))
+    assert (result.status, result.stop_reason) == (Status.FEASIBLE, StopReason.CPU_LIMIT)
+    assert result.options["cpu_limit_s"] == 0.05
+
+
+def test_sleeping_takes_no_processor_time() -> None:
+    def act(monitor: Monitor) -> None:
+        monitor.improve(OBJECTIVE, ONE_CLUSTER)
+        while not monitor.stopping:
+            time.sleep(0.02)
+
+    result = solve(tiny(), scripted(act), SolveOptions(time_limit_s=0.3, cpu_limit_s=30.0))
+    assert result.stop_reason is StopReason.TIME_LIMIT
 
 
 def test_a_run_that_ends_by_itself_did_not_hit_its_limit() -> None:

@@ -69,6 +69,15 @@ TimeLimit = Annotated[
         help="Stop then, with the best schedule: 90, 1m, 2h.",
     ),
 ]
+CpuLimit = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.0,
+        help="Stop when the search has used so much processor time; on a busy machine, runs are "
+        "then comparable.",
+    ),
+]
 RelGap = Annotated[
     float,
     typer.Option(

@@ -11,6 +11,7 @@ import typer
 from scope_opt.commands.arguments import (
     NOTHING_FOUND,
     Ceiling,
+    CpuLimit,
     Encoding,
     Force,
     InstanceFile,
@@ -49,6 +50,7 @@ def solve(
     segments: SegmentsOption = None,
     order: OrderOption = None,
     time_limit: TimeLimit = None,
+    cpu_limit: CpuLimit = None,
     seed: Seed = None,
     iterations: Iterations = None,
     warm_start: WarmStart = None,
@@ -122,6 +124,7 @@ def solve(
     options = SolveOptions(
         segments=segment_choice(segments),
         time_limit_s=time_limit,
+        cpu_limit_s=cpu_limit,
         seed=seed,
         iterations=iterations,
         warm_start=start,
@@ -184,11 +187,12 @@ def compare(
     ] = "sequential,pipeline,segmented,scope,exact",
     segments: SegmentsOption = None,
     time_limit: TimeLimit = None,
+    cpu_limit: CpuLimit = None,
     as_json: Json = False,
 ) -> None:
     """Solve instances with several solvers and put the outcomes in one table.
 
-    The time limit holds for each solver on each instance.
+    The limits hold for each solver on each instance.
 
     \b
     Examples:
@@ -203,7 +207,7 @@ def compare(
     if not names:
         raise InputError("--solvers", [f"found {solvers!r}; needs at least one solver"])
     problems = [load_instance(path) for path in instances]
-    options = SolveOptions(segment_choice(segments), time_limit)
+    options = SolveOptions(segment_choice(segments), time_limit, cpu_limit_s=cpu_limit)
     for path, problem in zip(instances, problems, strict=True):
         with naming(path):
             check_segments(options.segments, len(problem.layer_names))

@@ -14,6 +14,7 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled
 from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.bounds import best_cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,19 @@ def shortest_cut(costs: Ints | Floats, count: int, none: int | float) -> tuple[i
             if count > 0:
                 row -= 1
     return prefix[rows, layers], starts[:found][::-1].copy()
+
+
+def best_ends(costs: Ints) -> set[tuple[int, int]]:
+    """Segments of the best cuts of the layers up to each one: first layer, and that behind them.
+
+    ``costs[a, b]`` is the cost of segment ``[a, b]``, `LIMIT` if none is known.
+    """
+    best = best_cut(costs)
+    ends = set()
+    for after in range(1, len(best)):
+        if best[after] < LIMIT:
+            ends.add((int(np.argmin(best[:after] + costs[:after, after - 1])), after))
+    return ends
 
 
 @dataclass(frozen=True)

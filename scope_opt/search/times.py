@@ -269,6 +269,11 @@ def receive_times(packed: PackedTables) -> Ints:
     return packed.times[:, 1:, RECEIVE:].transpose(0, 2, 1)
 
 
+def compute_times(packed: PackedTables) -> Ints:
+    """(L, C+1, 2) computation of each layer by region size and partition, in ps."""
+    return np.ascontiguousarray(packed.times[:, :, COMPUTE:GATHER])
+
+
 def fastest_layers(packed: PackedTables) -> Ints:
     """(L+1, C+1) cumulated over layers: least computation on ``r`` chiplets, in ps."""
     fastest = packed.times[:, :, COMPUTE:GATHER].min(axis=2)
@@ -284,6 +289,17 @@ def closing_times(packed: PackedTables, seg_last: int) -> Ints:
         for size in range(1, times.shape[1]):
             closing[layer, size] = closing_time(times, layers, edges, layer, size, seg_last)
     return closing
+
+
+@compiled
+def ending_times(packed: PackedTables) -> Ints:
+    """(L, C+1) `closing_time` of each layer as the last one of its segment."""
+    times, layers, edges = packed.times, packed.layers, packed.edges
+    ending = np.zeros((times.shape[0], times.shape[1]), dtype=np.int64)
+    for layer in range(times.shape[0]):
+        for size in range(1, times.shape[1]):
+            ending[layer, size] = closing_time(times, layers, edges, layer, size, layer)
+    return ending
 
 
 @compiled

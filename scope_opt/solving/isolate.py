@@ -90,6 +90,7 @@ class _Final(NamedTuple):
     infeasible: bool
     explanation: tuple[str, ...]
     stopped_early: bool
+    cpu_spent: bool
     peak_memory_bytes: int
 
 
@@ -179,6 +180,7 @@ def _receive(message: object, monitor: Monitor) -> bool:
     monitor.start_verdict = message.start_verdict
     monitor.infeasible, monitor.explanation = message.infeasible, message.explanation
     monitor.stopped_early |= message.stopped_early
+    monitor.cpu_spent |= message.cpu_spent
     monitor.peak_memory_bytes = message.peak_memory_bytes
     return True
 
@@ -195,7 +197,13 @@ def _work(
     deadline: float | None,
 ) -> None:
     left = None if deadline is None else max(0.0, deadline - time.time())
-    monitor = Monitor(left, sender(pipe), rel_gap=options.rel_gap, minimizes=instance.minimizes)
+    monitor = Monitor(
+        left,
+        sender(pipe),
+        rel_gap=options.rel_gap,
+        minimizes=instance.minimizes,
+        cpu_limit_s=options.cpu_limit_s,
+    )
     try:
         with interruptible(monitor):
             run_solver(solver, instance, tables, replace(options, time_limit_s=left), monitor)
@@ -214,6 +222,7 @@ def _work(
             infeasible=monitor.infeasible,
             explanation=monitor.explanation,
             stopped_early=monitor.stopped_early,
+            cpu_spent=monitor.cpu_spent,
             peak_memory_bytes=peak_memory_bytes(),
         )
     )

@@ -471,6 +471,18 @@ def time_to(trajectory: Sequence[TrajectoryPoint], target: int) -> float | None:
     return None
 
 
+def time_to_gap(trajectory: Sequence[TrajectoryPoint], gap: float) -> float | None:
+    """Seconds until a run's own schedule and bound are within that relative gap of each other.
+
+    ``(objective - bound) / objective``, as results state it; None if they never are.
+    """
+    for point in trajectory:
+        cost, floor = _costs(point)
+        if cost is not None and floor is not None and cost - floor <= gap * cost:
+            return point.time_s
+    return None
+
+
 def _costs(point: TrajectoryPoint) -> tuple[int | None, int | None]:
     if point.objective_fj is not None or point.bound_fj is not None:
         return point.objective_fj, point.bound_fj

@@ -44,15 +44,20 @@ class Monitor:
         rel_gap: float = 0.0,
         minimizes: Literal["latency", "energy"] = "latency",
         cutoff: int | None = None,
+        cpu_limit_s: float | None = None,
     ) -> None:
         """``parent``: the monitor of a solver that runs another one; it decides when to stop.
 
-        ``cutoff``: only schedules with an objective below it matter.
+        ``cutoff``: only schedules with an objective below it matter. ``cpu_limit_s``: processor
+        time that this process may use from now on, on all its threads.
         """
         self._parent, self._rel_gap, self._cutoff = parent, rel_gap, cutoff
         self.minimizes = minimizes
         self._start = time.perf_counter()
         self._deadline = None if time_limit_s is None else self._start + time_limit_s
+        self._cpu_end = None if cpu_limit_s is None else time.process_time() + cpu_limit_s
+        self.cpu_spent = False
+        """Whether the limit of processor time was reached"""
         self._on_progress = on_progress
         self.interrupted = False
         self.objective: int | None = None
@@ -96,6 +101,8 @@ class Monitor:
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
         late = self._deadline is not None and time.perf_counter() >= self._deadline
+        if self._cpu_end is not None and time.process_time() >= self._cpu_end:
+            late = self.cpu_spent = True
         enough = self._close or self.outdone
         if late or self.interrupted or enough or (self._parent and self._parent.stopping):
             self.stopped_early = True
@@ -134,7 +141,9 @@ class Monitor:
             return StopReason.INTERRUPTED
         if self.outdone:
             return StopReason.OUTDONE
-        return StopReason.GAP_LIMIT if self._close else StopReason.TIME_LIMIT
+        if self._close:
+            return StopReason.GAP_LIMIT
+        return StopReason.CPU_LIMIT if self.cpu_spent else StopReason.TIME_LIMIT
 
     def improve(self, objective: int, segments: Sequence[Segment]) -> None:
         """Report a schedule; kept if better than the best so far."""

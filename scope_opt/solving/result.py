@@ -45,6 +45,8 @@ class StopReason(StrEnum):
 
     COMPLETED = "completed"
     TIME_LIMIT = "time_limit"
+    CPU_LIMIT = "cpu_limit"
+    """The solver's process has used as much processor time as allowed."""
     GAP_LIMIT = "gap_limit"
     """The gap is as small as was asked for."""
     OUTDONE = "outdone"

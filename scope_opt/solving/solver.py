@@ -48,6 +48,7 @@ SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "time_limit_s": (0, 10**9),
+    "cpu_limit_s": (0, 10**9),
     "rel_gap": (0, 1),
     "seed": (0, 2**31 - 1),
     "iterations": (1, 10**15),
@@ -61,10 +62,11 @@ class SolveOptions:
     """Options common to solvers.
 
     ``segments``: see `SegmentChoice`, None for the solver's own choice. ``order``: see
-    `OrderChoice`, None for the instance's own. ``time_limit_s``: wall
-    time after which the solver returns the best it has, None for no limit; ``rel_gap``: it stops
-    once ``(objective - bound) / objective`` is at most this. The others are refused by solvers that
-    do not list them: ``seed`` of all randomness; ``iterations``, a budget that, unlike time, makes
+    `OrderChoice`, None for the instance's own. ``time_limit_s``: wall time after which the solver
+    returns the best it has, None for no limit; ``cpu_limit_s``: the same for processor time of the
+    solver's process; ``rel_gap``: it stops once ``(objective - bound) / objective`` is at most
+    this. The others are refused by solvers that do not list them: ``seed`` of all randomness;
+    ``iterations``, a budget that, unlike time, makes
     runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
     ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
     ``programs``: whether a solver that proves the placed optimum without shared links hands on to
@@ -87,6 +89,7 @@ class SolveOptions:
     log: Path | None = None
     order: OrderChoice | None = None
     programs: bool = True
+    cpu_limit_s: float | None = None
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -214,6 +217,7 @@ def solve(
         on_progress,
         rel_gap=options.rel_gap,
         minimizes=instance.minimizes,
+        cpu_limit_s=options.cpu_limit_s,
     )
     preflight.refuse_power(instance, tables)
     obstacles = preflight.reasons(instance, tables)
@@ -380,6 +384,7 @@ def _result(
         options={
             "segments": list(segments) if isinstance(segments, tuple) else segments,
             "time_limit_s": options.time_limit_s,
+            **({} if options.cpu_limit_s is None else {"cpu_limit_s": options.cpu_limit_s}),
             **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
             **({} if options.order is None else {"order": _plain(options.order)}),
             **({} if options.programs else {"programs": False}),

@@ -277,6 +277,7 @@ def _constraint_facts(constraints: Constraints) -> list[Fact]:
 _ENDED = {
     StopReason.COMPLETED: "completed",
     StopReason.TIME_LIMIT: "stopped at the time limit",
+    StopReason.CPU_LIMIT: "stopped at the limit of processor time",
     StopReason.GAP_LIMIT: "stopped at the gap asked for",
     StopReason.MEMORY_LIMIT: "ended at the memory limit, best so far",
     StopReason.INTERRUPTED: "interrupted, best so far",
@@ -332,7 +333,7 @@ def result_view(
 
 def _options(result: Result) -> str:
     options = dict(result.options)
-    limit = options.pop("time_limit_s", None)
+    limit, cpu_limit = options.pop("time_limit_s", None), options.pop("cpu_limit_s", None)
     texts = [
         f"{name.replace('_', ' ')} {value}"
         for name, value in options.items()
@@ -340,6 +341,8 @@ def _options(result: Result) -> str:
     ]
     if limit is not None:
         texts.append(f"time limit {units.seconds(limit)}")
+    if cpu_limit is not None:
+        texts.append(f"CPU limit {units.seconds(cpu_limit)}")
     return units.plain(", ".join(texts))
 
 

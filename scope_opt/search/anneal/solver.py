@@ -69,7 +69,7 @@ from scope_opt.search.anneal.walk import (
     note_segment,
     recall,
 )
-from scope_opt.search.cuts import shortest_cut
+from scope_opt.search.cuts import best_ends, shortest_cut
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
 from scope_opt.search.paper.solver import agreed_segments
@@ -77,7 +77,7 @@ from scope_opt.search.placed import FACTS, weight_gather_ps, within_ps
 from scope_opt.search.times import ISP, WSP, gather_time, inner_layer_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -190,6 +190,19 @@ def possible_cuts(rules: Rules, cuts: Sequence[int], exactly: bool) -> tuple[int
 # --- The solver ----------------------------------------------------------------------------------
 
 
+def chosen_cuts(instance: Instance, segments: SegmentChoice | None) -> SegmentChoice:
+    """Segments that are asked for, by the options and by side constraints."""
+    choice: SegmentChoice = segments or "dp"
+    if instance.constraints.fixed_segments is not None:
+        choice = agreed_segments(choice, instance.constraints.fixed_segments)
+    return (0,) if choice == "single" else choice
+
+
+def freedom(choice: SegmentChoice) -> int:
+    """What moves leave alone for these segments: `FIXED`, `COUNTED` or `ANY`."""
+    return ANY if choice == "dp" else COUNTED if isinstance(choice, int) else FIXED
+
+
 def make_rules(instance: Instance, tables: LatencyTables, cuts: int) -> Rules:
     """What moves may do on an instance."""
     limits, layers, chiplets = instance.constraints, tables.layers, tables.chiplets
@@ -264,18 +277,19 @@ def make_walk(packed: PackedTables, rules: Rules, cuts: int, rng: Words) -> Walk
     )
 
 
-def to_segments(state: State) -> list[Segment]:
-    """The schedule of a state."""
+def to_segments(state: State, low: int = 0, high: int | None = None) -> list[Segment]:
+    """The schedule of a state, or of whole segments of it: the layers ``low..high-1``."""
     segments = []
     clusters: list[tuple[int, int, list[int]]] = []
     marks, partition = state.layer[:, MARK].tolist(), state.partition.tolist()
-    head = first = 0
-    for after in range(1, len(marks)):
-        if marks[after] == INSIDE:
+    end = len(marks) - 1 if high is None else high
+    head = first = low
+    for after in range(low + 1, end + 1):
+        if after < end and marks[after] == INSIDE:
             continue
         clusters.append((after - head, int(state.layer[head, SIZE]), partition[head:after]))
         head = after
-        if marks[after] == SEGMENT:
+        if after == end or marks[after] == SEGMENT:
             segments.append(make_segment(first, clusters))
             clusters, first = [], after
     return segments
@@ -406,6 +420,19 @@ class Annealing:
         for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
             recall(self.walk, low, high)
 
+    def segments(self) -> list[tuple[int, Segment]]:
+        """The best schedules of the layers up to each one, as segments with their latencies.
+
+        Of all segments that were remembered, whatever their number is to be.
+        """
+        walk, latency = self.walk, self.walk.memory.latency
+        found = []
+        for low, high in sorted(best_ends(latency)):
+            recall(walk, low, high)
+            (segment,) = to_segments(walk.state, low, high)
+            found.append((int(latency[low, high - 1]), segment))
+        return found
+
     def _report(self, count: int) -> None:
         """Tell the monitor of the best schedule, if it is new."""
         latency, _ = shortest_cut(self.walk.memory.latency, count, LIMIT)
@@ -442,21 +469,32 @@ class AnnealSolver:
         segments ``balanced`` the budget is shared by the balanced cuts of which quick schedules
         are best.
         """
-        choice: SegmentChoice = options.segments or "dp"
-        if instance.constraints.fixed_segments is not None:
-            choice = agreed_segments(choice, instance.constraints.fixed_segments)
-        if choice == "single":
-            choice = (0,)
+        choice = chosen_cuts(instance, options.segments)
         bound_ps = latency_bound(tables)
         if bound_ps < LIMIT:
             monitor.raise_bound(bound_ps, "simple bound")
-        kind = ANY if choice == "dp" else COUNTED if isinstance(choice, int) else FIXED
+        kind = freedom(choice)
         annealing = Annealing(instance, tables, options, monitor, kind)
         if options.warm_start is not None:
             _refuse_other(instance, tables, options.warm_start, choice)
             annealing.begin_with(options.warm_start)
+            monitor.warm_start(True)
             annealing.run(bound_ps)
             return
+        starts = self.start(annealing, tables, choice, monitor)
+        if choice != "balanced":
+            annealing.run(bound_ps)
+            return
+        best = starts[:BALANCED_CUTS]
+        for part, cuts in enumerate(best):
+            annealing = Annealing(instance, tables, options, monitor, kind, part, len(best))
+            annealing.start(cuts)
+            annealing.run(bound_ps)
+
+    def start(
+        self, annealing: Annealing, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
+    ) -> list[tuple[int, ...]]:
+        """Schedule cuts quickly; returns those that have schedules, the best one first."""
         starts = []
         for cuts in self._cuts(annealing.walk.rules, tables, choice):
             cost = annealing.start(cuts)
@@ -464,34 +502,38 @@ class AnnealSolver:
                 starts.append((cost, cuts))
             if monitor.stopping and starts:
                 break
-        if choice != "balanced":
-            annealing.run(bound_ps)
-            return
-        best = sorted(starts)[:BALANCED_CUTS]
-        for part, (_, cuts) in enumerate(best):
-            annealing = Annealing(instance, tables, options, monitor, kind, part, len(best))
-            annealing.start(cuts)
-            annealing.run(bound_ps)
+        return [cuts for _, cuts in sorted(starts)]
 
     def _cuts(
         self, rules: Rules, tables: LatencyTables, choice: SegmentChoice
-    ) -> list[tuple[int, ...]]:
-        """First layers of segments to begin with."""
-        layers = tables.layers
-        if isinstance(choice, tuple):
-            return [choice]
+    ) -> Iterator[tuple[int, ...]]:
+        """First layers of segments to begin with, made one by one as balancing takes long."""
+        layers, exactly = tables.layers, isinstance(choice, int)
         counts: Sequence[int] = range(1, layers + 1)
+        if isinstance(choice, tuple):
+            yield choice
+            return
         if isinstance(choice, int):
             counts = [choice]
         elif choice == "dp":
             counts = sorted({min(layers, int(1.25**power)) for power in range(40)})
-        balanced = [cuts for count in counts for cuts in balanced_choices(tables, count)]
+        balanced: Iterator[tuple[int, ...]] = (
+            cuts for count in counts for cuts in balanced_choices(tables, count)
+        )
         if choice == "balanced":
-            return [cuts for cuts in balanced if not np.any(rules.border[list(cuts)] == TOGETHER)]
-        if isinstance(choice, int) and not balanced:
-            balanced.append(tuple(layers * k // choice for k in range(choice)))
-        near = (possible_cuts(rules, cuts, isinstance(choice, int)) for cuts in balanced)
-        return [cuts for cuts in dict.fromkeys(near) if cuts is not None]
+            for cuts in balanced:
+                if not np.any(rules.border[list(cuts)] == TOGETHER):
+                    yield cuts
+            return
+        if isinstance(choice, int):
+            even = tuple(layers * k // choice for k in range(choice))
+            balanced = iter(list(balanced) or [even])
+        known = set()
+        for cuts in balanced:
+            near = possible_cuts(rules, cuts, exactly)
+            if near is not None and near not in known:
+                known.add(near)
+                yield near
 
 
 def _refuse_other(

@@ -16,10 +16,11 @@ from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.search.allowed import EITHER, ONLY_ISP, WSP_IF_FITS, make_allowed
+from scope_opt.search.exact.network import prove_segment
 from scope_opt.search.exact.places.costs import CostTables
 from scope_opt.search.exact.places.judge import Placed, reported
 from scope_opt.search.exact.places.segment import SegmentSearch
-from scope_opt.search.exact.solver import ExactSolver, prove_segment
+from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.monitor import Monitor
 
 if TYPE_CHECKING:

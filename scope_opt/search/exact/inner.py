@@ -9,6 +9,7 @@ by layer. (Section 3 of docs/exact.md.)
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.packed import FROM, IN_START, NEVER, WEIGHTS
+from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
     WSP,
@@ -29,12 +31,18 @@ from scope_opt.search.times import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.packed import Bytes, Ints, PackedTables
 
     Flags = NDArray[np.bool_]
+
+
+CLUSTERS = 1 << 20
+"""Inner times that are computed between two looks at the clock, about."""
 
 
 class InnerTimes(NamedTuple):
@@ -60,14 +68,40 @@ def make_inner_times(
     seg_last: int,
     from_layer: int,
     limit: int,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> InnerTimes:
     """Inner times of clusters with last layer ``from_layer..seg_last`` that may meet ``limit``.
 
     ``fastest`` are the `fastest_layers`.
+
+    Raises
+    ------
+    SearchStopped
+        If ``stopping``, asked every so many clusters, says so.
     """
     start, length = last_layers(packed, fastest, allowed, seg_last, from_layer, limit)
-    inner = fill_inner_times(packed, allowed, seg_last, from_layer, start, length)
-    return InnerTimes(from_layer, seg_last + 1, start, length, inner)
+    rows = InnerTimes(from_layer, seg_last + 1, start, length, np.empty((0, 4), dtype=np.int64))
+    return rows._replace(inner=fill_inner_times(packed, allowed, seg_last, rows, stopping))
+
+
+def fill_inner_times(
+    packed: PackedTables,
+    allowed: Allowed,
+    seg_last: int,
+    rows: InnerTimes,
+    stopping: Callable[[], bool],
+) -> Ints:
+    """``inner`` of the clusters of ``rows``, for a segment that ends at ``seg_last``."""
+    done = np.concatenate([[0], np.cumsum(rows.length.sum(axis=1))])
+    inner = np.empty((int(done[-1]), 4), dtype=np.int64)
+    # A few first layers at a time where they have many clusters.
+    cuts = np.searchsorted(done, np.arange(0, int(done[-1]), CLUSTERS), side="right") - 1
+    cuts = np.unique(np.concatenate([[0], cuts, [seg_last + 1]]))
+    for low, high in pairwise(cuts.tolist()):
+        if stopping():
+            raise SearchStopped
+        _fill_rows(packed, allowed, seg_last, rows.first, low, high, rows.start, rows.length, inner)
+    return inner
 
 
 @compiled
@@ -188,27 +222,28 @@ def _drop_copies(layers: Ints, fits: Flags, i: int, j: int, r: int, room: int) -
 
 
 @compiled
-def fill_inner_times(
+def _fill_rows(
     packed: PackedTables,
     allowed: Allowed,
     seg_last: int,
     first: int,
+    low: int,
+    high: int,
     start: Ints,
     length: Ints,
-) -> Ints:
-    """Inner times of all clusters of `last_layers`, for a segment that ends at ``seg_last``."""
+    inner: Ints,
+) -> None:
+    """`fill_inner_times` of the first layers ``low..high-1``."""
     layers = len(packed.times)
-    inner = np.empty((length.sum(), 4), dtype=np.int64)
     path = np.empty((layers, 4), dtype=np.int64)
     fits = np.empty(layers, dtype=np.bool_)
-    for i in range(seg_last + 1):
+    for i in range(low, high):
         for r in range(1, length.shape[1]):
             if length[i, r] > 0:
                 stop = max(i, first) + length[i, r]
                 _fill_row(
                     packed, allowed, seg_last, i, r, stop, first, inner, start[i, r], path, fits
                 )
-    return inner
 
 
 @loop

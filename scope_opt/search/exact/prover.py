@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 STEPS = (0.5, 0.15, 0.05, 0.015, 0.005, 0.0015, 0.0)
 """Ratios by which the tested times fall within a sweep; each sweep is finer than the last."""
+ROW_WORK = 2**21
+"""Labels that are computed between two looks at the clock, where that is possible."""
 EXACT_BELOW = 0.06
 """Sweeps at least this fine account for the DRAM reads that open a segment."""
 
@@ -89,12 +91,18 @@ class Prover:
         self._monitor = monitor
         self._limit = limit_ps
         layers = tables.layers
-        self._most = min(clusters[1], layers, tables.chiplets)
-        self._shared = make_inner_times(
-            self.packed, self._coupling.fastest, allowed, layers - 1, 0, limit_ps
+        self.most = min(clusters[1], layers, tables.chiplets)
+        self.shared = make_inner_times(
+            self.packed,
+            self._coupling.fastest,
+            allowed,
+            layers - 1,
+            0,
+            limit_ps,
+            self._stopping,
         )
-        self._labels = make_labels(layers, tables.chiplets, self._most)
-        self._opened = make_labels(layers, tables.chiplets, self._most)
+        self._labels = make_labels(layers, tables.chiplets, self.most)
+        self._opened = make_labels(layers, tables.chiplets, self.most)
         self._zeros = np.zeros(layers + 1, dtype=np.int64)
         least = layer_floors(tables)[0] * np.arange(1, tables.chiplets + 1)
         self._work = np.concatenate([[0], np.cumsum(least.min(axis=1))])
@@ -105,10 +113,19 @@ class Prover:
             for first in range(edge[FROM] + 1, edge[TO] + 1):
                 self._reach[first] = max(self._reach[first], edge[TO])
 
+    def _stopping(self) -> bool:
+        return self._monitor.stopping
+
     def segments_ending_at(self, last: int) -> Segments:
         """Tables of the segments with that last layer."""
         return make_segments(
-            self.packed, self._coupling, self.allowed, self._shared, last, self._limit
+            self.packed,
+            self._coupling,
+            self.allowed,
+            self.shared,
+            last,
+            self._limit,
+            self._stopping,
         )
 
     def whole_package(self, layer: int) -> CostedSegment | None:
@@ -134,7 +151,7 @@ class Prover:
     def settle(
         self,
         segments: Segments,
-        least_beat: Ints,
+        least: Ints,
         budgets: Callable[[], Ints],
         improve: Callable[[int, CostedSegment], None],
         progress: Callable[[Ints], None] | None = None,
@@ -145,8 +162,8 @@ class Prover:
         ----------
         segments : Segments
             Of one last layer.
-        least_beat : int64 array, shape ``(last + 1,)``
-            Lower bound on the beat of each segment.
+        least : int64 array, shape ``(last + 1,)``
+            Lower bound on the latency of each segment.
         budgets : callable
             Current budgets in ps, shape ``(last + 1,)``; 0 where the segment does not matter.
         improve : callable
@@ -161,24 +178,40 @@ class Prover:
         """
         tables, last = self.tables, segments.last
         first = np.arange(last + 1)[:, None]
-        k = np.arange(self._most + 1)[None, :]
+        k = np.arange(self.most + 1)[None, :]
         fewest = self.clusters[0]
         sensible = (k >= fewest) & (k >= 1) & (k <= last - first + 1)
-        refuted = np.repeat(np.maximum(least_beat - 1, -1)[:, None], self._most + 1, axis=1)
         dram = tables.segment_dram_ps[: last + 1, last]
         load = tables.load_ps[: last + 1, last]
-        beats = tables.samples + k - 1
+        beats = np.maximum(tables.samples + k - 1, 1)
+        refuted: Ints = np.maximum(-(-(least - load)[:, None] // beats) - 1, -1)
+
+        def open_below(ceiling: int) -> tuple[Ints, NDArray[np.bool_]]:
+            asked = np.minimum((budgets()[:, None] - 1 - load[:, None]) // beats, self._limit)
+            alive = sensible & (asked > refuted) & (asked >= dram[:, None]) & (asked < ceiling)
+            return asked, alive
+
+        never = np.iinfo(np.int64).max
+        asked, alive = open_below(never)
+        spread = (asked[alive] / np.maximum(refuted, dram[:, None] - 1)[alive].clip(1)).max(
+            initial=1
+        )
         for step in STEPS:
-            ceiling = np.iinfo(np.int64).max
+            if step > 0 and 1 + step > spread:
+                continue
+            ceiling, lucky = never, False
             while True:
-                asked = (budgets()[:, None] - 1 - load[:, None]) // np.maximum(beats, 1)
-                asked = np.minimum(asked, self._limit)
-                alive = sensible & (asked > refuted) & (asked >= dram[:, None]) & (asked < ceiling)
+                asked, alive = open_below(ceiling)
                 if not alive.any():
                     break
                 limit = int(asked[alive].max())
+                if step == 0 and lucky:
+                    # Another schedule was found at the largest time: look far below it at once.
+                    limit -= (limit - int(refuted[alive & (asked == limit)].max())) // 2
                 targets = alive & (asked >= limit / (1 + step))
+                before = budgets().copy()
                 self._run(segments, limit, targets, refuted, step, budgets, improve)
+                lucky = not lucky and bool((budgets() < before).any())
                 if progress is not None:
                     progress(refuted)
                 if step > 0:
@@ -273,6 +306,14 @@ class Prover:
         if self._monitor.stopping:
             raise SearchStopped
         self.runs += 1
+        # Few rows at a time where they are large, so as to look at the clock in between.
+        rows = max(1, ROW_WORK // (self.tables.chiplets * run.clusters))
+        if run.labels is run.known:
+            for top in range(run.top, run.bottom + rows - 1, -rows):
+                solve_rows(run._replace(top=top, bottom=top - rows + 1))
+                if self._monitor.stopping:
+                    raise SearchStopped
+                run = run._replace(top=top - rows)
         solve_rows(run)
 
     def _refute(self, run: Run, starts: Ints, refuted: Ints) -> NDArray[np.bool_]:

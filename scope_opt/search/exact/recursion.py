@@ -30,6 +30,8 @@ from scope_opt.search.times import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
@@ -99,15 +101,17 @@ def make_segments(
     shared: InnerTimes,
     last: int,
     limit: int,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Segments:
     """Tables of the segments that end at ``last``; ``shared`` are the times without such an end.
 
-    Writes depend on the end: of the output, and of skip edges to layers behind it.
+    Writes depend on the end: of the output, and of skip edges to layers behind it. ``stopping`` is
+    that of `make_inner_times`.
     """
     edges = packed.edges
     crossing = edges[(edges[:, FROM] <= last) & (edges[:, TO] > last), FROM]
     split = min([last, *crossing.tolist()])
-    ending = make_inner_times(packed, coupling.fastest, allowed, last, split, limit)
+    ending = make_inner_times(packed, coupling.fastest, allowed, last, split, limit, stopping)
     return Segments(last, shared._replace(stop=split), ending, closing_times(packed, last))
 
 

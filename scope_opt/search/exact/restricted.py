@@ -28,6 +28,7 @@ class ExactSegmentedSolver(ExactSolver):
     summary = "exactly optimal segmented pipeline: one layer per cluster"
     continued_by: ClassVar[str | None] = None
     scheme: ClassVar[type[ScopeSolver]] = SegmentedSolver
+    heuristic: ClassVar[type[ScopeSolver] | None] = SegmentedSolver
 
     def allowed(self, instance: Instance, tables: LatencyTables) -> Allowed:
         """Clusters of one layer."""
@@ -41,7 +42,7 @@ class ExactPipelineSolver(ExactSegmentedSolver):
     name = "exact-pipeline"
     summary = "exactly optimal full pipeline: one segment with one layer per cluster"
     scheme: ClassVar[type[ScopeSolver]] = PipelineSolver
-    heuristic: ClassVar[type[ScopeSolver]] = PipelineSolver
+    heuristic: ClassVar[type[ScopeSolver] | None] = PipelineSolver
 
     def segment_choice(self, choice: SegmentChoice) -> SegmentChoice:
         """Always a single segment."""
@@ -55,7 +56,7 @@ class ExactSequentialSolver(ExactSolver):
     summary = "exactly optimal sequential execution: one cluster per segment"
     continued_by: ClassVar[str | None] = None
     scheme: ClassVar[type[ScopeSolver]] = SequentialSolver
-    heuristic: ClassVar[type[ScopeSolver]] = SequentialSolver
+    heuristic: ClassVar[type[ScopeSolver] | None] = SequentialSolver
 
     def cluster_counts(self, instance: Instance, tables: LatencyTables) -> tuple[int, int]:
         """One cluster; none if the side constraints ask for more."""

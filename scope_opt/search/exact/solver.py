@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE, Constraints
 from scope_opt.model.tables import LIMIT
@@ -19,9 +17,10 @@ from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.cuts import CostedSegment, Prefixes, segment_ends, total_cost
-from scope_opt.search.exact.prover import Prover
+from scope_opt.search.exact.network import NetworkProof
+from scope_opt.search.exact.start import Starts
 from scope_opt.search.paper.segmentation import balanced_choices
-from scope_opt.search.paper.solver import ScopeSolver, SegmentedSolver, agreed_segments
+from scope_opt.search.paper.solver import ScopeSolver, agreed_segments
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.solver import SolveOptions
@@ -29,12 +28,16 @@ from scope_opt.solving.solver import SolveOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
+    from scope_opt.search.exact.places.judge import Placed
+    from scope_opt.search.exact.places.network import PlacedProof
+    from scope_opt.search.exact.start import Learn
     from scope_opt.solving.solver import SegmentChoice
 
     Ints = NDArray[np.int64]
@@ -52,8 +55,8 @@ class ExactSolver:
     """Solver that goes on where shared links leave a gap."""
     scheme: ClassVar[type[ScopeSolver]] = ScopeSolver
     """Heuristic search of the same schedules."""
-    heuristic: ClassVar[type[ScopeSolver]] = SegmentedSolver
-    """Quick search of some of them, to begin with."""
+    heuristic: ClassVar[type[ScopeSolver] | None] = None
+    """Quick search of some of them, to begin with; None for a short annealing."""
 
     def allowed(self, instance: Instance, tables: LatencyTables) -> Allowed:
         """Schedules that are searched."""
@@ -87,6 +90,7 @@ class ExactSolver:
         if options.warm_start is not None:
             start = self._warm_start(instance, tables, options.warm_start, choice)
             monitor.improve(total_cost(start), [found.segment for found in start])
+            monitor.warm_start(True)
         try:
             if choice == "balanced":
                 self._prove_balanced(instance, tables, monitor)
@@ -144,58 +148,47 @@ class ExactSolver:
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
     ) -> int:
         """Best schedule for one choice of segments; returns the bound. Raises `SearchStopped`."""
-        method, count, starts = _wanted(choice)
-        if tables.placed is not None:
-            return self._prove_placed(instance, tables, choice, monitor)
-        quick = Monitor(parent=monitor)
-        free = instance.model_copy(update={"constraints": Constraints()})
-        self.heuristic().run(free, tables, SolveOptions(segments=method), quick)
-        begin: list[CostedSegment] = []
-        for segments in (quick.segments, monitor.segments):
-            if segments is not None:
-                found = _admitted(instance, tables, segments)
-                begin = min(begin, found, key=total_cost)
-        if begin:
-            monitor.improve(total_cost(begin), [found.segment for found in begin])
-        proof = NetworkProof(
-            tables,
-            self.allowed(instance, tables),
-            self.cluster_counts(instance, tables),
-            Prefixes(tables.layers, count, starts),
-            begin,
-            monitor,
-        )
-        proof.run()
-        self._check_found(instance, tables, choice, monitor)
-        return proof.bound()
-
-    def _prove_placed(
-        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
-    ) -> int:
-        """The same where regions have places."""
-        from scope_opt.search.exact.places.judge import reported
-        from scope_opt.search.exact.places.network import PlacedProof
-
         _, count, starts = _wanted(choice)
-        begin = []
-        if monitor.segments is not None:
-            schedule = Schedule(instance=InstanceReference.to(instance), segments=monitor.segments)
-            evaluation = evaluate(instance, schedule, tables)
-            reports = zip(evaluation.segments, schedule.segments, strict=True)
-            begin = [reported(*pair, tables.samples) for pair in reports]
-        proof = PlacedProof(
-            tables,
-            self.allowed(instance, tables),
-            self.cluster_counts(instance, tables),
-            count,
-            Prefixes(tables.layers, count, starts).allowed,
-            begin,
-            monitor,
-        )
+        allowed = self.allowed(instance, tables)
+        clusters = self.cluster_counts(instance, tables)
+        prefixes = Prefixes(tables.layers, count, starts)
+        learn = self._begin(instance, tables, choice, monitor)
+        proof: NetworkProof | PlacedProof
+        if tables.placed is not None:
+            from scope_opt.search.exact.places.network import PlacedProof as Proof
+
+            def look(segments: Sequence[Segment]) -> list[Placed]:
+                return _placed(instance, tables, segments)
+
+            proof = Proof(tables, allowed, clusters, count, prefixes.allowed, learn, look, monitor)
+        else:
+            known = (
+                [] if monitor.segments is None else _admitted(instance, tables, monitor.segments)
+            )
+            proof = NetworkProof(tables, allowed, clusters, prefixes, known, learn, monitor)
         proof.run()
-        monitor.segment_floors_ps = proof.floors
+        if not isinstance(proof, NetworkProof):
+            monitor.segment_floors_ps = proof.floors
         self._check_found(instance, tables, choice, monitor)
         return proof.bound()
+
+    def _begin(
+        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
+    ) -> Learn:
+        """Report schedules that are found quickly; returns what finds more of them later."""
+        if self.heuristic is None:
+            bound = int(best_rest(segment_bounds(tables))[0])
+            return Starts(instance, tables, choice, bound, monitor).learn
+        if tables.placed is None:
+            quick = Monitor(parent=monitor)
+            free = instance.model_copy(update={"constraints": Constraints()})
+            method, _, _ = _wanted(choice)
+            self.heuristic().run(free, tables, SolveOptions(segments=method), quick)
+            if quick.segments is not None:
+                found = _admitted(instance, tables, quick.segments)
+                if found:
+                    monitor.improve(total_cost(found), [one.segment for one in found])
+        return list
 
     def _check_found(
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
@@ -221,133 +214,6 @@ def _wanted(choice: SegmentChoice) -> tuple[SegmentChoice, int | None, tuple[int
     return "balanced", None, None
 
 
-class NetworkProof:
-    """The dynamic program over last layers, with a bound that is valid at any time."""
-
-    def __init__(
-        self,
-        tables: LatencyTables,
-        allowed: Allowed,
-        clusters: tuple[int, int],
-        prefixes: Prefixes,
-        begin: Sequence[CostedSegment],
-        monitor: Monitor,
-    ) -> None:
-        """``begin``: the segments of a schedule that is known, empty if there is none."""
-        self.prefixes = prefixes
-        self._tables, self._monitor = tables, monitor
-        lower = segment_bounds(tables)
-        lower[~prefixes.allowed] = LIMIT
-        self._lower = np.triu(lower)
-        self._rest = best_rest(self._lower)
-        self._done = 0
-        self._begin = list(begin)
-        self._most = total_cost(begin)
-        # No segment of a better schedule has a larger beat.
-        limit = min(self._most, tables.worst_latency_ps) // tables.samples
-        self._prover = Prover(tables, allowed, clusters, limit, monitor)
-
-    def run(self) -> None:
-        """Settle every last layer in turn; raises `SearchStopped`, with the bound so far."""
-        layers = self._tables.layers
-        if self.bound() < LIMIT:
-            self._monitor.raise_bound(self.bound(), "simple bound")
-        try:
-            for last in range(layers):
-                self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
-                self._settle(last)
-                self._done = last + 1
-        except SearchStopped:
-            raise SearchStopped(self.bound()) from None
-
-    def bound(self) -> int:
-        """Lower bound on every schedule that is valid at any time.
-
-        A schedule continues one of the settled prefixes with a segment that ends later, and costs
-        no less than the bounds of that segment and of the rest.
-        """
-        done, tables = self._done, self._tables
-        if done == tables.layers:
-            return min(self._most, self.prefixes.best)
-        prefix = self.prefixes.value.min(axis=0)[: done + 1, None]
-        ways = prefix + self._lower[: done + 1, done:] + self._rest[None, done + 1 :]
-        return min(self._most, int(ways.min()))
-
-    def _settle(self, last: int) -> None:
-        tables, prefixes = self._tables, self.prefixes
-        useful = self._most - int(self._rest[last + 1])
-
-        def budgets() -> Ints:
-            return prefixes.budgets(last, useful)
-
-        def improve(first: int, found: CostedSegment) -> None:
-            prefixes.add(first, last, found)
-            if last == tables.layers - 1:
-                self._report(last)
-
-        alone = self._prover.whole_package(last)
-        if alone is not None and alone.cost < budgets()[last]:
-            improve(last, alone)
-        if (budgets() > self._lower[: last + 1, last]).any():
-            load = tables.load_ps[: last + 1, last]
-            least = (self._lower[: last + 1, last] - load) // tables.samples
-            segments = self._prover.segments_ending_at(last)
-            self._prover.settle(segments, least, budgets, improve)
-        self._report(last)
-
-    def _report(self, last: int) -> None:
-        """Report the best way to the end of ``last``, completed by the first schedule's rest."""
-        row = len(self.prefixes.value) - 1
-        after = [found for found in self._begin if found.segment.first_layer > last]
-        if last < self._tables.layers - 1:
-            if not after or after[0].segment.first_layer != last + 1:
-                return
-            row = row if self.prefixes.count is None else row - len(after)
-        before = self.prefixes.segments(row, last + 1)
-        if before is not None:
-            total, segments = before
-            total += sum(found.cost for found in after)
-            self._monitor.improve(total, [*segments, *(found.segment for found in after)])
-
-
-def prove_segment(
-    tables: LatencyTables,
-    allowed: Allowed,
-    clusters: tuple[int, int],
-    ends: tuple[int, int],
-    budget_ps: int,
-    monitor: Monitor,
-) -> CostedSegment | None:
-    """Best schedule of the segment ``ends`` that costs less than the budget; None if none does.
-
-    Raises
-    ------
-    SearchStopped
-        If the monitor asks to stop.
-    """
-    first, last = ends
-    inside = np.zeros_like(allowed.regions)
-    inside[first : last + 1] = allowed.regions[first : last + 1]
-    prover = Prover(
-        tables, allowed._replace(regions=inside), clusters, budget_ps // tables.samples, monitor
-    )
-    best: list[CostedSegment] = []
-    budgets = np.zeros(last + 1, dtype=np.int64)
-    budgets[first] = budget_ps
-
-    def improve(_: int, found: CostedSegment) -> None:
-        best.append(found)
-        budgets[first] = found.cost
-
-    if first == last:
-        alone = prover.whole_package(first)
-        if alone is not None and alone.cost < budget_ps:
-            improve(first, alone)
-    least = np.zeros(last + 1, dtype=np.int64)
-    prover.settle(prover.segments_ending_at(last), least, lambda: budgets, improve)
-    return best[-1] if best else None
-
-
 def _admitted(
     instance: Instance, tables: LatencyTables, segments: tuple[Segment, ...]
 ) -> list[CostedSegment]:
@@ -358,3 +224,12 @@ def _admitted(
         return []
     costs = [report.latency_ps for report in evaluation.segments]
     return [CostedSegment(cost, one) for cost, one in zip(costs, segments, strict=True)]
+
+
+def _placed(instance: Instance, tables: LatencyTables, segments: Sequence[Segment]) -> list[Placed]:
+    """The segments of a valid schedule, without shared links and with them."""
+    from scope_opt.search.exact.places.judge import reported
+
+    schedule = Schedule(instance=InstanceReference.to(instance), segments=tuple(segments))
+    reports = zip(evaluate(instance, schedule, tables).segments, segments, strict=True)
+    return [reported(*pair, tables.samples) for pair in reports]

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
+    from scope_opt.search.exact.start import Learn
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
@@ -143,8 +145,10 @@ class PlacedProof:
         Number of segments, None for any.
     allowed : bool array, shape ``(L, L)``
         Which layers may be a segment.
-    begin : sequence of Placed
-        The segments of a schedule that is known, empty if there is none.
+    learn : Learn
+        What finds schedules beside the proof and reports them to the monitor.
+    judge : callable
+        The segments of such a schedule as `Placed`.
     monitor : Monitor
     """
 
@@ -155,7 +159,8 @@ class PlacedProof:
         clusters: tuple[int, int],
         count: int | None,
         allowed: NDArray[np.bool_],
-        begin: Sequence[Placed],
+        learn: Learn,
+        judge: Callable[[Sequence[Segment]], list[Placed]],
         monitor: Monitor,
     ) -> None:
         self._tables, self._monitor, self._clusters = tables, monitor, clusters
@@ -167,14 +172,19 @@ class PlacedProof:
         self._allowed = allowed
         self._rest = best_rest(self._lower)
         self._done = 0
+        self._taken: tuple[Segment, ...] | None = None
         self._raise()
-        self._search = SegmentSearch(tables, CostTables(tables, space), clusters, monitor)
-        for placed in begin:
-            self._known.add(placed)
+        self._space = space
+        self._learn, self._judge = learn, judge
 
     def run(self) -> None:
         """Settle every last layer in turn; raises `SearchStopped`, with the bound so far."""
         try:
+            self._take_found()
+            if self._monitor.stopping:
+                raise SearchStopped
+            costs = CostTables(self._tables, self._space)
+            self._search = SegmentSearch(self._tables, costs, self._clusters, self._monitor)
             self._begin()
             self._start(thorough=False)
             self._bound_segments()
@@ -182,6 +192,7 @@ class PlacedProof:
             layers = self._tables.layers
             for last in range(layers):
                 self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
+                self._take_found()
                 self._settle(last)
                 self._done = last + 1
                 self._raise()
@@ -214,6 +225,15 @@ class PlacedProof:
     def _most(self) -> int:
         return self._below(self._known.best(links=False))
 
+    def _take_found(self) -> None:
+        """Use the schedule that was found beside the proof, if there is a new one."""
+        self._learn()
+        segments = self._monitor.segments
+        if segments is not None and segments is not self._taken:
+            self._taken = segments
+            for placed in self._judge(segments):
+                self._add(placed)
+
     def _raise(self) -> None:
         if self.bound() < LIMIT:
             self._monitor.raise_bound(self.bound(), "recursion")
@@ -244,6 +264,8 @@ class PlacedProof:
     def _begin(self) -> None:
         """Every layer by itself on the whole package, where that is allowed."""
         for layer in range(self._tables.layers):
+            if self._monitor.stopping:
+                raise SearchStopped
             if self._allowed[layer, layer]:
                 alone = self._search.whole_package(layer)
                 if alone is not None:
@@ -260,6 +282,7 @@ class PlacedProof:
         before = best_cut(lower)
         for last in range(layers - 1, -1, -1):
             self._monitor.report("bounds of segments", 0.0)
+            self._take_found()
             for first in range(last, -1, -1):
                 budget = self._most - int(before[first]) - int(self._rest[last + 1])
                 if self._most >= LIMIT:

@@ -1,0 +1,294 @@
+"""Lower bounds on all segments at once, before any of them is searched.
+
+For a time ``T`` every cluster needs some fewest chiplets, whatever follows it, and chiplets add up.
+A recursion over layers alone says for all segments and numbers of clusters whether the package can
+be large enough. It leaves out how regions couple, so what it refutes is refuted. (Section 6 of
+docs/exact.md.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scope_opt.model.compiled import compiled, loop
+from scope_opt.model.tables import LIMIT
+from scope_opt.search.exact.inner import fill_inner_times
+from scope_opt.search.packed import NEVER, SKIP, WRITE
+from scope_opt.search.stopping import SearchStopped
+from scope_opt.search.times import (
+    closing_times,
+    compute_times,
+    ending_times,
+    opening_times,
+    receive_times,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from scope_opt.search.allowed import Allowed
+    from scope_opt.search.exact.inner import InnerTimes
+    from scope_opt.search.packed import Ints, PackedTables
+    from scope_opt.solving.monitor import Monitor
+
+    Flags = NDArray[np.bool_]
+    Shorts = NDArray[np.int16]
+
+NONE = 15000
+"""Stands for "not with the chiplets there are"; twice that is an int16 still."""
+BETWEEN, CLOSING, OPENING, ALONE = 0, 1, 2, 3
+"""Where a cluster stands in its segment: ``OPENING`` as the first, ``CLOSING`` as the last one."""
+
+
+class Relaxed(NamedTuple):
+    """Least times of clusters whatever follows them, and the regions that these ask for."""
+
+    start: Ints
+    """(L, C+1), as in `InnerTimes`"""
+    length: Ints
+    """(L, C+1), as in `InnerTimes`"""
+    inner: Ints
+    """(entries, 2) ps for the last layer's partition: all but its computation and communication"""
+    compute: Ints
+    """(L, C+1, 2) of that layer"""
+    between: Ints
+    """(L, C+1) what it sends at least if another cluster follows, receiving left out"""
+    closing: Ints
+    """(L, C+1) what it writes as the segment's last one"""
+    received: Ints
+    """(L, 2, C+2) least time to receive into partition ``q`` on at least so many chiplets"""
+    opening: Ints
+    """(L, W) reads of layers ``i..i+x`` in a segment from ``i`` on"""
+    need: Shorts
+    """(L, W, 4) fewest chiplets within the time asked for last: ``BETWEEN`` and so on"""
+    least: Shorts
+    """(L+1, 2) of them, for any cluster that begins with layer ``i`` in partition ``p``"""
+
+
+def relax(
+    packed: PackedTables,
+    allowed: Allowed,
+    shared: InnerTimes,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Relaxed:
+    """Least times of the clusters of ``shared``, which are those that see no segment's end.
+
+    A skip edge costs the less of what it takes to another cluster, and through DRAM. ``stopping``
+    is that of `fill_inner_times`.
+    """
+    layers, sizes = packed.times.shape[:2]
+    edges = packed.edges.copy()
+    edges[:, SKIP:] = np.minimum(edges[:, SKIP:], edges[:, WRITE, None])
+    cheap = packed._replace(edges=edges)
+    inner = shared.inner
+    if (edges != packed.edges).any():
+        inner = fill_inner_times(cheap, allowed, layers - 1, shared, stopping)
+    # With the network's end far away nothing is written: skip edges go to other clusters.
+    between = closing_times(cheap, layers - 1)
+    closing = ending_times(packed)
+    received = np.full((layers, 2, sizes + 1), NEVER, dtype=np.int64)
+    backwards = np.minimum.accumulate(receive_times(packed)[:, :, ::-1], axis=2)
+    received[:, :, 1:sizes] = backwards[:, :, ::-1]
+    longest = max(1, int(shared.length.max()))
+    opening = np.zeros((layers, longest), dtype=np.int64)
+    for i in range(layers):
+        reads = opening_times(packed, i)[i + 1 : i + 1 + longest]
+        opening[i, : len(reads)] = reads
+    return Relaxed(
+        shared.start,
+        shared.length,
+        np.minimum(inner[:, :2], inner[:, 2:]),
+        compute_times(packed),
+        between,
+        closing,
+        received,
+        opening,
+        np.empty((layers, longest, 4), dtype=np.int16),
+        np.empty((layers + 1, 2), dtype=np.int16),
+    )
+
+
+@loop
+def _time(relaxed: Relaxed, i: int, x: int, r: int, kind: int, receiving: int) -> int:
+    """Least time of the cluster ``i..i+x`` on ``r`` chiplets."""
+    j, row = i + x, relaxed.start[i, r] + x
+    sent = relaxed.between[j, r] + receiving if kind % 2 == 0 else relaxed.closing[j, r]
+    time = NEVER
+    for q in range(2):
+        spent = relaxed.inner[row, q]
+        if spent < NEVER:
+            time = min(time, spent + max(relaxed.compute[j, r, q], sent))
+    return int(time)
+
+
+@loop
+def _ask(relaxed: Relaxed, limit: int) -> None:
+    """Fewest chiplets of all clusters within ``limit``, which must be below the last one.
+
+    The next cluster has at least so many as any that could be there, so receiving takes at least
+    what it takes into one of these regions.
+    """
+    need, least, length = relaxed.need, relaxed.least, relaxed.length
+    layers, sizes = length.shape
+    for i in range(layers - 1, -1, -1):
+        smallest = sizes
+        for x in range(min(need.shape[1], layers - i)):
+            receiving = NEVER
+            for q in range(2):
+                if i + x + 1 < layers and least[i + x + 1, q] < sizes:
+                    time = relaxed.received[i + x, q, least[i + x + 1, q]]
+                    receiving = min(receiving, time)
+            for kind in range(4):
+                left = limit - (relaxed.opening[i, x] if kind >= OPENING else 0)
+                if kind % 2 == 0 and receiving >= NEVER:
+                    left = -1
+                r = need[i, x, kind]
+                while r < sizes:
+                    reached = x < length[i, r] and left >= 0
+                    if reached and _time(relaxed, i, x, r, kind, receiving) <= left:
+                        break
+                    r += 1
+                need[i, x, kind] = r if r < sizes else NONE
+            smallest = min(smallest, need[i, x, BETWEEN], need[i, x, CLOSING])
+        for p in range(2):
+            r = max(least[i, p], smallest)
+            while r < sizes and relaxed.compute[i, r, p] > limit:
+                r += 1
+            least[i, p] = r
+
+
+@loop
+def _put(own: Shorts, rest: Shorts, chiplets: int, most: int) -> None:
+    """Improve ``own`` by a cluster of so many chiplets before up to ``most - 1`` others.
+
+    Entry 0 is the least over all numbers of clusters.
+    """
+    own[0] = min(own[0], np.int16(rest[0] + chiplets))
+    for k in range(1, most):
+        total = np.int16(rest[k] + chiplets)
+        own[k + 1] = min(own[k + 1], total)
+
+
+@compiled
+def _cover(
+    relaxed: Relaxed, limit: int, wanted: Flags, fewest: int, most: int
+) -> NDArray[np.int32]:
+    """Fewest clusters, from ``fewest`` to ``most``, of each segment that is wanted, within a limit.
+
+    ``most + 1`` stands for more clusters than that, ``NONE`` for no number at all.
+    """
+    _ask(relaxed, limit)
+    need, layers = relaxed.need, len(relaxed.need)
+    # Fewest chiplets of the layers from each on, by the number of clusters; of a segment's first.
+    room = np.empty((layers + 1, most + 1), dtype=np.int16)
+    opening = np.empty(most + 1, dtype=np.int16)
+    chiplets = relaxed.length.shape[1] - 1
+    clusters = np.full((layers, layers), NONE, dtype=np.int32)
+    for last in range(layers):
+        bottom = last + 1
+        for first in range(last, -1, -1):
+            if wanted[first, last]:
+                bottom = first
+        for i in range(last, bottom - 1, -1):
+            between = room[i]
+            between[:] = NONE
+            opening[:] = NONE
+            asked = wanted[i, last]
+            top = min(most, last - i + 1)
+            for x in range(min(need.shape[1], last - i + 1)):
+                j = i + x
+                if j == last:
+                    between[0] = min(between[0], need[i, x, CLOSING])
+                    between[1] = need[i, x, CLOSING]
+                    opening[0] = min(opening[0], need[i, x, ALONE])
+                    opening[1] = need[i, x, ALONE]
+                    continue
+                if need[i, x, BETWEEN] <= chiplets and room[j + 1, 0] <= chiplets:
+                    _put(between, room[j + 1], need[i, x, BETWEEN], top)
+                    if asked and need[i, x, OPENING] <= chiplets:
+                        _put(opening, room[j + 1], need[i, x, OPENING], top)
+            # Sums of what is not possible must not add up.
+            for k in range(top + 1):
+                between[k] = min(between[k], NONE)
+            if asked and opening[0] <= chiplets:
+                clusters[i, last] = most + 1
+                for k in range(fewest, top + 1):
+                    if opening[k] <= chiplets:
+                        clusters[i, last] = k
+                        break
+    return clusters
+
+
+class Floors:
+    """Lower bounds on segments, sharpened where it matters.
+
+    Parameters
+    ----------
+    relaxed : Relaxed
+    samples : int
+    clusters : tuple of int
+        Fewest and most clusters per segment.
+    load_ps, beat_ps : int64 array, shape ``(L, L)``
+        Of every segment: weight loading, and a lower bound on the beat.
+    alone_ps : int64 array, shape ``(L,)``
+        Latency of each layer by itself on the whole package, whose weights may be of any size.
+    monitor : Monitor
+    """
+
+    def __init__(
+        self,
+        relaxed: Relaxed,
+        samples: int,
+        clusters: tuple[int, int],
+        load_ps: Ints,
+        beat_ps: Ints,
+        alone_ps: Ints,
+        monitor: Monitor,
+    ) -> None:
+        self._relaxed, self._samples, self._monitor = relaxed, samples, monitor
+        self._fewest, self._most = clusters
+        self._load, self._beat, self._alone = load_ps, beat_ps.copy(), alone_ps
+
+    def sharpen(self, lower: Ints, budgets: Ints, limit: int, step: float) -> None:
+        """Raise the bounds of all segments below their budgets, at most to these.
+
+        Times are tried from the largest one downwards, at most ``limit``, by factors of
+        ``1 + step``. Between two of them the fewest clusters are those at the upper one and the
+        beat is the lower one.
+
+        Raises
+        ------
+        SearchStopped
+            If the monitor asks to stop; the bounds are as before then.
+        """
+        samples, load, least = self._samples, self._load, self._beat
+        below_budget = lower < budgets
+        found = np.where(below_budget, budgets, LIMIT)
+        top = np.minimum((budgets - 1 - load) // (samples + self._fewest - 1), limit)
+        left = below_budget & (top >= least)
+        self._relaxed.need[:] = 1
+        self._relaxed.least[:] = 1
+        beat = int(top[left].max(initial=0))
+        while left.any():
+            if self._monitor.stopping:
+                raise SearchStopped
+            below = min(beat - 1, int(beat / (1 + step)))
+            wanted = left & (top > below) & (least <= beat)
+            beats = np.maximum(below + 1, least)
+            useful = (found - 1 - load) // np.maximum(beats, 1) - samples + 1
+            most = min(self._most, int(useful[wanted].max(initial=0)))
+            if most >= self._fewest:
+                clusters = _cover(self._relaxed, beat, wanted, self._fewest, most)
+                latency = load + (samples + clusters - 1) * beats
+                found = np.where(wanted & (clusters <= most), np.minimum(found, latency), found)
+                impossible = wanted & (clusters == NONE)
+                least[impossible] = beat + 1
+            left &= least <= below
+            beat = min(below, int(top[left].max(initial=0)))
+        layers = np.arange(len(lower))
+        found[layers, layers] = np.minimum(found[layers, layers], self._alone)
+        np.maximum(lower, np.where(below_budget, found, lower), out=lower)

@@ -1,0 +1,88 @@
+"""Schedules to begin with: a short annealing, and the segments that it came across."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from scope_opt.search.anneal.solver import Annealing, AnnealSolver, chosen_cuts, freedom
+from scope_opt.search.cuts import CostedSegment
+from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.solver import SolveOptions
+
+if TYPE_CHECKING:
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.solving.solver import SegmentChoice
+
+Learn = Callable[[], list[CostedSegment]]
+"""Asked often during a proof for segments that were found beside it."""
+MOVES_PER_LAYER, PLACED_MOVES_PER_LAYER = 3000, 300
+"""Of the annealing before the proof; about equally long in both models."""
+LONGER = 15
+"""How many times as long is the one during a proof."""
+DUE, SHARE = 0.1, 0.3
+"""Which share of the time limit is over when proofs are interrupted for a longer annealing, and
+which share of the rest annealings take at most."""
+
+
+class Starts:
+    """Annealings beside a proof: a short one before it, and a longer one if it takes long.
+
+    Without a time limit there is no longer one: what is found must not depend on the clock.
+
+    Parameters
+    ----------
+    instance, tables, choice
+        What is to be solved.
+    bound_ps : int
+        No schedule takes less.
+    monitor : Monitor
+        Told of schedules as they are found.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        choice: SegmentChoice,
+        bound_ps: int,
+        monitor: Monitor,
+    ) -> None:
+        self._instance, self._tables, self._monitor = instance, tables, monitor
+        self._choice, self._bound_ps = chosen_cuts(instance, choice), bound_ps
+        left = monitor.left_s
+        self._begun = False
+        self._due_s = None if left is None else monitor.elapsed_s + DUE * left
+
+    def learn(self) -> list[CostedSegment]:
+        """Anneal if it is time for that; returns segments, among them the best up to each layer.
+
+        Called often: the first time, and once more when a longer annealing is due.
+        """
+        if not self._begun:
+            self._begun = True
+            return self._anneal(1, 0)
+        if self._due_s is None or self._monitor.elapsed_s < self._due_s:
+            return []
+        self._due_s = None
+        return self._anneal(LONGER, 1)
+
+    def _anneal(self, times: int, seed: int) -> list[CostedSegment]:
+        instance, tables, monitor = self._instance, self._tables, self._monitor
+
+        def forward(quick: Monitor) -> None:
+            if quick.objective is not None and quick.segments is not None:
+                monitor.improve(quick.objective, quick.segments)
+
+        left = monitor.left_s
+        limit = None if left is None else SHARE * left
+        quick = Monitor(limit, forward, parent=monitor)
+        moves = MOVES_PER_LAYER if tables.placed is None else PLACED_MOVES_PER_LAYER
+        options = SolveOptions(
+            iterations=times * moves * tables.layers, seed=seed, time_limit_s=limit
+        )
+        annealing = Annealing(instance, tables, options, quick, freedom(self._choice))
+        AnnealSolver().start(annealing, tables, self._choice, quick)
+        annealing.run(self._bound_ps)
+        return [CostedSegment(*pair) for pair in annealing.segments()]
