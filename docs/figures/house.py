@@ -51,10 +51,10 @@ PLACES = {
     "formulations.cp_sat": (3.3, 6),
     "formulations.interval_milp": (4.3, 6),
     "formulations.compact_milp": (5.3, 6),
-    "formulations.placed": (3.3, 5),
-    "formulations.paths": (4.3, 5),
-    "formulations.columns": (4.3, 4),
-    "formulations": (4.8, 3),
+    "formulations.placed": (3.3, 5.1),
+    "formulations.paths": (4.3, 4.5),
+    "formulations.columns": (4.3, 3.6),
+    "formulations": (4.8, 2.7),
 }
 """Column, from the left, and floor, from the ground, of each room."""
 LEGEND = (3.5, 1.2)
