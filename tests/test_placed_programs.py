@@ -52,6 +52,23 @@ def with_nop(document: Json, **keys: Any) -> Json:
     return {**document, "package": {**document["package"], "nop": nop}}
 
 
+def alike(layers: int, channels: int, side: int, kernel: int) -> Json:
+    """Equal layers in a row, so that no cluster is much slower than the others."""
+    outputs = channels * side * side
+    layer = {
+        **{"in_channels": channels, "out_channels": channels, "stride": 1, "groups": 1},
+        **{"input_height": side, "input_width": side, "output_height": side, "output_width": side},
+        **{"kernel_height": kernel, "kernel_width": kernel},
+        "weight_bytes": channels * channels * kernel * kernel,
+        **{"input_bytes": outputs, "output_bytes": outputs},
+    }
+    edges = [{"from": v - 1, "to": v, "bytes": outputs} for v in range(1, layers)]
+    if layers > 2:
+        edges.insert(1, {"from": 0, "to": 2, "bytes": outputs})
+    names = [f"l{index}" for index in range(layers)]
+    return {"name": "alike", "layers": [{"name": n, **layer} for n in names], "edges": edges}
+
+
 @st.composite
 def crowded(draw: st.DrawFn) -> Json:
     """Instances in which what transfers share decides.
@@ -61,12 +78,17 @@ def crowded(draw: st.DrawFn) -> Json:
     """
     document: Json = draw(placed_strategies.placed_instances(max_layers=4, max_chiplets=6))
     package = {k: v for k, v in document["package"].items() if k != "activation_buffer_bytes"}
-    places = [[y, x] for y in range(package["mesh_rows"]) for x in range(package["mesh_cols"])]
+    rows, cols = draw(st.sampled_from([(1, 4), (1, 5), (2, 3), (2, 2)]))
+    package["mesh_rows"], package["mesh_cols"] = rows, cols
+    places = [[y, x] for y in range(rows) for x in range(cols)]
     package["order"] = draw(st.permutations(places))
     package["chiplet"] = {**package["chiplet"], "weight_buffer_bytes": 1 << 20}
-    most = min(len(places), len(document["network"]["layers"]), 3)
-    limits = {"min_clusters": draw(st.integers(1, most))}
-    document = {**document, "package": package, "constraints": limits}
+    document = {**document, "package": package}
+    if draw(st.sampled_from([True, True, False])):
+        shape = (draw(st.sampled_from(some)) for some in ([4, 3], [8, 32], [4, 8], [1, 3]))
+        document["network"] = alike(*shape)
+    most = min(len(places), len(document["network"]["layers"]))
+    document["constraints"] = {"min_clusters": draw(st.sampled_from([most, most - 1, 1])) or 1}
     speed = draw(st.sampled_from([1e6, 1e7, 1e8, 4e8]))
     return with_nop(document, bandwidth_bytes_per_s=speed, shared_links=True)
 

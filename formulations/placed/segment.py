@@ -69,7 +69,8 @@ class SegmentProof:
         # A layer alone on the package is no path; all that it may be is known.
         alone = ends[0] == ends[1] and space.fewest == 1
         self._alone = cuts.latency(*ends) if alone else LIMIT
-        self._step: int | None = None
+        self._steps = [0, 0]
+        """By how much the bound was exceeded last, without programs and with them"""
         self._possible = LIMIT
         """A latency that is possible but for links and rounding"""
 
@@ -95,10 +96,8 @@ class SegmentProof:
         None once they are close.
         """
         if top >= LIMIT - 1:
-            rise = max(1, lower // self._request.tuning.stair_rise)
-            self._step = rise if self._step is None else 2 * self._step
-            return min(lower + self._step, LIMIT - 1)
-        self._step = None
+            self._steps[0] = 2 * self._steps[0] or max(1, lower // self._request.tuning.stair_rise)
+            return min(lower + self._steps[0], LIMIT - 1)
         return (
             None if top - lower <= top // self._request.tuning.label_close else (lower + top) // 2
         )
@@ -108,9 +107,8 @@ class SegmentProof:
         tuning = self._request.tuning
         if top - lower <= top // tuning.linked_close:
             return top
-        rise = max(1, lower // tuning.linked_rise)
-        self._step = rise if self._step is None else 2 * self._step
-        return min(max(lower, self._possible) + self._step, (lower + top) // 2)
+        self._steps[1] = 2 * self._steps[1] or max(1, lower // tuning.linked_rise)
+        return min(max(lower, self._possible) + self._steps[1], (lower + top) // 2)
 
     def _beats(self, latency_ps: int) -> Ints:
         """Largest beat within the latency, per number of clusters."""
