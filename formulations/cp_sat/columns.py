@@ -96,7 +96,9 @@ class Program:
         most_fj = sum(
             max((columns[k].energy_fj for k in self.starting[layer]), default=0) for layer in layers
         )
-        self._power_row = PowerRow.of(self.space, self._largest_beat(most_fj), most_fj)
+        # The row of all segments has a beat, and a unit that it was rounded down by, for each.
+        beats = self._layers * (self._largest_beat(most_fj) + self.unit_ps)
+        self._power_row = PowerRow.of(self.space, beats, most_fj)
         times = [column.time_ps for column in columns]
         slowest = max(times, default=0)
         if self._power_row is not None:
@@ -308,9 +310,8 @@ class Program:
             return
         for s, used in self.segments.items():
             self._power_limits(s.first, s.last, self.beat[s], used).only_enforce_if(used)
-        self._power_limits(
-            0, self._layers - 1, self._rows.sum(self.beat.values()), self._rows.sum(self.begins)
-        )
+        beats = self._rows.part(list(self.beat.values()), 1, self._slowest * self._layers)
+        self._power_limits(0, self._layers - 1, beats, self._rows.sum(self.begins))
 
     def _power_limits(self, first: int, last: int, beats: Any, segments: Any) -> Any:
         """Beats rounded down are less than a unit below the true ones."""
