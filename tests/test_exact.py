@@ -23,6 +23,7 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import PLACES
+from scope_opt.model.package import MAX_CHIPLETS
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import latency_bound, segment_bounds
 from scope_opt.schedule.preflight import reasons
@@ -959,3 +960,8 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
                 label = int(found.fewest[i, p, r, k])
                 assert within(label, left) == within(own[p][r - 1], left)
             assert within(int(found.best[i, k]), left) == within(min(map(min, own)), left)
+
+
+def test_counts_of_the_largest_package_fit_their_type() -> None:
+    assert MAX_CHIPLETS < TOO_MANY
+    assert np.iinfo(np.int16).max >= TOO_MANY + MAX_CHIPLETS

@@ -290,9 +290,9 @@ def test_chosen_mesh(rows: int | None, cols: int | None, mesh: tuple[int, int]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0,), "chiplets: 0 is out of range; allowed 1 to 1024"),
+        ((0,), f"chiplets: 0 is out of range; allowed 1 to {MAX_CHIPLETS}"),
         ((-4,), "chiplets: -4 is out of range"),
-        ((MAX_CHIPLETS + 1,), "chiplets: 1025 is out of range"),
+        ((MAX_CHIPLETS + 1,), f"chiplets: {MAX_CHIPLETS + 1} is out of range"),
         ((16, 3), "mesh: 3 rows do not divide 16 chiplets"),
         ((16, None, 0), "mesh: 0 columns do not divide 16 chiplets"),
         ((16, -4, -4), "mesh: -4 rows do not divide 16 chiplets"),

@@ -95,7 +95,9 @@ class Program:
         """Numbers of the columns in units."""
         program, columns = self._program, self.columns
         most_fj, slowest = program.most_fj, program.slowest_ps
-        self._power_row = PowerRow.of(self.space, self._largest_beat(most_fj), most_fj)
+        # The row of all segments has a beat, and a unit that it was rounded down by, for each.
+        beats = self._layers * (self._largest_beat(most_fj) + self.unit_ps)
+        self._power_row = PowerRow.of(self.space, beats, most_fj)
         times = [column.time_ps for column in columns]
         if self._power_row is not None:
             # A segment's beat allows for the power of each of its clusters alone, too.
@@ -267,9 +269,8 @@ class Program:
             return
         for s, used in self.segments.items():
             self._power_limits(s.first, s.last, self.beat[s], used).only_enforce_if(used)
-        self._power_limits(
-            0, self._layers - 1, self._rows.sum(self.beat.values()), self._rows.sum(self.begins)
-        )
+        beats = self._rows.part(list(self.beat.values()), 1, self._slowest * self._layers)
+        self._power_limits(0, self._layers - 1, beats, self._rows.sum(self.begins))
 
     def _power_limits(self, first: int, last: int, beats: Any, segments: Any) -> Any:
         """Beats rounded down are less than a unit below the true ones."""

@@ -35,12 +35,12 @@ class PowerRow(NamedTuple):
 
     @classmethod
     def of(cls, space: Space, beat_ps: int, energy_fj: int) -> PowerRow | None:
-        """Integers below 2^61 for values up to those; a weaker row where exact ones are larger."""
+        """Integers whose row stays below 2^61 for values up to those; a weaker one if need be."""
         if space.power_fj_per_ps is None:
             return None
         per_beat, per_energy = space.power_fj_per_ps.as_integer_ratio()
-        beat_ps = min(beat_ps, LIMIT - 1)  # schedules with longer ones do not count
-        while max(per_beat * beat_ps, per_energy * energy_fj) >= LIMIT:
+        beat_ps = min(beat_ps, LIMIT // 2)  # schedules with longer ones do not count
+        while per_beat * beat_ps + per_energy * energy_fj >= LIMIT:
             per_beat, per_energy = -(-per_beat // 2), per_energy // 2
         return cls(per_beat, per_energy)
 

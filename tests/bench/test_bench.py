@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tracemalloc
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from scope_opt.model import cost, mesh
+from scope_opt.model import cost, mesh, places
 from scope_opt.model.generate import paper_instance
 from scope_opt.search.census.sampling import sample
 from scope_opt.solving.solver import SolveOptions, solve
@@ -19,15 +20,29 @@ pytestmark = pytest.mark.bench
 
 def forget() -> None:
     """Empty the caches of the cost model, which would make every round but the first free."""
-    cached = (cost.tilings, cost.nop_coefficients, mesh.means_within, mesh.means_between)
+    cached = (
+        *(cost.tilings, cost.nop_coefficients, mesh.means_within, mesh.means_between),
+        *(cost._grids, mesh._zigzag, places._count),
+    )
     for function in cached:
         function.cache_clear()
 
 
-def test_tables_of_the_largest_instance(benchmark: BenchmarkFixture) -> None:
-    instance = paper_instance("resnet152", 256)
+@pytest.mark.parametrize("nop", ["regressed", "placed"])
+@pytest.mark.parametrize("chiplets", [64, 256, 512, 1024, 2048, 4096])
+def test_tables(
+    benchmark: BenchmarkFixture, chiplets: int, nop: Literal["regressed", "placed"]
+) -> None:
+    """Tables of the largest network; beside the time the memory they take at most."""
+    cost.build_tables(paper_instance("alexnet", 4, nop=nop))  # compiles
+    instance = paper_instance("resnet152", chiplets, nop=nop)
     tables = benchmark.pedantic(cost.build_tables, args=(instance,), setup=forget, rounds=3)
     assert tables.layers == 156
+    forget()
+    tracemalloc.start()
+    cost.build_tables(instance)
+    benchmark.extra_info["peak_bytes"] = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     Shorts = NDArray[np.int16]
 
-TOO_MANY = 30000
-"""Stands for "not with the chiplets there are" among int16 counts."""
+TOO_MANY = 20000
+"""Stands for "not with the chiplets there are" among int16 counts, to which those are added."""
 
 
 class Coupling(NamedTuple):
