@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTANCE := instances/placed/resnet50-64-placed.json
 
-.PHONY: solve test bench figures clean
+.PHONY: solve test fuzz bench figures clean
 
 # A schedule, then the same instance with the baselines beside it.
 solve: $(STAMP)
@@ -28,6 +28,12 @@ figures: $(STAMP)
 	$(BIN)/python docs/figures/house.py
 	$(BIN)/python docs/figures/exact_growth.py --draw
 	$(BIN)/python -m scope_opt.report.results
+
+# Files, command lines and instances that nobody would write, until the time is over.
+SECONDS := 3600
+SEED := 0
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz.py --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/bench --benchmark-only

@@ -249,3 +249,15 @@ def test_errors_of_solvers_name_the_file(tmp_path: Path) -> None:
         outcome = invoke(command[0], path, *command[1:])
         assert f"{path}: " in outcome.stdout + outcome.stderr
         assert "error: instance:" not in outcome.stderr
+
+
+def test_folder_that_is_not_writable_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)  # root may write
+    instance = Path(__file__).parents[1] / "instances/tiny/tiny-skip.json"
+    for option in ("--output", "--log"):
+        outcome = invoke("solve", instance, "--solver", "cp-sat", option, tmp_path / "new")
+        assert outcome.exit_code == 2
+        assert f"{tmp_path / 'new'}: folder {tmp_path} is not writable" in outcome.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -99,6 +99,8 @@ def layer_tables(
     """
     found: dict[int, LayerTables] = {}
     inside, closing = layer_floors(tables)
+    # More than all weights has no use, and times their bytes it might not fit int64.
+    buffer = min(tables.weight_buffer_bytes, int(tables.weight_bytes.sum()))
     for layer in range(first, last + 1):
         floor = np.concatenate([[0], (closing if layer == last else inside)[layer]])
         fast = [size for size in space.sizes if floor[size] <= most_ps]
@@ -132,7 +134,7 @@ def layer_tables(
             rows |= {(kind, "edge", e): edge[e] for e in edges}
         if tables.stream:
             rows["stream",] = tables.weight_bytes[layer] * tables.stream_fs_per_byte
-            rows["room",] = tables.weight_buffer_bytes * chiplets * tables.stream_fs_per_byte
+            rows["room",] = buffer * chiplets * tables.stream_fs_per_byte
         found[layer] = LayerTables(rows, sizes, tolerance)
     return found
 

@@ -255,6 +255,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
             raise InputError(str(path), [f"cannot be written: {above} is a file, not a folder"])
         if path.is_dir():
             raise InputError(str(path), ["is a folder, not a file"])
+        if not os.access(path.parent, os.W_OK | os.X_OK):  # known now, not after hours of solving
+            raise InputError(str(path), [f"folder {path.parent} is not writable"])
         if path.exists() and not force:
             raise InputError(str(path), ["exists already; use --force to replace it"])
     except (OSError, ValueError) as error:

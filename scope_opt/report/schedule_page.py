@@ -205,7 +205,7 @@ def _segment_figures(case: Case, index: int) -> list[Figure]:
 
 def _layers(case: Case, first: int, last: int) -> str:
     names = case.instance.layer_names
-    if last >= len(names):
+    if max(first, last) >= len(names):
         return layer_range(first, last)
     ends = names[first] if first == last else f"{names[first]} .. {names[last]}"
     return f"{layer_range(first, last)} ({ends})"

@@ -120,25 +120,11 @@ def _cases(sources: Sequence[str], instances: Sequence[Instance]) -> list[Case]:
             raise InputError(source, [f"{problem}; name its file with --instance{given}"])
         found.append((source, instance, schedule, result))
     labels = _labels([(source, instance, result) for source, instance, _, result in found])
-    return [
-        _case(source, label, title, instance, schedule, result)
-        for (label, title), (source, instance, schedule, result) in zip(labels, found, strict=True)
-    ]
-
-
-def _case(
-    source: str,
-    label: str,
-    title: str,
-    instance: Instance,
-    schedule: Schedule,
-    result: Result | None,
-) -> Case:
-    with naming(instance.name):
-        case = make_case(label, title, instance, schedule, result)
-    if not case.evaluation.segments:  # no schedule at all, of which there is nothing to draw
-        raise InputError(source, [str(violation) for violation in case.evaluation.violations])
-    return case
+    cases = []
+    for (label, title), (_, instance, schedule, result) in zip(labels, found, strict=True):
+        with naming(instance.name):
+            cases.append(make_case(label, title, instance, schedule, result))
+    return cases
 
 
 def _labels(entries: Sequence[tuple[str, Instance, Result | None]]) -> list[tuple[str, str]]:

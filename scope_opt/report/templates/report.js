@@ -135,8 +135,9 @@
   const csv = (figure) => {
     const { fields, rows } = table(figure);
     const quote = (value) => {
+      // Text that a spreadsheet would run as a formula gets a quote.
       let text = value === null ? "" : String(value);
-      if (typeof value === "string" && /^\s*[=+\-@]/.test(text)) text = "'" + text; // no formula
+      if (typeof value === "string" && /^\s*[=+\-@]/.test(text)) text = "'" + text;
       return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
     };
     return [fields.map(heading), ...rows].map((row) => row.map(quote).join(",") + "\r\n").join("");
