@@ -277,7 +277,7 @@ def graphs(draw: st.DrawFn) -> Model:
             st.sampled_from(("Conv", "Conv", "Conv", "Add", "Mul", "Concat", "Split", "Relu"))
         )
         x, channels = tensors[draw(st.integers(max(0, len(tensors) - 4), len(tensors) - 1))]
-        if kind == "Conv" and layers < 6:
+        if kind == "Conv" and layers < 5:
             layers += 1
             out = draw(st.sampled_from((4, 6)))
             tensors.append((m.conv(x, channels, out, draw(st.sampled_from((1, 3))), act=""), out))
@@ -395,7 +395,7 @@ def test_short_branches_are_the_shortest(model: Model, tmp_path: Path) -> None:
     above = {node.outputs[0]: ancestors(node, makers) for node in heavy}
     costs = [
         waiting([*light, *order], graph.elements, layers)
-        for order in itertools.islice(itertools.permutations(heavy), 720)
+        for order in itertools.permutations(heavy)
         if all(
             above[node.outputs[0]] <= {other.outputs[0] for other in order[: place + 1]}
             for place, node in enumerate(order)
