@@ -404,6 +404,40 @@ def test_short_branches_are_the_shortest(model: Model, tmp_path: Path) -> None:
     assert waiting(found, graph.elements, layers) == min(costs)
 
 
+def test_attention_as_one_operator(tmp_path: Path) -> None:
+    """Shared keys, a mask, no cache: as its parts."""
+    m = Model("whole", 23)
+    x = m.input("x", 1, 5, 32)
+    q, k, v = (m.op("MatMul", x, m.weight(32, width)) for width in (32, 16, 16))
+    heads: dict[str, Any] = {"q_num_heads": 4, "kv_num_heads": 2}
+    y = m.op("Attention", q, k, v, m.input("mask", 5, 5), name="self", **heads)
+    network, coverage = import_onnx(m.save(tmp_path, m.op("MatMul", y, m.weight(32, 32))))
+    net = Network.build("whole", 32, 5).tokens(q, 32).tokens(k, 16, reads="input")
+    net.tokens(v, 16, reads="input")
+    net.product("self/scores", 4 * 5, k, groups=4, reads=q, dram_read_bytes=25)
+    net.product("self/context", 32, v, groups=4).tokens(network.layers[-1].name, 32)
+    assert network.layers == net.finish().layers
+    assert network.edges == net.finish().edges
+    assert ("Attention", "layers", 1) in coverage.operators
+
+
+def test_attention_with_a_cache_as_one_operator(tmp_path: Path) -> None:
+    m = Model("cached", 23)
+    q = m.heads(m.op("MatMul", m.input("x", 1, 1, 32), m.weight(32, 32)), 4, 32)
+    k, v = (m.heads(m.op("MatMul", "x", m.weight(32, 16)), 2, 16) for _ in range(2))
+    caches = [m.input(name, 1, 2, 6, 8) for name in ("keys", "values")]
+    y, keys, values = m.ops("Attention", 3, q, k, v, "", *caches)
+    path = m.save(tmp_path, y, keys, values)
+    layers = import_onnx(path)[0].layers
+    assert [layer.dram_read_bytes for layer in layers] == [0, 32, 32, 96, 96]
+    # New keys and values are written; what was cached is in DRAM already.
+    assert [layer.dram_write_bytes for layer in layers] == [0, 16, 16, 0, 0]
+    assert [layer.macs for layer in layers[-2:]] == [4 * 8 * 7] * 2
+    again = import_onnx(path, order="short")[0].layers
+    assert sorted(layer.name for layer in again) == sorted(layer.name for layer in layers)
+    assert sum(layer.dram_write_bytes for layer in again) == 32
+
+
 # --- Operators -----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,8 @@ class Kind(Enum):
 
     LAYER = "layer"
     """Has multiply-accumulates: convolutions and matrix products."""
+    ATTENTION = "attention"
+    """Two layers: scores of queries and keys, and their product with the values."""
     POOL = "pooling"
     """Hands on less than it reads: fused into the layer before."""
     FUSED = "fused"
@@ -30,6 +32,7 @@ class Kind(Enum):
 _BY_KIND: dict[Kind, str] = {
     Kind.LAYER: "Conv ConvTranspose ConvInteger QLinearConv Gemm MatMul MatMulInteger "
     "QLinearMatMul Einsum",
+    Kind.ATTENTION: "Attention",
     Kind.POOL: "MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool ReduceMean "
     "ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
     "ReduceSumSquare ArgMax ArgMin TopK",
