@@ -21,16 +21,18 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import Model
 
 from scope_opt import InputError, Instance, Network
-from scope_opt.importing import graph as reading
 from scope_opt.importing.onnx import import_onnx
 from scope_opt.importing.operators import KINDS
 from scope_opt.importing.order import short_branches
+from scope_opt.importing.reader import read_graph
 from scope_opt.model.parts import NetworkFile
 from scope_opt.model.transformers import transformer
 from scope_opt.model.zoo import build_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from scope_opt.importing.graph import Node
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     build.__name__: build
@@ -343,13 +345,13 @@ def test_nothing_that_a_layer_depends_on_is_lost(model: Model, order: Any, tmp_p
         assert edge.bytes <= network.layers[edge.source].output_bytes
 
 
-def waiting(nodes: Sequence[reading.Node], elements: Callable[[str], int], layers: set[str]) -> int:
+def waiting(nodes: Sequence[Node], elements: Callable[[str], int], layers: set[str]) -> int:
     """Bytes that wait behind each layer, counted from the definition."""
     total = 0
     makers = {tensor: node for node in nodes for tensor in node.outputs}
     order = [node for node in nodes if node.op == "Conv"]
 
-    def done(node: reading.Node, first: int) -> bool:
+    def done(node: Node, first: int) -> bool:
         if node.op == "Conv":
             return node in order[:first]
         return all(done(makers[tensor], first) for tensor in node.inputs if tensor in makers)
@@ -363,7 +365,7 @@ def waiting(nodes: Sequence[reading.Node], elements: Callable[[str], int], layer
     return total
 
 
-def ancestors(node: reading.Node, makers: dict[str, reading.Node]) -> set[str]:
+def ancestors(node: Node, makers: dict[str, Node]) -> set[str]:
     found = {node.outputs[0]} if node.op == "Conv" else set()
     for tensor in node.inputs:
         if tensor in makers:
@@ -375,10 +377,10 @@ def ancestors(node: reading.Node, makers: dict[str, reading.Node]) -> set[str]:
 @given(model=graphs())
 def test_short_branches_are_the_shortest(model: Model, tmp_path: Path) -> None:
     """Among all orders of the layers, by brute force."""
-    graph = reading.read_graph(model.save(tmp_path, model.nodes[-1].output[0]), {})
+    graph = read_graph(model.save(tmp_path, model.nodes[-1].output[0]), {})
     layers = {node.outputs[0] for node in graph.nodes if node.op == "Conv"}
 
-    def is_layer(node: reading.Node) -> bool:
+    def is_layer(node: Node) -> bool:
         return node.op == "Conv"
 
     # A tensor of inputs alone waits in DRAM.

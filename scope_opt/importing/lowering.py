@@ -110,7 +110,7 @@ class _Lowering:
 
     def _outputs(self, node: Node) -> Sequence[Value]:
         kind = KINDS.get(node.op)
-        shape = self.graph.shapes[node.outputs[0]]
+        shape = self.graph.shapes.get(node.outputs[0], ())  # unknown only where nobody reads it
         if node.op in self.ignored:
             self.found.outcomes[node.op, "ignored"] += 1
             return [self._joined(node, self._values(node.inputs), shape)] * len(node.outputs)
@@ -126,7 +126,7 @@ class _Lowering:
             return [found, *self._others(node, found)]
         if kind is Kind.CONCAT:
             values = self._values(node.inputs)
-            axis = node.attributes["axis"] % len(shape)
+            axis = node.attributes.get("axis", 1) % len(shape)
             found = concatenated(values, shape, axis)
             self.found.outcomes[node.op, "edge" if len(found.parts) > 1 else "moved"] += 1
             return [found]
@@ -147,7 +147,7 @@ class _Lowering:
         return [found.reshaped(shape) if shape is not None else found for shape in shapes]
 
     def _moved(self, node: Node, first: Value) -> Sequence[Value]:
-        shape = self.graph.shapes[node.outputs[0]]
+        shape = self.graph.shapes.get(node.outputs[0], ())
         self.found.outcomes[node.op, "moved"] += 1
         if node.op.startswith("Gather") and first.constant:
             self.found.outcomes[node.op, "moved"] -= 1
@@ -159,8 +159,10 @@ class _Lowering:
         if node.op == "Split":
             axis = node.attributes.get("axis", 0) % len(first.shape)
             found, at = [], 0
-            for tensor in node.outputs:
-                part = self.graph.shapes[tensor]
+            parts = [self.graph.shapes.get(tensor) for tensor in node.outputs]
+            for part in parts:
+                if part is None:  # nobody reads it, and the places of others are not known
+                    return [first.reshaped(other or ()) for other in parts]
                 found.append(first.sliced(part, axis, at))
                 at += part[axis]
             return found
@@ -216,11 +218,11 @@ class _Lowering:
 
     def _layer(self, node: Node) -> Value:
         shape = self.graph.shapes[node.outputs[0]]
-        left, right = READ_AT.get(node.op, (0, 1))
-        operands = [node.inputs[left], node.inputs[right]]
         if node.op == "Einsum" and len(node.inputs) != 2:
             self.found.problems.append(f"{node}: {len(node.inputs)} operands; allowed 2")
             return Value(shape)
+        left, right = READ_AT.get(node.op, (0, 1))
+        operands = [node.inputs[left], node.inputs[right]]
         state: Callable[..., Product | str] = STATED.get(node.op) or conv
         shapes = [self.graph.shapes[tensor] for tensor in operands]
         fixed = [tensor in self.graph.constants for tensor in operands]

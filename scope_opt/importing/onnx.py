@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from scope_opt.importing.graph import read_graph
 from scope_opt.importing.lowering import lower
 from scope_opt.importing.order import short_branches
+from scope_opt.importing.reader import read_graph
 from scope_opt.model.builder import assemble, checked
 from scope_opt.model.files import InputError
 from scope_opt.model.network import Layer
