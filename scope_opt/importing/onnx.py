@@ -85,11 +85,13 @@ def import_onnx(
     lowered = lower(graph, nodes, without)
     if order == "short" and not lowered.problems:
         made = {id(draft.node) for draft in lowered.layers}
-        waiting = {
-            tensor: min(value.elements, sum(part.bytes for part in value.parts))
+        waiting = {  # what is in DRAM anyway waits there
+            tensor: min(value.elements, sum(part.bytes for part in value.parts if part.is_layer))
             for tensor, value in lowered.values.items()
         }
-        nodes = short_branches(nodes, lambda node: id(node) in made, waiting.__getitem__)
+        nodes = short_branches(
+            nodes, lambda node: id(node) in made, lambda tensor: waiting.get(tensor, 0)
+        )
         lowered = lower(graph, nodes, without)
     if lowered.problems:
         raise InputError(str(path), lowered.problems)

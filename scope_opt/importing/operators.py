@@ -22,7 +22,7 @@ class Kind(Enum):
     FUSED = "fused"
     """Works on each element, or normalizes: fused into the layer before."""
     JOIN = "join"
-    """Works on the elements of several tensors: an edge, unless they come from one layer."""
+    """Makes one tensor of the elements of several: an edge, unless they come from one layer."""
     MOVE = "move"
     """Rearranges, selects or repeats elements: costs nothing."""
     CONCAT = "concatenation"
@@ -45,8 +45,9 @@ _BY_KIND: dict[Kind, str] = {
     "Softsign Sqrt Swish Tan Tanh ThresholdedRelu Trilu com.microsoft.BiasGelu "
     "com.microsoft.FastGelu com.microsoft.Gelu com.microsoft.QuickGelu "
     "com.microsoft.SimplifiedLayerNormalization SimplifiedLayerNormalization",
-    Kind.JOIN: "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less "
-    "LessOrEqual Max Mean Min Mod Mul Or Pow Sub Sum Where Xor "
+    Kind.JOIN: "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual "
+    "GridSample Less LessOrEqual Max Mean Min Mod Mul Or Pow ScatterElements ScatterND Sub Sum "
+    "Where Xor "
     "com.microsoft.SkipLayerNormalization com.microsoft.SkipSimplifiedLayerNormalization",
     Kind.MOVE: "CenterCropPad Compress DepthToSpace Expand Flatten Gather GatherElements GatherND "
     "OneHot Pad Reshape Resize ReverseSequence Slice SpaceToDepth Split Squeeze Tile Transpose "
