@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 import typer
-from documents import INSTANCES, shipped
+from documents import INSTANCES, ROOT, shipped
 from helpers import invoke
 
 import scope_opt.solving.solver
@@ -26,7 +28,7 @@ from scope_opt.model.zoo import NETWORKS
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule, make_segment
 from scope_opt.solving.result import Result
-from scope_opt.terminal.doctor import Check
+from scope_opt.terminal.doctor import OPTIONAL, PACKAGES, Check, run_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -732,6 +734,23 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.exit_code == 1
     assert "FAILED" in outcome.stdout
     assert "pip install numba" in outcome.stdout
+
+
+def test_doctor_looks_at_all_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[<>=\[ ]", line)[0] for line in requirements}
+
+    assert set(PACKAGES) == {"scope-opt"} | names(project["dependencies"])
+    extras = project["optional-dependencies"]
+    assert set(OPTIONAL) == names(
+        [line for extra in extras if extra != "dev" for line in extras[extra]]
+    )
+    monkeypatch.setitem(OPTIONAL, "no-such-package-anywhere", "nothing: leave it")
+    optional = [check for check in run_checks() if check.name in OPTIONAL]
+    assert all(check.passed for check in optional)
+    assert optional[-1].found == "not installed; for nothing: leave it"
 
 
 def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,16 +21,18 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import Model
 
 from scope_opt import InputError, Instance, Network
-from scope_opt.importing import graph as reading
 from scope_opt.importing.onnx import import_onnx
 from scope_opt.importing.operators import KINDS
 from scope_opt.importing.order import short_branches
+from scope_opt.importing.reader import read_graph
 from scope_opt.model.parts import NetworkFile
 from scope_opt.model.transformers import transformer
 from scope_opt.model.zoo import build_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from scope_opt.importing.graph import Node
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     build.__name__: build
@@ -277,7 +279,7 @@ def graphs(draw: st.DrawFn) -> Model:
             st.sampled_from(("Conv", "Conv", "Conv", "Add", "Mul", "Concat", "Split", "Relu"))
         )
         x, channels = tensors[draw(st.integers(max(0, len(tensors) - 4), len(tensors) - 1))]
-        if kind == "Conv" and layers < 6:
+        if kind == "Conv" and layers < 5:
             layers += 1
             out = draw(st.sampled_from((4, 6)))
             tensors.append((m.conv(x, channels, out, draw(st.sampled_from((1, 3))), act=""), out))
@@ -343,13 +345,13 @@ def test_nothing_that_a_layer_depends_on_is_lost(model: Model, order: Any, tmp_p
         assert edge.bytes <= network.layers[edge.source].output_bytes
 
 
-def waiting(nodes: Sequence[reading.Node], elements: Callable[[str], int], layers: set[str]) -> int:
+def waiting(nodes: Sequence[Node], elements: Callable[[str], int], layers: set[str]) -> int:
     """Bytes that wait behind each layer, counted from the definition."""
     total = 0
     makers = {tensor: node for node in nodes for tensor in node.outputs}
     order = [node for node in nodes if node.op == "Conv"]
 
-    def done(node: reading.Node, first: int) -> bool:
+    def done(node: Node, first: int) -> bool:
         if node.op == "Conv":
             return node in order[:first]
         return all(done(makers[tensor], first) for tensor in node.inputs if tensor in makers)
@@ -363,7 +365,7 @@ def waiting(nodes: Sequence[reading.Node], elements: Callable[[str], int], layer
     return total
 
 
-def ancestors(node: reading.Node, makers: dict[str, reading.Node]) -> set[str]:
+def ancestors(node: Node, makers: dict[str, Node]) -> set[str]:
     found = {node.outputs[0]} if node.op == "Conv" else set()
     for tensor in node.inputs:
         if tensor in makers:
@@ -375,10 +377,10 @@ def ancestors(node: reading.Node, makers: dict[str, reading.Node]) -> set[str]:
 @given(model=graphs())
 def test_short_branches_are_the_shortest(model: Model, tmp_path: Path) -> None:
     """Among all orders of the layers, by brute force."""
-    graph = reading.read_graph(model.save(tmp_path, model.nodes[-1].output[0]), {})
+    graph = read_graph(model.save(tmp_path, model.nodes[-1].output[0]), {})
     layers = {node.outputs[0] for node in graph.nodes if node.op == "Conv"}
 
-    def is_layer(node: reading.Node) -> bool:
+    def is_layer(node: Node) -> bool:
         return node.op == "Conv"
 
     # A tensor of inputs alone waits in DRAM.
@@ -395,13 +397,47 @@ def test_short_branches_are_the_shortest(model: Model, tmp_path: Path) -> None:
     above = {node.outputs[0]: ancestors(node, makers) for node in heavy}
     costs = [
         waiting([*light, *order], graph.elements, layers)
-        for order in itertools.islice(itertools.permutations(heavy), 720)
+        for order in itertools.permutations(heavy)
         if all(
             above[node.outputs[0]] <= {other.outputs[0] for other in order[: place + 1]}
             for place, node in enumerate(order)
         )
     ]
     assert waiting(found, graph.elements, layers) == min(costs)
+
+
+def test_attention_as_one_operator(tmp_path: Path) -> None:
+    """Shared keys, a mask, no cache: as its parts."""
+    m = Model("whole", 23)
+    x = m.input("x", 1, 5, 32)
+    q, k, v = (m.op("MatMul", x, m.weight(32, width)) for width in (32, 16, 16))
+    heads: dict[str, Any] = {"q_num_heads": 4, "kv_num_heads": 2}
+    y = m.op("Attention", q, k, v, m.input("mask", 5, 5), name="self", **heads)
+    network, coverage = import_onnx(m.save(tmp_path, m.op("MatMul", y, m.weight(32, 32))))
+    net = Network.build("whole", 32, 5).tokens(q, 32).tokens(k, 16, reads="input")
+    net.tokens(v, 16, reads="input")
+    net.product("self/scores", 4 * 5, k, groups=4, reads=q, dram_read_bytes=25)
+    net.product("self/context", 32, v, groups=4).tokens(network.layers[-1].name, 32)
+    assert network.layers == net.finish().layers
+    assert network.edges == net.finish().edges
+    assert ("Attention", "layers", 1) in coverage.operators
+
+
+def test_attention_with_a_cache_as_one_operator(tmp_path: Path) -> None:
+    m = Model("cached", 23)
+    q = m.heads(m.op("MatMul", m.input("x", 1, 1, 32), m.weight(32, 32)), 4, 32)
+    k, v = (m.heads(m.op("MatMul", "x", m.weight(32, 16)), 2, 16) for _ in range(2))
+    caches = [m.input(name, 1, 2, 6, 8) for name in ("keys", "values")]
+    y, keys, values = m.ops("Attention", 3, q, k, v, "", *caches)
+    path = m.save(tmp_path, y, keys, values)
+    layers = import_onnx(path)[0].layers
+    assert [layer.dram_read_bytes for layer in layers] == [0, 32, 32, 96, 96]
+    # New keys and values are written; what was cached is in DRAM already.
+    assert [layer.dram_write_bytes for layer in layers] == [0, 16, 16, 0, 0]
+    assert [layer.macs for layer in layers[-2:]] == [4 * 8 * 7] * 2
+    again = import_onnx(path, order="short")[0].layers
+    assert sorted(layer.name for layer in again) == sorted(layer.name for layer in layers)
+    assert sum(layer.dram_write_bytes for layer in again) == 32
 
 
 # --- Operators -----------------------------------------------------------------------------------

@@ -191,6 +191,25 @@ def test_new_package_refuses(arguments: tuple[str, ...], expected: str) -> None:
     assert outcome.stdout == ""
 
 
+def test_show(tmp_path: Path) -> None:
+    package, network = tmp_path / "pkg.toml", tmp_path / "net.json"
+    invoke("package", "new", "--preset", "simba-6x6", "-o", package)
+    assert "36 chiplets" in invoke("show", package).stdout
+    NetworkFile(network=build_network("resnet18")).save(network)
+    shown = invoke("show", network).stdout
+    assert "1.814 GMAC" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    # The last layer of a block reads the one before it and adds the projection.
+    (last,) = (row for row in rows if "conv3_1_b" in row)
+    assert last[0] == "7"
+    assert last[-2:] == ["+5", "6"]
+    (first,) = (row for row in rows if row[1:2] == ["conv1"])
+    assert first[-1] != "0"
+    refused = invoke("show", package, network)
+    assert refused.exit_code == 2
+    assert "goes with a schedule or a result" in refused.stderr
+
+
 # --- Instances -----------------------------------------------------------------------------------
 
 

@@ -39,7 +39,8 @@ def show(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="Instance, schedule, result or validation, or - for stdin."
+            metavar="FILE",
+            help="Instance, network, package, schedule, result or validation, or - for stdin.",
         ),
     ],
     instance: Annotated[
@@ -47,7 +48,7 @@ def show(
         typer.Argument(metavar="[INSTANCE]", help="Instance of the schedule or result."),
     ] = None,
 ) -> None:
-    """Show an instance in numbers, or a schedule as a picture.
+    """Show an instance, a network or a package in numbers, or a schedule as a picture.
 
     An instance of the paper (say resnet50-64) is found by itself; for others, name the file to see
     loads, times and the mesh. Exit code 1 if the schedule breaks a rule.
@@ -55,16 +56,31 @@ def show(
     \b
     Examples:
       scope-opt show resnet50-64.json
+      scope-opt show net.json
       scope-opt show schedule.json resnet50-64.json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError
     from scope_opt.model.instance import Instance
+    from scope_opt.model.parts import NetworkFile, PackageFile
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.solving.result import Result
     from scope_opt.terminal.inputs import known_instance, load, load_instance, naming
     from scope_opt.validation.document import Validation
 
-    document = load(file, Instance, Schedule, Result, Validation)
+    document = load(file, Instance, NetworkFile, PackageFile, Schedule, Result, Validation)
+    if isinstance(document, NetworkFile | PackageFile):
+        from scope_opt.terminal.halves import network_view, package_view
+
+        if instance is not None:
+            wrong = f"goes with a schedule or a result, not with {file}"
+            raise InputError(instance, [wrong])
+        if isinstance(document, NetworkFile):
+            network = document.network
+            print_view(lambda console: network_view(console, network))
+        else:
+            package = document.package
+            print_view(lambda _: package_view(package))
+        return
     if isinstance(document, Instance):
         if instance is not None:
             wrong = f"goes with a schedule or a result, but {file} is an instance"

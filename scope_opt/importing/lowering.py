@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scope_opt.importing.operators import KINDS, Kind
-from scope_opt.importing.products import conv, conv_transpose, einsum, gemm, matmul
+from scope_opt.importing.products import attention, conv, conv_transpose, einsum, gemm, matmul
 from scope_opt.importing.values import Part, Value, concatenated, merged
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Draft:
     """A layer, and what is known so far of who reads it."""
 
     node: Node
+    part: str
+    """What it is of an operator that becomes several layers."""
     product: Product
     made: int
     """Elements that it produces."""
@@ -108,12 +110,14 @@ class _Lowering:
 
     def _outputs(self, node: Node) -> Sequence[Value]:
         kind = KINDS.get(node.op)
-        shape = self.graph.shapes[node.outputs[0]]
+        shape = self.graph.shapes.get(node.outputs[0], ())  # unknown only where nobody reads it
         if node.op in self.ignored:
             self.found.outcomes[node.op, "ignored"] += 1
             return [self._joined(node, self._values(node.inputs), shape)] * len(node.outputs)
         if kind is Kind.LAYER:
             return [self._layer(node)]
+        if kind is Kind.ATTENTION:
+            return self._attention(node)
         if kind is Kind.JOIN:
             values = self._values(node.inputs)
             found = self._joined(node, values, shape)
@@ -122,7 +126,7 @@ class _Lowering:
             return [found, *self._others(node, found)]
         if kind is Kind.CONCAT:
             values = self._values(node.inputs)
-            axis = node.attributes["axis"] % len(shape)
+            axis = node.attributes.get("axis", 1) % len(shape)
             found = concatenated(values, shape, axis)
             self.found.outcomes[node.op, "edge" if len(found.parts) > 1 else "moved"] += 1
             return [found]
@@ -143,7 +147,7 @@ class _Lowering:
         return [found.reshaped(shape) if shape is not None else found for shape in shapes]
 
     def _moved(self, node: Node, first: Value) -> Sequence[Value]:
-        shape = self.graph.shapes[node.outputs[0]]
+        shape = self.graph.shapes.get(node.outputs[0], ())
         self.found.outcomes[node.op, "moved"] += 1
         if node.op.startswith("Gather") and first.constant:
             self.found.outcomes[node.op, "moved"] -= 1
@@ -155,8 +159,10 @@ class _Lowering:
         if node.op == "Split":
             axis = node.attributes.get("axis", 0) % len(first.shape)
             found, at = [], 0
-            for tensor in node.outputs:
-                part = self.graph.shapes[tensor]
+            parts = [self.graph.shapes.get(tensor) for tensor in node.outputs]
+            for part in parts:
+                if part is None:  # nobody reads it, and the places of others are not known
+                    return [first.reshaped(other or ()) for other in parts]
                 found.append(first.sliced(part, axis, at))
                 at += part[axis]
             return found
@@ -212,11 +218,11 @@ class _Lowering:
 
     def _layer(self, node: Node) -> Value:
         shape = self.graph.shapes[node.outputs[0]]
-        left, right = READ_AT.get(node.op, (0, 1))
-        operands = [node.inputs[left], node.inputs[right]]
         if node.op == "Einsum" and len(node.inputs) != 2:
             self.found.problems.append(f"{node}: {len(node.inputs)} operands; allowed 2")
             return Value(shape)
+        left, right = READ_AT.get(node.op, (0, 1))
+        operands = [node.inputs[left], node.inputs[right]]
         state: Callable[..., Product | str] = STATED.get(node.op) or conv
         shapes = [self.graph.shapes[tensor] for tensor in operands]
         fixed = [tensor in self.graph.constants for tensor in operands]
@@ -224,20 +230,62 @@ class _Lowering:
         if isinstance(product, str):
             self.found.problems.append(f"{node}: {product}")
             return Value(shape)
-        index = len(self.found.layers)
-        made = math.prod(shape)
-        self.found.layers.append(Draft(node, product, made))
         self.found.outcomes[node.op, "layer"] += 1
         order = operands if product.reads == 0 else operands[::-1]
         if product.weights:
             self.found.weights[order[1]] = self.graph.elements(order[1])
-        for tensor in order:
-            value = self._value(tensor)
+        added = [tensor for tensor in node.inputs if tensor not in operands]
+        return self._add(node, "", product, shape, order, added)
+
+    def _attention(self, node: Node) -> Sequence[Value]:
+        """Scores and their product with the values; keys and values may be those of a cache."""
+        query, key, value, mask, old_keys, old_values = (*node.inputs, "", "", "", "")[:6]
+        shapes = self.graph.shapes
+        cached = shapes[old_keys][2] if old_keys else 0
+        scores, context = attention(
+            node.attributes, shapes[query], shapes[key], shapes[value], cached
+        )
+        if shapes[query][0] != 1:
+            problem = f"{node}: a batch of {shapes[query][0]}; one sample is mapped"
+            self.found.problems.append(problem)
+        self.found.outcomes[node.op, "layers"] += 1
+        made = f"{node.outputs[0]}/scores"
+        size = (scores.out_channels, *scores.output)
+        self.found.values[made] = self._add(
+            node, "scores", scores, size, [query, key, old_keys], [mask]
+        )
+        found = [
+            self._add(
+                node, "context", context, shapes[node.outputs[0]], [made, value, old_values], []
+            )
+        ]
+        for tensor, parts in zip(
+            node.outputs[1:], ((old_keys, key), (old_values, value), (made,)), strict=False
+        ):
+            joined = [self._value(part) for part in parts if part]
+            shape = shapes.get(tensor, joined[-1].shape)
+            found.append(Value(shape, merged(part for each in joined for part in each.parts)))
+        return found
+
+    def _add(
+        self,
+        node: Node,
+        part: str,
+        product: Product,
+        shape: tuple[int, ...],
+        operands: Sequence[str],
+        added: Sequence[str],
+    ) -> Value:
+        """Append a layer that reads ``operands``, the first of which is its input."""
+        index = len(self.found.layers)
+        made = math.prod(shape)
+        self.found.layers.append(Draft(node, part, product, made))
+        for tensor in operands:
             # The first layer reads its input from DRAM anyway.
-            self._read(index, tensor, value, "input", free=index == 0 and tensor == order[0])
-        for tensor in node.inputs:
-            if tensor not in operands:
-                self._read(index, tensor, self._value(tensor), "sum")
+            free = index == 0 and tensor == operands[0]
+            self._read(index, tensor, self._value(tensor), "input", free=free)
+        for tensor in added:
+            self._read(index, tensor, self._value(tensor), "sum")
         return Value(shape, (Part(index, made, made),))
 
     def _read(

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from scope_opt.importing.graph import read_graph
 from scope_opt.importing.lowering import lower
 from scope_opt.importing.order import short_branches
+from scope_opt.importing.reader import read_graph
 from scope_opt.model.builder import assemble, checked
 from scope_opt.model.files import InputError
 from scope_opt.model.network import Layer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from scope_opt.importing.graph import Graph, Node
+    from scope_opt.importing.graph import Graph
     from scope_opt.importing.lowering import Draft, Lowered
     from scope_opt.model.network import Network, Step
 
@@ -85,11 +85,13 @@ def import_onnx(
     lowered = lower(graph, nodes, without)
     if order == "short" and not lowered.problems:
         made = {id(draft.node) for draft in lowered.layers}
-        waiting = {
-            tensor: min(value.elements, sum(part.bytes for part in value.parts))
+        waiting = {  # what is in DRAM anyway waits there
+            tensor: min(value.elements, sum(part.bytes for part in value.parts if part.is_layer))
             for tensor, value in lowered.values.items()
         }
-        nodes = short_branches(nodes, lambda node: id(node) in made, waiting.__getitem__)
+        nodes = short_branches(
+            nodes, lambda node: id(node) in made, lambda tensor: waiting.get(tensor, 0)
+        )
         lowered = lower(graph, nodes, without)
     if lowered.problems:
         raise InputError(str(path), lowered.problems)
@@ -100,7 +102,7 @@ def import_onnx(
 
 
 def _network(name: str, lowered: Lowered) -> Network:
-    names = _names([draft.node for draft in lowered.layers])
+    names = _names(lowered.layers)
     layers = [_layer(name, *both) for both in zip(names, lowered.layers, strict=True)]
     return assemble(name, layers, lowered.edges)
 
@@ -134,10 +136,11 @@ def _step(pair: tuple[int, int]) -> Step:
     return pair[0] if pair[0] == pair[1] else pair
 
 
-def _names(nodes: list[Node]) -> list[str]:
+def _names(layers: list[Draft]) -> list[str]:
     """A short name for each layer, unique: ``/layer1/layer1.0/conv1/Conv`` is layer1.0/conv1."""
     found: dict[str, None] = {}
-    for node in nodes:
+    for layer in layers:
+        node = layer.node
         path = [part for part in node.name.split("/") if part] or [node.outputs[0]]
         if len(path) > 1 and re.fullmatch(rf"{re.escape(node.op)}(_\d+)?", path[-1]):
             last = path.pop().removeprefix(node.op)
@@ -147,7 +150,9 @@ def _names(nodes: list[Node]) -> list[str]:
             for part, following in zip(path, [*path[1:], ""], strict=True)
             if not following.startswith(f"{part}.")
         ]
-        name = "/".join(kept)[:180]
+        if layer.part:
+            kept.append(layer.part)
+        name = "/".join(kept)[-180:]
         count = 1
         while (unique := name if count == 1 else f"{name}#{count}") in found:
             count += 1
@@ -174,4 +179,4 @@ def _coverage(graph: Graph, lowered: Lowered, network: Network) -> Coverage:
     )
 
 
-_OUTCOMES = ("layer", "edge", "fused", "moved", "DRAM", "ignored")
+_OUTCOMES = ("layer", "layers", "edge", "fused", "moved", "DRAM", "ignored")

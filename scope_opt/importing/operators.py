@@ -15,12 +15,14 @@ class Kind(Enum):
 
     LAYER = "layer"
     """Has multiply-accumulates: convolutions and matrix products."""
+    ATTENTION = "attention"
+    """Two layers: scores of queries and keys, and their product with the values."""
     POOL = "pooling"
     """Hands on less than it reads: fused into the layer before."""
     FUSED = "fused"
     """Works on each element, or normalizes: fused into the layer before."""
     JOIN = "join"
-    """Works on the elements of several tensors: an edge, unless they come from one layer."""
+    """Makes one tensor of the elements of several: an edge, unless they come from one layer."""
     MOVE = "move"
     """Rearranges, selects or repeats elements: costs nothing."""
     CONCAT = "concatenation"
@@ -30,6 +32,7 @@ class Kind(Enum):
 _BY_KIND: dict[Kind, str] = {
     Kind.LAYER: "Conv ConvTranspose ConvInteger QLinearConv Gemm MatMul MatMulInteger "
     "QLinearMatMul Einsum",
+    Kind.ATTENTION: "Attention",
     Kind.POOL: "MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool ReduceMean "
     "ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
     "ReduceSumSquare ArgMax ArgMin TopK",
@@ -42,8 +45,9 @@ _BY_KIND: dict[Kind, str] = {
     "Softsign Sqrt Swish Tan Tanh ThresholdedRelu Trilu com.microsoft.BiasGelu "
     "com.microsoft.FastGelu com.microsoft.Gelu com.microsoft.QuickGelu "
     "com.microsoft.SimplifiedLayerNormalization SimplifiedLayerNormalization",
-    Kind.JOIN: "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less "
-    "LessOrEqual Max Mean Min Mod Mul Or Pow Sub Sum Where Xor "
+    Kind.JOIN: "Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual "
+    "GridSample Less LessOrEqual Max Mean Min Mod Mul Or Pow ScatterElements ScatterND Sub Sum "
+    "Where Xor "
     "com.microsoft.SkipLayerNormalization com.microsoft.SkipSimplifiedLayerNormalization",
     Kind.MOVE: "CenterCropPad Compress DepthToSpace Expand Flatten Gather GatherElements GatherND "
     "OneHot Pad Reshape Resize ReverseSequence Slice SpaceToDepth Split Squeeze Tile Transpose "

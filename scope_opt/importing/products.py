@@ -163,6 +163,28 @@ def einsum(
     )
 
 
+def attention(
+    attributes: Mapping[str, Any], query: Shape, key: Shape, value: Shape, cached: int
+) -> tuple[Product, Product]:
+    """Scores of queries and keys, and their product with the values, by heads.
+
+    Operands are (1, heads, tokens, size) or, with numbers of heads as attributes, (1, tokens,
+    heads x size). Keys that several heads share are counted for each of these heads.
+    """
+    if len(query) == 3:
+        heads, shared = int(attributes["q_num_heads"]), int(attributes["kv_num_heads"])
+        tokens, width, keys, out = query[1], query[2], key[1], value[2] // shared * heads
+    else:
+        heads, tokens, keys = query[1], query[2], key[2]
+        width, out = heads * query[3], heads * value[3]
+    all_keys = heads * (cached + keys)
+    places = (tokens, 1)
+    return (
+        Product(width, all_keys, places, places, groups=heads, weights=False),
+        Product(all_keys, out, places, places, groups=heads, weights=False),
+    )
+
+
 def _product(*, both: int, left: int, right: int, summed: int, fixed: Sequence[bool]) -> Product:
     """A batch of ``both`` products, each of ``left x summed`` and ``summed x right``.
 

@@ -21,6 +21,11 @@ class Part:
     bytes: int
     whole: int
 
+    @property
+    def is_layer(self) -> bool:
+        """Whether a layer makes it; else it is read from DRAM."""
+        return isinstance(self.source, int)
+
     def scaled(self, to: int, of: int, *, pooled: bool) -> Part:
         """The part of a tensor with ``to`` elements made of one with ``of``.
 
@@ -63,11 +68,6 @@ class Value:
     def constant(self) -> bool:
         """Whether no input of the network changes it."""
         return not self.parts
-
-    @property
-    def layers(self) -> list[int]:
-        """Indices of the layers it comes from."""
-        return [part.source for part in self.parts if isinstance(part.source, int)]
 
     def reshaped(self, shape: tuple[int, ...], *, pooled: bool = False) -> Value:
         """The same elements, fewer or more of them, in another shape."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MEANING = {
     "layer": "a layer each",
+    "layers": "two layers: scores, and their product with the values",
     "edge": "an edge: a further input, or added to a layer's output",
     "fused": "fused into the layer before",
     "moved": "rearranged or selected, at no cost",

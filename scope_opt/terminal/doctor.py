@@ -14,7 +14,15 @@ from scope_opt.model import units
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PACKAGES = ("scope-opt", "numpy", "scipy", "numba", "pydantic", "typer", "rich")
+PACKAGES = (
+    *("scope-opt", "numpy", "scipy", "numba", "pydantic", "typer", "rich", "psutil", "simpy"),
+    *("plotly", "jinja2", "ortools", "pyomo", "highspy"),
+)
+OPTIONAL = {
+    "onnx": "scope-opt import: pip install 'scope-opt[onnx]'",
+    "distributed": "studies on other machines: pip install 'scope-opt[cluster]'",
+}
+"""What only some commands need: which, and how it is installed."""
 REINSTALL = "install again: pip install --force-reinstall scope-opt"
 
 
@@ -32,6 +40,7 @@ def run_checks() -> Iterator[Check]:
     """Run all checks, one after another; none raises."""
     yield _python()
     yield from map(_package, PACKAGES)
+    yield from map(_optional, OPTIONAL)
     yield _machine()
     yield _attempt("compile cache", _compile_cache)
     yield from _attempt_solvers()
@@ -48,6 +57,11 @@ def _package(name: str) -> Check:
         return Check(name, True, metadata.version(name))
     except metadata.PackageNotFoundError:
         return Check(name, False, "not installed", REINSTALL)
+
+
+def _optional(name: str) -> Check:
+    found = _package(name)
+    return found if found.passed else Check(name, True, f"not installed; for {OPTIONAL[name]}")
 
 
 def _machine() -> Check:

@@ -174,7 +174,7 @@ def instance_view(instance: Instance) -> RenderableType:
     )
     rows.append(("weights", units.size(weights), remark))
     if package is not None:
-        rows += _package_facts(package)
+        rows += package_facts(package)
     else:
         rows.append(("package", units.plural(instance.chiplets, "chiplet"), ""))
     total = buffer * instance.chiplets
@@ -220,7 +220,8 @@ def _skip_edges(instance: Instance, tables: LatencyTables) -> int:
     return len(instance.network.skip_edges())
 
 
-def _package_facts(package: Package) -> Iterable[Fact]:
+def package_facts(package: Package) -> Iterable[Fact]:
+    """Numbers of a package."""
     chip = package.chiplet
     mesh = f"{package.mesh_rows} x {package.mesh_cols}"
     yield "package", units.plural(package.chiplets, "chiplet"), f"{mesh} mesh"
