@@ -96,9 +96,12 @@ def test_equals_the_exact_solver(document: Json, data: st.DataObject) -> None:
     assert result.objective_ps == exact.objective_ps
 
 
-@pytest.mark.parametrize("segments", [None, "single", 2, (0, 3, 5, 6, 7)])
-def test_paper_instance(segments: SegmentChoice | None) -> None:
-    instance = paper_instance("alexnet", 16)
+@pytest.mark.parametrize(
+    ("name", "segments"),
+    [("alexnet", None), ("alexnet", (0, 3, 5, 6, 7)), ("alexnet", 5), ("resnet18", "single")],
+)
+def test_paper_instance(name: str, segments: SegmentChoice | None) -> None:
+    instance = paper_instance(name, 16)
     options = SolveOptions(segments=segments)
     result, exact = solve(instance, NetworkMilpSolver(), options), solve(instance, "exact", options)
     assert result.status is exact.status is Status.OPTIMAL

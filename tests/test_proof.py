@@ -20,15 +20,19 @@ from scope_opt.model.instance import Instance
 from scope_opt.schedule.schedule import InstanceReference
 from scope_opt.solving.isolate import Isolated
 from scope_opt.solving.metrics import (
+    CLASS_NAMES,
+    CLASSES,
+    library_share,
     library_work,
     proof_of,
     proof_text,
     provers,
     reference,
+    solver_class,
     used_floats,
 )
 from scope_opt.solving.monitor import Monitor
-from scope_opt.solving.result import ModelSize, Proof, Result, Status, StopReason
+from scope_opt.solving.result import ModelSize, Proof, Result, Status, StopReason, Times
 from scope_opt.solving.solver import SolveOptions, load_solver, solve
 from scope_opt.studies.records import RECORDS, Outcome, Record, write_table
 
@@ -67,7 +71,7 @@ def test_without_programs(solver: str, by: str) -> None:
     result = solve(tiny("tiny-skip"), solver, options)
     assert proof(result).by == (by,)
     assert proof(result) == Proof(by=proof(result).by, library=None, programs=0, library_s=0.0)
-    assert proof_text(result) == ("paths (no program)" if by == "paths" else by)
+    assert proof_text(result) == ("bounded by paths" if by == "paths" else by)
     assert not used_floats(result)
 
 
@@ -80,7 +84,7 @@ def test_paths_that_close_the_gap_leave_the_library_out(
     assert result.status is Status.OPTIMAL
     assert result.proof == Proof(by=("paths",), library=None, programs=0, library_s=0.0)
     assert not used_floats(result)
-    assert proof_text(result) == "paths (no program)"
+    assert proof_text(result) == "bounded by paths"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +268,7 @@ def test_old_results_say_what_they_record_and_no_more() -> None:
     for solver in ("cp-sat", "interval-milp"):
         result = old(solver)
         assert proof_of(result) == Proof(by=("paths",), library=None, programs=0, library_s=0.0)
-        assert proof_text(result) == "paths (no program)"
+        assert proof_text(result) == "bounded by paths"
         unsaid = [
             old(solver, size),
             old(solver, stop_reason=StopReason.MEMORY_LIMIT),
@@ -288,15 +292,54 @@ def test_old_results_say_what_they_record_and_no_more() -> None:
 def test_words_for_programs() -> None:
     size = ModelSize(variables=4321, constraints=1234, nonzeros=9)
     said = Proof(by=("paths", "highs"), library="highs", programs=1200, library_s=3.14)
-    result = old("interval-milp", size, proof=said)
+    times = Times(tables=0.0, build=None, solve=6.28, total=6.28)
+    result = old("interval-milp", size, proof=said, times_s=times)
+    assert library_share(result) == 0.5
     assert proof_text(result) == (
-        "paths, highs: 1,200 programs, largest 4,321 x 1,234, 3.1 s in HiGHS"
+        "paths, highs: 1,200 programs, largest 4,321 x 1,234, 3.1 s (50 %) in HiGHS"
     )
+    both = said.model_copy(update={"second_library": "cp-sat"})
+    text = proof_text(old("network-milp", size, proof=both, times_s=times))
+    assert text is not None
+    assert text.endswith("3.1 s (50 %) in HiGHS and CP-SAT")
     nothing: Json = {"bound_ps": None, "gap": None, "status": Status.FEASIBLE}
     unproved = said.model_copy(update={"by": (), "programs": 1})
-    assert proof_text(old("interval-milp", proof=unproved, **nothing)) == (
-        "no bound: 1 program, 3.1 s in HiGHS"
+    assert proof_text(old("interval-milp", proof=unproved, times_s=times, **nothing)) == (
+        "no bound: 1 program, 3.1 s (50 %) in HiGHS"
     )
+
+
+def test_classes() -> None:
+    """By solver and encoding; a program that paths helped does not speak for its library alone."""
+    alone = Proof(by=("highs",), library="highs", programs=1, library_s=1.0)
+    helped = alone.model_copy(update={"by": ("paths", "highs")})
+    assert solver_class(old("network-milp", proof=alone)) == "L"
+    assert solver_class(old("network-milp", proof=helped)) == "H"
+    columns: Json = {"options": {"encoding": "columns"}}
+    assert solver_class(old("cp-sat", **columns)) == "L"
+    assert solver_class(old("cp-sat", proof=helped, **columns)) == "H"
+    assert solver_class(old("interval-milp")) == "H"
+    assert solver_class(old("scope")) == "P"
+    assert solver_class(old("exact")) == "E"
+    assert solver_class(old("anneal")) is None
+    assert solver_class(old("somebody's")) is None
+    assert set(CLASSES.values()) <= set(CLASS_NAMES)
+
+
+def test_a_result_names_its_class() -> None:
+    assert solve(tiny("tiny-skip"), "interval-milp").solver_class == "H"
+    beats = SolveOptions(encoding="beats")
+    assert solve(tiny("tiny-skip"), "interval-milp", beats).solver_class == "L"
+    assert solve(tiny("tiny-skip"), "scope").solver_class == "P"
+
+
+def test_a_second_library_is_another_one() -> None:
+    said: Json = {"by": ["highs", "cp-sat"], "programs": 2, "library_s": 1.0}
+    Proof.from_json(json.dumps({**said, "library": "highs", "second_library": "cp-sat"}), "test")
+    for first, second in (("highs", "highs"), (None, "cp-sat"), ("highs", None)):
+        content = {**said, "library": first, "second_library": second}
+        with pytest.raises(InputError):
+            Proof.from_json(json.dumps(content), "test")
 
 
 def test_simple_bounds_are_one_method_whoever_reports_them() -> None:
@@ -333,10 +376,10 @@ def test_tables_of_studies_say_it(tmp_path: Path) -> None:
     (tmp_path / RECORDS).write_text("".join(lines))
     write_table(tmp_path)
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
-    names = ("proof_by", "library", "programs", "library_s")
+    names = ("class", "proof_by", "library", "programs", "library_s")
     assert [tuple(row[name] for name in names) for row in rows] == [
-        ("paths, highs", "highs", "12", "3.5"),
-        ("paths", "", "0", "0.0"),
-        ("not recorded", "", "", ""),
-        ("", "", "", ""),
+        ("H", "paths, highs", "highs", "12", "3.5"),
+        ("H", "paths", "", "0", "0.0"),
+        ("E", "not recorded", "", "", ""),
+        ("", "", "", "", ""),
     ]

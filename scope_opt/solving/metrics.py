@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from scope_opt.schedule.schedule import Schedule
-    from scope_opt.solving.result import Result, TrajectoryPoint
+    from scope_opt.solving.result import Result, SolverClass, TrajectoryPoint
 
 METHODS = {
     "exact": "exact",
@@ -40,7 +40,33 @@ as the formulations do. A bound that is no more than the simple one is of the me
 bounds hold for their own scheme only, and they use the method of ``exact``.
 """
 
+CLASSES: dict[str, SolverClass] = {
+    "network-milp": "L",
+    "cp-sat columns": "L",
+    "interval-milp beats": "L",
+    "cp-sat": "H",
+    "interval-milp": "H",
+    "compact-milp": "H",
+    **dict.fromkeys(("scope", "sequential", "pipeline", "segmented"), "P"),
+    **dict.fromkeys(("exact", "exact-sequential", "exact-pipeline", "exact-segmented"), "E"),
+    **dict.fromkeys(("exhaustive", "paths"), "E"),
+}
+"""Class of each solver, and of an encoding whose class is another: what its results speak for.
+
+``anneal`` has none; solvers of other packages neither.
+"""
+
+CLASS_NAMES: dict[SolverClass, str] = {
+    "L": "a library on one program",
+    "D": "a library on a program per segment",
+    "H": "paths first, a library closes",
+    "P": "the paper's search",
+    "E": "exact, no library",
+}
+
 SIMPLE = "simple bound"
+BY_PATHS = "bounded by paths"
+"""Of a bound without a program."""
 LIBRARIES = {"highs": "HiGHS", "cp-sat": "CP-SAT"}
 
 Space = Literal["single"] | int | tuple[int, ...] | None
@@ -201,26 +227,47 @@ def provers(result: Result) -> str | None:
     return "not recorded" if proof is None else ", ".join(proof.by) or "unnamed"
 
 
-def library_work(result: Result) -> str | None:
-    """What was left to a library: ``12 programs, largest 4,321 x 1,234, 3.1 s in HiGHS``.
+def solver_class(result: Result) -> SolverClass | None:
+    """What a result speaks for; None for a solver that is in no class.
 
-    Sizes are variables and constraints. ``no program`` where paths alone gave the bound; None where
-    programs are not what one would expect, or nothing is recorded.
+    A program that was helped by bounds from shortest paths does not speak for its library alone,
+    whatever was asked for.
+    """
+    asked = f"{result.solver} {result.options.get('encoding')}"
+    found = CLASSES.get(asked, CLASSES.get(result.solver))
+    proof = proof_of(result)
+    mixed = found in ("L", "D") and proof is not None and "paths" in proof.by
+    return "H" if mixed else found
+
+
+def library_share(result: Result) -> float | None:
+    """Share of the run's time spent inside a library; None where that is not recorded."""
+    proof, total = proof_of(result), result.times_s.total
+    return None if proof is None or total <= 0 else min(1.0, proof.library_s / total)
+
+
+def library_work(result: Result) -> str | None:
+    """What was left to a library: ``12 programs, largest 4,321 x 1,234, 3.1 s (40 %) in HiGHS``.
+
+    Sizes are variables and constraints; the share is that of the whole run. `BY_PATHS` where there
+    was no program; None where programs are not what one would expect, or nothing is recorded.
     """
     proof, size = proof_of(result), result.model
     if proof is None or proof.library is None:
-        return "no program" if proof is not None and "paths" in proof.by else None
+        return BY_PATHS if proof is not None and "paths" in proof.by else None
     number = "1 program" if proof.programs == 1 else f"{proof.programs:,} programs"
     largest = "" if size is None else f" largest {size.variables:,} x {size.constraints:,},"
     names = " and ".join(LIBRARIES[library] for library in proof.libraries)
-    return f"{number},{largest} {proof.library_s:.1f} s in {names}"
+    share = library_share(result)
+    part = "" if share is None else f" ({100 * share:.0f} %)"
+    return f"{number},{largest} {proof.library_s:.1f} s{part} in {names}"
 
 
 def proof_text(result: Result) -> str | None:
-    """Both: ``paths (no program)``, or ``paths, highs: 12 programs, largest ...``."""
+    """Both: ``bounded by paths``, or ``paths, highs: 12 programs, largest ...``."""
     who, work = provers(result), library_work(result)
-    if work is None or work == "no program":
-        return who if work is None else f"{who} ({work})"
+    if work is None or work == BY_PATHS:
+        return who if work is None else work
     return f"{who or 'no bound'}: {work}"
 
 

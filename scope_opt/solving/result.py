@@ -25,6 +25,8 @@ Prover = Literal["paths", "highs", "cp-sat", "recursion", "enumeration", "simple
 PROVERS: tuple[Prover, ...] = get_args(Prover)
 Library = Literal["highs", "cp-sat"]
 """What solves mathematical programs."""
+SolverClass = Literal["L", "D", "H", "P", "E"]
+"""What a result speaks for: `scope_opt.solving.metrics.CLASS_NAMES` says what they are."""
 
 
 class Status(StrEnum):
@@ -210,6 +212,9 @@ class Result(Document):
     format: Literal["scope-result/1"] = "scope-result/1"
     instance: InstanceReference
     solver: str
+    solver_class: SolverClass | None = None
+    """None for solvers in no class, and in results older than the field; see
+    `scope_opt.solving.metrics.solver_class`."""
     options: Options
     status: Status
     stop_reason: StopReason

@@ -20,6 +20,7 @@ from scope_opt.schedule import preflight
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.solving import orders
+from scope_opt.solving.metrics import solver_class
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.result import (
     EnergyBreakdown,
@@ -378,7 +379,7 @@ def _result(
         status = Status.INFEASIBLE if monitor.infeasible else Status.UNKNOWN
     energy = evaluation.energy if evaluation is not None else None
     segments = options.segments
-    return Result(
+    found = Result(
         instance=InstanceReference.to(instance),
         solver=solver,
         options={
@@ -420,6 +421,7 @@ def _result(
         schedule=schedule,
         versions=versions(),
     )
+    return found.model_copy(update={"solver_class": solver_class(found)})
 
 
 def peak_memory_bytes() -> int:

@@ -16,7 +16,7 @@ from pydantic import Field
 from scope_opt.model.files import Document, InputError, decoded, read_bytes, write_text
 from scope_opt.model.network import Index
 from scope_opt.schedule.schedule import InstanceReference
-from scope_opt.solving.metrics import proof_of, provers
+from scope_opt.solving.metrics import library_share, proof_of, provers, solver_class
 from scope_opt.solving.result import Options, Result
 
 if TYPE_CHECKING:
@@ -191,14 +191,14 @@ _OF_RESULT = (
 )
 _TIMES = ("tables", "build", "translate", "solve", "total")
 _SIZES = ("variables", "constraints", "nonzeros")
-_PROOF = ("library", "programs", "library_s")
+_PROOF = ("library", "second_library", "programs", "library_s")
 _OPTIONS = ("time_limit_s", "threads", "memory_limit_bytes")
 FORMULA = ("=", "+", "-", "@")
 """How spreadsheets tell a formula, if only white space stands before it."""
 COLUMNS = (
     *("instance", *_OF_RECORD, *_OF_RESULT, "energy_j", "segments", "clusters", "wall_s"),
     *(f"{name}_s" for name in _TIMES),
-    *(*_SIZES, "proof_by", *_PROOF),
+    *(*_SIZES, "class", "proof_by", *_PROOF, "library_share"),
     *(*_OPTIONS, "options", "explanation", "started", "host", "commit", "digest", "key"),
 )
 """Of the table; numbers that do not exist are empty."""
@@ -215,6 +215,7 @@ def _row(record: Record) -> dict[str, object]:
             row["energy_j"] = result.energy_j.total
         if result.model is not None:
             row |= {name: getattr(result.model, name) for name in _SIZES}
+        row["class"], row["library_share"] = solver_class(result), library_share(result)
         row["proof_by"], proof = provers(result), proof_of(result)
         if proof is not None:
             row |= {name: getattr(proof, name) for name in _PROOF}

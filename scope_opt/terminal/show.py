@@ -17,7 +17,13 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Constraints
 from scope_opt.model.package import order_name
 from scope_opt.schedule.bounds import latency_bound
-from scope_opt.solving.metrics import library_work, provers
+from scope_opt.solving.metrics import (
+    CLASS_NAMES,
+    CLASSES,
+    library_work,
+    provers,
+    solver_class,
+)
 from scope_opt.solving.result import Status, StopReason
 from scope_opt.solving.solver import SolverUnavailable, load_solver, solver_names
 
@@ -316,6 +322,9 @@ def result_view(
         rows.append(("warm start", units.plain(result.warm_start), ""))
     if result.model is not None:
         rows.append(_model_fact(result.model))
+    kind = solver_class(result)
+    if kind is not None:
+        rows.append(("class", kind, CLASS_NAMES[kind]))
     who, work = provers(result), library_work(result)
     if who is not None or work is not None:
         rows.append(("proved by", who or units.ABSENT, work or ""))
@@ -476,6 +485,7 @@ def comparison_view(console: Console, runs: Sequence[Run]) -> RenderableType:
     table = Columns(
         (
             ("solver", "left", 0),
+            ("class", "left", 7),
             ("latency", "right", 0),
             ("vs. best", "right", 0),
             ("samples/s", "right", 5),
@@ -519,7 +529,7 @@ def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
     result = run.result
     label = f"  {units.plain(run.solver)}"
     if result is None:
-        absent = [units.ABSENT] * 9
+        absent = [units.ABSENT] * 10
         table.add(label, *absent, Text(f"refused{note}", style=BAD), units.ABSENT)
         return
     objective, schedule = _objective(result), result.schedule
@@ -529,6 +539,7 @@ def _add_run(table: Columns, run: Run, best: int | None, note: str) -> None:
         status += f", {result.stop_reason.value.replace('_', ' ')}"
     table.add(
         label,
+        solver_class(result) or units.ABSENT,
         Text(units.seconds(result.latency_s), style=TITLE if wins else ""),
         f"{objective / best:.3f}" if objective is not None and best else units.ABSENT,
         units.number(result.throughput_per_s),
@@ -550,12 +561,13 @@ def describe_solvers() -> list[dict[str, Any]]:
     """Every registered solver as plain data; one that cannot be loaded says why."""
     described: list[dict[str, Any]] = []
     for name in solver_names():
-        entry: dict[str, Any] = {"name": name, "available": False, "exact": None}
+        entry: dict[str, Any] = {"name": name, "available": False, "exact": None, "class": None}
         try:
             solver = load_solver(name)
             entry |= {
                 "available": True,
                 "exact": bool(solver.exact),
+                "class": CLASSES.get(name),
                 "constraints": sorted(solver.constraints),
                 "summary": str(solver.summary),
             }
@@ -572,6 +584,7 @@ def solver_view(console: Console, described: Sequence[dict[str, Any]]) -> Render
             ("solver", "left", 0),
             ("available", "left", 0),
             ("exact", "left", 0),
+            ("class", "left", 0),
             ("summary", "fold", 0),
             ("side constraints", "fold", 0),
         )
@@ -584,6 +597,7 @@ def solver_view(console: Console, described: Sequence[dict[str, Any]]) -> Render
             units.plain(entry["name"]),
             "yes" if entry["available"] else Text("no", style=BAD),
             {None: units.ABSENT, True: "yes", False: "no"}[entry["exact"]],
+            entry.get("class") or units.ABSENT,
             units.plain(entry["summary"]),
             units.plain(names) or units.ABSENT,
         )

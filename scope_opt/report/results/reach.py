@@ -110,7 +110,7 @@ def _cell(record: Record) -> str:
         return record.outcome.replace("_", " ")
     if result.status is Status.OPTIMAL:
         return f"{result.times_s.total:.1f} s" + (
-            "†" if metrics.library_work(result) == "no program" else ""
+            "†" if metrics.library_work(result) == metrics.BY_PATHS else ""
         )
     if result.stop_reason not in (StopReason.COMPLETED, StopReason.TIME_LIMIT):
         return str(result.stop_reason).replace("_", " ")
