@@ -6,6 +6,7 @@ A cut is a path from layer 0 to the end, and a segment ``[a, b]`` an arc from ``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -86,6 +87,10 @@ class CostedSegment:
 
     cost: int
     segment: Segment
+
+
+Learn = Callable[[], list[CostedSegment]]
+"""Asked often during a proof for segments that were found beside it."""
 
 
 def total_cost(segments: Sequence[CostedSegment]) -> int:

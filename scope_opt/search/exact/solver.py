@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
+    from scope_opt.search.cuts import Learn
     from scope_opt.search.exact.places.judge import Placed
     from scope_opt.search.exact.places.network import PlacedProof
-    from scope_opt.search.exact.start import Learn
     from scope_opt.solving.solver import SegmentChoice
 
     Ints = NDArray[np.int64]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from scope_opt.search.anneal.solver import Annealing, AnnealSolver, chosen_cuts, freedom
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.solver import SegmentChoice
 
-Learn = Callable[[], list[CostedSegment]]
-"""Asked often during a proof for segments that were found beside it."""
 MOVES_PER_LAYER, PLACED_MOVES_PER_LAYER = 3000, 300
 """Of the annealing before the proof; about equally long in both models."""
 LONGER = 15

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
-    from scope_opt.search.exact.start import Learn
+    from scope_opt.search.cuts import Learn
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
