@@ -2,8 +2,11 @@
 
 All routes are XY: along the source's row, then along the target's column. With every chiplet of a
 run sending to every chiplet of another, the load of a link is a product of two counts
-(`scope_opt.model.mesh.link_use`), and so the busiest link follows from the largest counts per
+(`scope_opt.model.mesh.link_loads`), and so the busiest link follows from the largest counts per
 column and per row: ``maxima`` below. Those change little when a run grows by one chiplet.
+
+Counts are made anew by every process and not kept on disk: those of 4,096 chiplets take 0.2 s.
+Only halos and scatters of all regions take seconds there; they are made when they are asked for.
 """
 
 from __future__ import annotations
