@@ -511,7 +511,8 @@ class AnnealSolver:
         layers, exactly = tables.layers, isinstance(choice, int)
         counts: Sequence[int] = range(1, layers + 1)
         if isinstance(choice, tuple):
-            yield choice
+            if not np.any(rules.border[list(choice)] == TOGETHER):
+                yield choice
             return
         if isinstance(choice, int):
             counts = [choice]
