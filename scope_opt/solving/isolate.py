@@ -118,7 +118,8 @@ class Isolated:
         # The child counts on a clock that both share, so that its start-up counts as well.
         left = options.time_limit_s
         deadline = None if left is None else time.time() + left - monitor.elapsed_s
-        child = Child(_work, self._solver, instance, tables, options, deadline)
+        cutoff = monitor.cutoff
+        child = Child(_work, self._solver, instance, tables, options, deadline, cutoff)
         done = False
         try:
             done = self._watch(child, monitor)
@@ -184,9 +185,16 @@ def _work(
     tables: LatencyTables,
     options: SolveOptions,
     deadline: float | None,
+    cutoff: int | None,
 ) -> None:
     left = None if deadline is None else max(0.0, deadline - time.time())
-    monitor = Monitor(left, sender(pipe), rel_gap=options.rel_gap, minimizes=instance.minimizes)
+    monitor = Monitor(
+        left,
+        sender(pipe),
+        rel_gap=options.rel_gap,
+        minimizes=instance.minimizes,
+        cutoff=cutoff,
+    )
     try:
         with interruptible(monitor):
             solver.run(instance, tables, replace(options, time_limit_s=left), monitor)

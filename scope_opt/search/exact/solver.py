@@ -240,7 +240,7 @@ class NetworkProof:
         self._rest = best_rest(self._lower)
         self._done = 0
         self._begin = list(begin)
-        self._most = total_cost(begin)
+        self._most = min(total_cost(begin), LIMIT if monitor.cutoff is None else monitor.cutoff)
         # No segment of a better schedule has a larger beat.
         limit = self._most // tables.samples if self._most < LIMIT else longest_beat(tables)
         self._prover = Prover(tables, allowed, clusters, limit, monitor)
