@@ -23,6 +23,7 @@ from scope_opt.schedule.evaluate import evaluate, link_loads
 from scope_opt.schedule.schedule import Schedule, make_segment
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.api import solve
+from scope_opt.solving.isolate import Isolated
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.orders import chosen
 from scope_opt.solving.result import Result, Status, StopReason
@@ -133,19 +134,24 @@ def test_a_network_of_the_paper() -> None:
 # --- Pruning -------------------------------------------------------------------------------------
 
 
-def test_a_cutoff_is_proved_instead_of_an_optimum() -> None:
-    """The second time nothing better is left to be found, which is a bound and no infeasibility."""
-    instance = Instance.load(RESNET)
+@pytest.mark.parametrize(
+    "instance", [Instance.load(RESNET), paper_instance("resnet18", 16)], ids=["placed", "regressed"]
+)
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_cutoff_is_proved_instead_of_an_optimum(instance: Instance, isolated: bool) -> None:
+    """If nothing better is left to be found, that is a bound and no infeasibility."""
     tables = build_tables(instance)
     optimum = solve(instance).objective_ps
     assert optimum is not None
     for cutoff, bound in ((optimum, optimum), (optimum + 1, optimum), (optimum - 5, optimum - 5)):
         monitor = Monitor(cutoff=cutoff)
-        ExactSolver().run(instance, tables, SolveOptions(), monitor)
+        solver = Isolated(ExactSolver()) if isolated else ExactSolver()
+        solver.run(instance, tables, SolveOptions(), monitor)
         assert monitor.bound == bound
         assert not monitor.infeasible
         assert monitor.outdone == (bound == cutoff)
-        assert (monitor.objective == optimum) if bound < cutoff else True
+        if bound < cutoff:
+            assert monitor.objective == optimum
 
 
 class Bounder:

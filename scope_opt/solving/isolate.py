@@ -128,7 +128,8 @@ class Isolated:
         # The child counts on a clock that both share, so that its start-up counts as well.
         left = options.time_limit_s
         deadline = None if left is None else time.time() + left - monitor.elapsed_s
-        child = Child(_work, self._solver, instance, tables, options, deadline)
+        cutoff = monitor.cutoff
+        child = Child(_work, self._solver, instance, tables, options, deadline, cutoff)
         done = False
         try:
             done = self._watch(child, monitor)
@@ -195,6 +196,7 @@ def _work(
     tables: LatencyTables,
     options: SolveOptions,
     deadline: float | None,
+    cutoff: int | None,
 ) -> None:
     left = None if deadline is None else max(0.0, deadline - time.time())
     monitor = Monitor(
@@ -203,6 +205,7 @@ def _work(
         rel_gap=options.rel_gap,
         minimizes=instance.minimizes,
         cpu_limit_s=options.cpu_limit_s,
+        cutoff=cutoff,
     )
     try:
         with interruptible(monitor):

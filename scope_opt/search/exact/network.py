@@ -90,7 +90,7 @@ class NetworkProof:
         self._known: dict[tuple[int, int], CostedSegment] = {}
         self._costs = np.full((tables.layers, tables.layers), LIMIT, dtype=np.int64)
         """Latencies of the best segments known"""
-        self._most = LIMIT
+        self._most = LIMIT if monitor.cutoff is None else monitor.cutoff
         self._done = 0
         simple = segment_bounds(tables)
         self._beat = (simple - tables.load_ps) // tables.samples
