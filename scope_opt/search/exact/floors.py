@@ -251,7 +251,9 @@ class Floors:
     ) -> None:
         self._relaxed, self._samples, self._monitor = relaxed, samples, monitor
         self._fewest, self._most = clusters
-        self._load, self._beat, self._alone = load_ps, beat_ps.copy(), alone_ps
+        self._load, self._alone = load_ps, alone_ps
+        self.beat_ps = beat_ps.copy()
+        """Lower bounds on the beats of all segments but one layer on the whole package"""
 
     def sharpen(self, lower: Ints, budgets: Ints, limit: int, step: float) -> None:
         """Raise the bounds of all segments below their budgets, at most to these.
@@ -265,7 +267,7 @@ class Floors:
         SearchStopped
             If the monitor asks to stop; the bounds are as before then.
         """
-        samples, load, least = self._samples, self._load, self._beat
+        samples, load, least = self._samples, self._load, self.beat_ps
         below_budget = lower < budgets
         found = np.where(below_budget, budgets, LIMIT)
         top = np.minimum((budgets - 1 - load) // (samples + self._fewest - 1), limit)

@@ -165,7 +165,17 @@ class NetworkProof:
             floors.sharpen(self._lower, self._budgets(), limit, step)
             self._combine()
             self._publish()
+        prover.narrow(self._most_clusters(floors.beat_ps))
         return prover
+
+    def _most_clusters(self, beat_ps: Ints) -> int:
+        """Of a segment in a better schedule, by lower bounds on beats; more would take too long."""
+        tables, budgets = self._tables, self._budgets()
+        if self._most >= LIMIT:
+            return tables.layers
+        beats = (budgets - 1 - tables.load_ps) // np.maximum(beat_ps, 1)
+        most = np.where(self._lower < budgets, beats - tables.samples + 1, 0)
+        return min(tables.layers, int(most.max()))
 
     def _combine(self) -> None:
         """What the bounds of segments say of the layers behind each one, and of all."""

@@ -10,6 +10,7 @@ matters, until every ``(a, k)`` is refuted or has become the new budget.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.cuts import CostedSegment
 from scope_opt.search.exact.inner import cluster_partitions, make_inner_times
 from scope_opt.search.exact.recursion import (
+    Labels,
     Run,
     Segments,
     make_coupling,
@@ -101,8 +103,6 @@ class Prover:
             limit_ps,
             self._stopping,
         )
-        self._labels = make_labels(layers, tables.chiplets, self.most)
-        self._opened = make_labels(layers, tables.chiplets, self.most)
         self._zeros = np.zeros(layers + 1, dtype=np.int64)
         least = layer_floors(tables)[0] * np.arange(1, tables.chiplets + 1)
         self._work = np.concatenate([[0], np.cumsum(least.min(axis=1))])
@@ -112,6 +112,21 @@ class Prover:
         for edge in self.packed.edges:
             for first in range(edge[FROM] + 1, edge[TO] + 1):
                 self._reach[first] = max(self._reach[first], edge[TO])
+
+    def narrow(self, most: int) -> None:
+        """Leave out segments of more clusters than that; before any is searched.
+
+        Labels take room for every number of clusters.
+        """
+        self.most = min(self.most, max(most, self.clusters[0]))
+
+    @cached_property
+    def _labels(self) -> Labels:
+        return make_labels(self.tables.layers, self.tables.chiplets, self.most)
+
+    @cached_property
+    def _opened(self) -> Labels:
+        return make_labels(self.tables.layers, self.tables.chiplets, self.most)
 
     def _stopping(self) -> bool:
         return self._monitor.stopping
