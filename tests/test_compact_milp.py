@@ -30,6 +30,7 @@ from scope_opt.solving.solver import SolveOptions, SolverUnavailable, solve
 pyo = pytest.importorskip("pyomo.environ", reason="Pyomo is not installed")
 highspy = pytest.importorskip("highspy", reason="HiGHS is not installed")
 
+from formulations.compact_milp.clusters import columns_of  # noqa: E402
 from formulations.compact_milp.encodings import ENCODINGS  # noqa: E402
 from formulations.compact_milp.rounds import Rounds  # noqa: E402
 from formulations.compact_milp.solver import CompactMilpSolver  # noqa: E402
@@ -160,7 +161,7 @@ def program_of(
     request = make_request("compact-milp", instance, tables, options, monitor)
     if not all(request.space.segments[pair] for pair in ends):
         raise NoSchedule
-    rounds = Rounds(request, ends, [None] * len(ends), tolerance)
+    rounds = Rounds(request, ends, [None] * len(ends), tolerance, columns_of(request, None))
     return rounds.program(), drawn.segments
 
 

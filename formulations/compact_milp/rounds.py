@@ -11,6 +11,7 @@ from enum import Enum, auto
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
+from formulations.compact_milp.clusters import least_of_clusters
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.segment import OneLayer, SegmentModel, Units
 from formulations.compact_milp.tables import OneLayerSegments, layer_tables, most_beats_ps
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from formulations.compact_milp.clusters import ColumnsOf, Least
     from formulations.compact_milp.tables import LayerTables
     from formulations.request import Request
     from formulations.space import Space
@@ -42,10 +44,10 @@ SCALE = 1000
 def safety(layers: int) -> float:
     """Relative error of a bound for which that in other units allows.
 
-    Each layer has a row or two that HiGHS' tolerance, times an ``M`` of about the beat, may move;
-    this is twice that.
+    Each layer has a few rows that HiGHS' tolerance, times an ``M`` of about the beat, may move: two
+    of its own, two where clusters begin and end in shares. This is twice that.
     """
-    return 4 * TOLERANCE * layers
+    return 8 * TOLERANCE * layers
 
 
 class Rest(Enum):
@@ -71,6 +73,8 @@ class Program:
     ceilings_ps : sequence of int or None
         Largest latencies of interest, by segment.
     encoding : str
+    least : sequence of dict or None
+        What clusters need at least, by segment; see `SegmentModel`.
 
     Raises
     ------
@@ -86,6 +90,7 @@ class Program:
         approximations: Sequence[dict[int, LayerTables]],
         ceilings_ps: Sequence[int | None],
         encoding: str,
+        least: Sequence[dict[tuple[int, int], Least] | None],
     ) -> None:
         pyo = import_pyomo()
         self.space, self.tables = space, tables
@@ -110,6 +115,7 @@ class Program:
                     self.units,
                     ceilings_ps[k],
                     encoding,
+                    least[k],
                 )
             )
         latency = sum(part.latency for part in self.parts)
@@ -203,6 +209,8 @@ class Rounds:
     tolerance : float, optional
         Relative error of the first approximation; chosen by the number of region sizes if not
         given.
+    columns : callable, optional
+        Of segments; without, the program does not know what whole clusters need.
 
     Raises
     ------
@@ -216,6 +224,7 @@ class Rounds:
         segments: Sequence[tuple[int, int]],
         ceilings_ps: Sequence[int | None],
         tolerance: float | None = None,
+        columns: ColumnsOf | None = None,
     ) -> None:
         self._request, self._segments = request, segments
         tables, space = request.tables, request.space
@@ -239,6 +248,12 @@ class Rounds:
                 )
                 for (first, last), ceiling in zip(segments, self._ceilings, strict=True)
             ]
+        self._least = [
+            None
+            if columns is None or first == last
+            else least_of_clusters(columns(first, last, ceiling), tables.layers)
+            for (first, last), ceiling in zip(segments, self._ceilings, strict=True)
+        ]
         self._number = 1
         self._fine = False
         """Whether no refinement is left around the last solution."""
@@ -255,6 +270,7 @@ class Rounds:
                 self._layers,
                 self._ceilings,
                 encoding,
+                self._least,
             )
 
     def solve(self, client: Client, best: Sequence[Segment] | None) -> Rest:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from formulations.columns.schedules import column_keys, to_segments
+from formulations.compact_milp.clusters import share_rows
 from formulations.compact_milp.encodings import encode
 from formulations.compact_milp.tables import NoSchedule, most_beats_ps
 from formulations.highs import import_pyomo
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from formulations.compact_milp.clusters import Least
     from formulations.compact_milp.tables import Choice, LayerTables
     from formulations.space import Space
     from scope_opt.model.tables import LatencyTables
@@ -73,6 +75,9 @@ class SegmentModel:
         Schedules that take longer need not be solutions.
     encoding : str
         See `formulations.compact_milp.encodings`.
+    least : dict, optional
+        What clusters need at least, by their first and last layers; those that are not there
+        cannot be within the ceiling. See `formulations.compact_milp.clusters`.
 
     Raises
     ------
@@ -91,6 +96,7 @@ class SegmentModel:
         units: Units,
         ceiling_ps: int | None,
         encoding: str,
+        least: dict[tuple[int, int], Least] | None = None,
     ) -> None:
         self._pyo, self._block = import_pyomo(), block
         self._tables, self._space, self._units = tables, space, units
@@ -105,7 +111,7 @@ class SegmentModel:
         self._scale = max(1.0, float(tables.weight_bytes[first : last + 1].sum()) / BYTE_SCALE)
         self._cap = tables.weight_buffer_bytes / self._scale
         self._weight = [int(weight) / self._scale for weight in tables.weight_bytes]
-        for name, state in {
+        rows: dict[str, Callable[[], None]] = {
             "decisions": lambda: self._decisions(encoding),
             "regions": self._regions,
             "edges": self._edges,
@@ -114,7 +120,9 @@ class SegmentModel:
             "energies": self._energy,
             "times": self._times,
             "counts": self._counts,
-        }.items():
+            "shares": lambda: self._shares(least),
+        }
+        for name, state in rows.items():
             self._rows = self._pyo.ConstraintList()
             block.add_component(name, self._rows)
             state()
@@ -141,7 +149,7 @@ class SegmentModel:
             }
             for family, members in self._variables.items()
         }
-        return {**found, "cut": self.cut, "size": self.size}
+        return {**found, "cut": self.cut, "size": self.size, "share": self._share}
 
     def _least(self, name: str, *rows: Any, domain: str = "NonNegativeReals") -> Any:
         """A variable that is the least non-negative value that is at least every row."""
@@ -451,10 +459,27 @@ class SegmentModel:
         self.latency = load + sum((tables.samples + n - 1) * beat for n, beat in split)
         """In units."""
 
+    def _shares(self, least: dict[tuple[int, int], Least] | None) -> None:
+        """Shares of whole clusters, which only strengthen the relaxation."""
+        self._share: dict[tuple[int, int], Any] = {}
+        if least is None:
+            return
+        if not any(i == self._first for i, _ in least) or not any(
+            j == self._last for _, j in least
+        ):
+            raise NoSchedule
+        self._block.share = self._pyo.Var(list(least), bounds=(0, 1))
+        self._share = dict(self._block.share.items())
+        limits = self._tables.chiplets, self._units.ps
+        share_rows(self._rows.add, least, self._share, self.cut, self.size, self.beat, limits)
+
     # --- Schedules -------------------------------------------------------------------------------
 
     def start(self, segment: Segment) -> None:
         """Give every variable its value in a schedule of the segment."""
+        used = {(cluster.first_layer, cluster.last_layer) for cluster in segment.clusters}
+        for ends, share in self._share.items():
+            _set(share, int(ends in used))
         for cluster in segment.clusters:
             stored = 0.0
             for layer, partition in enumerate(cluster.partitions, cluster.first_layer):

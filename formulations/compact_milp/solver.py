@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from formulations.columns.schedules import to_segments
+from formulations.compact_milp.clusters import columns_of
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rest, Rounds, safety
 from formulations.compact_milp.tables import NoSchedule, OneLayerSegments
@@ -58,7 +59,9 @@ class CompactMilpSolver(Family):
             raise InputError("segments", ["these allow no schedule, so there is no program"])
         coupled = Coupled(request, segments)
         try:
-            program = Rounds(request, segments, coupled.ceilings(ceiling_ps), 0.0).program()
+            columns = columns_of(request, ceiling_ps)
+            ceilings = coupled.ceilings(ceiling_ps)
+            program = Rounds(request, segments, ceilings, 0.0, columns).program()
         except NoSchedule as error:
             problem = "there is no schedule, so there is no program"
             raise InputError("instance", [problem]) from error
@@ -154,12 +157,13 @@ class Separate:
     def __init__(self, name: str, request: Request) -> None:
         self._request, self._cuts = request, Cuts(name, request)
         self._alone = OneLayerSegments(request.tables, request.space)
+        self._survey = Survey(request, self._cuts)
 
     def run(self) -> None:
         """Prove segments until the best cut is; raises `Stopped`."""
         self._cuts.begin()
         if self._request.clusters > self._request.tuning.large:
-            Survey(self._request, self._cuts).run()
+            self._survey.run()
         self._cuts.run(self._prove)
 
     def _prove(self, first: int, last: int, ceiling: int | None) -> None:
@@ -176,7 +180,8 @@ class Separate:
         client = _Client(cuts, first, last, limit)
         status = Rest.OPEN
         try:
-            rounds = Rounds(self._request, [(first, last)], [limit])
+            supply = None if self._request.space.energy_matters else self._survey.supply.columns
+            rounds = Rounds(self._request, [(first, last)], [limit], columns=supply)
             while status is Rest.OPEN and not cuts.settled(first, last, ceiling):
                 best = cuts.known.get((first, last))
                 usable = best is not None and best.latency_ps <= most
