@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
-    from scope_opt.search.exact.start import Learn
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
@@ -145,8 +144,8 @@ class PlacedProof:
         Number of segments, None for any.
     allowed : bool array, shape ``(L, L)``
         Which layers may be a segment.
-    learn : Learn
-        What finds schedules beside the proof and reports them to the monitor.
+    learn : callable
+        Asked often; finds schedules beside the proof and reports them to the monitor.
     judge : callable
         The segments of such a schedule as `Placed`.
     monitor : Monitor
@@ -159,7 +158,7 @@ class PlacedProof:
         clusters: tuple[int, int],
         count: int | None,
         allowed: NDArray[np.bool_],
-        learn: Learn,
+        learn: Callable[[], object],
         judge: Callable[[Sequence[Segment]], list[Placed]],
         monitor: Monitor,
     ) -> None:
