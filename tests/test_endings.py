@@ -67,7 +67,7 @@ def test_other_handlers_are_left_alone(handler: signal.Handlers) -> None:
 def test_best_schedule_is_saved(tmp_path: Path, how: signal.Signals, isolated: bool) -> None:
     instance = paper_instance("resnet50", 64, nop="regressed")
     instance.save(tmp_path / "instance.json")
-    options = ("--solver", "anneal", "--json", "-o", "schedule.json")
+    options = ("--solver", "anneal", "--iterations", "10" * 6, "--json", "-o", "schedule.json")
     with subprocess.Popen(
         [*SCOPE_OPT, "solve", "instance.json", *options, *(["--isolate"] if isolated else [])],
         cwd=tmp_path,

@@ -121,7 +121,7 @@ def test_programs_alone_prove_it() -> None:
     assert result.proof.library_s <= result.times_s.total
     text = proof_text(result)
     assert text is not None
-    assert text.endswith("s in HiGHS and CP-SAT")
+    assert text.endswith(" in HiGHS and CP-SAT")
 
 
 # --- Bounds in integers --------------------------------------------------------------------------

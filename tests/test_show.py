@@ -441,7 +441,7 @@ def test_solver_view_says_all_where_all_constraints_are_honoured() -> None:
     ]
     on = console(80)
     shown = text(solver_view(on, described), on)
-    assert re.search(r"complete +yes +yes +L +all of them +all", shown)
+    assert re.search(r"complete +yes +yes +- +all of them +all", shown)
 
 
 def json_text(content: dict[str, Any]) -> str:

@@ -446,7 +446,7 @@ def test_absent_numbers_are_written_as_null() -> None:
     assert absent == {
         *("objective_ps", "bound_ps", "gap", "latency_s", "throughput_per_s"),
         *("utilization", "energy_j", "schedule", "objective_fj", "bound_fj", "model", "proof"),
-        "warm_start",
+        *("warm_start", "solver_class"),
     }
     assert document["times_s"]["build"] is None
     assert Result.from_json(result.to_json(), "test") == result

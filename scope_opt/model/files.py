@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import reprlib
 import select
 import stat
@@ -255,8 +256,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
             raise InputError(str(path), [f"cannot be written: {above} is a file, not a folder"])
         if path.is_dir():
             raise InputError(str(path), ["is a folder, not a file"])
-        if not os.access(path.parent, os.W_OK | os.X_OK):  # known now, not after hours of solving
-            raise InputError(str(path), [f"folder {path.parent} is not writable"])
+        if not os.access(above, os.W_OK | os.X_OK):  # known now, not after hours of solving
+            raise InputError(str(path), [f"folder {above} is not writable"])
         if path.exists() and not force:
             raise InputError(str(path), ["exists already; use --force to replace it"])
     except (OSError, ValueError) as error:
@@ -371,6 +372,10 @@ def _lines(model: type[BaseModel], errors: Sequence[ErrorDetails]) -> Iterator[s
             yield f"{path}: {_message(model, item)}"
 
 
+_TINY = re.compile(r"\b0\.0{4,}\d+")
+"""Bounds as pydantic writes them, all their zeros counted out."""
+
+
 def _message(model: type[BaseModel], item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return "required key is missing"
@@ -378,6 +383,7 @@ def _message(model: type[BaseModel], item: ErrorDetails) -> str:
         name = shortened(str(item["loc"][-1]))
         return f"unknown key; {closest(name, _keys_at(model, item['loc'][:-1]))}"
     message = item["msg"].removeprefix("Value error, ")
+    message = _TINY.sub(lambda found: f"{float(found[0]):g}", message)
     return f"{message[0].lower()}{message[1:]}; found {_found(item['input'])}"
 
 

@@ -52,7 +52,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "cpu_limit_s": (0, 10**9),
     "rel_gap": (0, 1),
     "seed": (0, 2**31 - 1),
-    "iterations": (1, 10**15),
+    "iterations": (0, 10**15),
     "threads": (1, 1024),
 }
 """What options may be: what every library takes, and sums of a few still fit."""

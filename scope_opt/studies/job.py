@@ -279,10 +279,11 @@ def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
     )
     for size in WARM_UP_SIZES if "threads" in solver.options else WARM_UP_SIZES[:1]:
         small = small_instance(demands, *size)
-        with contextlib.suppress(Exception):
-            found = _warm_run(small, solver, options)
-            if "warm_start" in solver.options and found.schedule is not None:
-                _warm_run(small, solver, replace(options, warm_start=found.schedule))
+        for variant in getattr(solver, "warm_ups", (solver,)):
+            with contextlib.suppress(Exception):
+                found = _warm_run(small, variant, options)
+                if "warm_start" in solver.options and found.schedule is not None:
+                    _warm_run(small, variant, replace(options, warm_start=found.schedule))
 
 
 def small_instance(

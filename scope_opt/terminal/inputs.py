@@ -118,8 +118,9 @@ def naming(instance: str, warm_start: Path | None = None) -> Iterator[None]:
         yield
     except InputError as error:
         source, found = error.source, error.problems
-        if source == "instance" or source in Instance.model_fields:
-            field = "" if source == "instance" else f"{source}: "
+        whole = source == "instance" or source.startswith("instance ")
+        if whole or source in Instance.model_fields:
+            field = "" if whole else f"{source}: "
             raise InputError(_name(instance), [field + p for p in found], error.more) from None
         if source == "warm start":
             raise InputError(str(warm_start or source), found, error.more) from None

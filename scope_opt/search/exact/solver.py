@@ -58,6 +58,18 @@ class ExactSolver:
     heuristic: ClassVar[type[ScopeSolver] | None] = None
     """Quick search of some of them, to begin with; None for a short annealing."""
 
+    def __init__(self, *, begins: bool = True) -> None:
+        """``begins``: whether it looks for schedules before the proof."""
+        self._begins = begins
+
+    @property
+    def warm_ups(self) -> tuple[ExactSolver, ...]:
+        """Solvers that together run all that is compiled here.
+
+        On small instances nothing is left to find after the beginning.
+        """
+        return self, type(self)(begins=False)
+
     def allowed(self, instance: Instance, tables: LatencyTables) -> Allowed:
         """Schedules that are searched."""
         return make_allowed(instance.constraints, tables.layers, tables.chiplets)
@@ -176,6 +188,8 @@ class ExactSolver:
         self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
     ) -> Learn:
         """Report schedules that are found quickly; returns what finds more of them later."""
+        if not self._begins:
+            return list
         if self.heuristic is None:
             bound = int(best_rest(segment_bounds(tables))[0])
             return Starts(instance, tables, choice, bound, monitor).learn
