@@ -38,4 +38,4 @@ def test_commands(tmp_path: Path) -> None:
     for number in re.findall(r"\d+\.\d{3} ms", TUTORIAL):
         assert number in said, number
     assert "14.2%" in said
-    assert "+24.4%" in said
+    assert "+18.3%" in said
