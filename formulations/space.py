@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from formulations.formulas import longest_beat
+from scope_opt.model.files import InputError
 from scope_opt.model.tables import ISP, LIMIT, WSP
 from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds, segment_traffic_bytes
 
@@ -111,6 +112,13 @@ def make_space(
     bound = None if bound_s is None else int(Fraction(str(bound_s)) * 10**12)
     # Limits that no schedule reaches would only make numbers too large for the libraries.
     worst_fj = worst_energy_fj(tables, 0, layers - 1)
+    if worst_fj >= LIMIT and (budget, power, bound_s) != (None, None, None):
+        problem = (
+            f"constraints: a sample could take {worst_fj:.3g} fJ; limits that make energies matter "
+            f"need them below 2^61 = {LIMIT:.3g} fJ: leave out the limit, or lower the energies "
+            "of the package"
+        )
+        raise InputError(f"instance {instance.name}", [problem])
     if budget is not None and budget >= worst_fj:
         budget = None
     if power is not None and power >= worst_fj:
@@ -237,8 +245,8 @@ def worst_energy_fj(tables: LatencyTables, first: int, last: int) -> int:
         return 0
     part = slice(first, last + 1)
     arrays = (e.mac_fj, e.sram_fj, e.gather_fj, e.within_fj, e.send_fj, e.receive_fj)
-    total = sum(int(a[part].reshape(last - first + 1, -1).max(axis=1).sum()) for a in arrays)
+    total = sum(sum(a[part].reshape(last - first + 1, -1).max(axis=1).tolist()) for a in arrays)
     moved = int(e.input_bytes[part].sum() + e.output_bytes[part].sum())
     moved += int(tables.weight_bytes[part].sum()) + 2 * int(e.edge_bytes.sum())
-    total += int(e.edge_send_fj.max(axis=1).sum()) if len(e.edge_send_fj) else 0
+    total += sum(e.edge_send_fj.max(axis=1).tolist()) if len(e.edge_send_fj) else 0
     return total + moved * e.dram_fj_per_byte

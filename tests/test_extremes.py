@@ -172,6 +172,30 @@ def test_energies_of_a_batch_beyond_int64(solver: str) -> None:
     assert Result.from_json(result.to_json(), "again") == result
 
 
+def test_energies_of_a_sample_beyond_int64_matter_to_limits_on_them_only() -> None:
+    document = shipped("tiny-skip")
+    energy = build_tables(read(document)).energy
+    assert energy is not None
+    most = LIMIT // int(energy.mac_fj.max())
+    high = changed(
+        document, "package.mac_energy_pj", 0.9 * most * document["package"]["mac_energy_pj"]
+    )
+    best = solve_with("exact", document)
+    for solver in ("exact", "anneal", "scope", "cp-sat", "interval-milp"):
+        found = solve_with(solver, high)
+        assert found.objective_ps is not None
+        assert best.objective_ps is not None
+        assert found.objective_ps >= best.objective_ps
+        assert solver == "scope" or found.objective_ps == best.objective_ps
+        assert found.schedule is not None
+        energy_fj = oracle.energy_fj_total(high, plain(found.schedule))
+        assert energy_fj is not None
+        assert energy_fj > LIMIT * high["samples"]
+    for limits in ({"latency_bound_s": 1.0}, {"power_budget_w": 1e12}, {"energy_budget_j": 1e9}):
+        with pytest.raises(InputError, match="leave out the limit"):
+            solve_with("cp-sat", {**high, "constraints": limits})
+
+
 # --- Buffers -------------------------------------------------------------------------------------
 
 

@@ -299,20 +299,6 @@ class LatencyTables:
             times += self.dram_latency_ps + 1 + self.weight_bytes * (slowest / 1000)
         return times
 
-    def _worst_energy_fj(self) -> float:
-        """What a sample takes at most, all layers at their worst."""
-        energy = self.energy
-        if energy is None:
-            return 0.0
-        parts = (energy.mac_fj, energy.sram_fj, energy.gather_fj, energy.within_fj, energy.send_fj)
-        total = sum(
-            float(part.reshape(len(part), -1).max(axis=1).astype(np.float64).sum())
-            for part in (*parts, energy.receive_fj, energy.edge_send_fj)
-            if part.size
-        )
-        moved = float(energy.traffic_bytes.astype(np.float64).max(axis=1).sum())
-        return total + (moved + self._stored_bytes) * energy.dram_fj_per_byte
-
     def _refuse_overflow(self) -> None:
         """Bound every sum that solvers make; raises `InputError` when int64 is too small."""
         problems = []
@@ -334,11 +320,6 @@ class LatencyTables:
             problems.append(
                 f"a sample could take {beat:.3g} ps, of it {times[slowest]:.3g} ps for layer "
                 f"{slowest}; allowed is 2^61 / chiplets = {LIMIT / self.chiplets:.3g} ps"
-            )
-        if self._worst_energy_fj() >= LIMIT:
-            problems.append(
-                f"a sample could take {self._worst_energy_fj():.3g} fJ; allowed below 2^61 = "
-                f"{LIMIT:.3g} fJ: lower the energies of the package"
             )
         weights = self._stored_bytes
         if weights * self.chiplets >= LIMIT:
