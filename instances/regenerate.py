@@ -1,7 +1,7 @@
 """Write the shipped instances and JSON Schemas, or check that they are up to date.
 
-``python instances/regenerate.py`` writes ``paper/``, ``placed/``, ``tiny/``, ``tiny-placed/`` and
-``schema/`` beside this file;
+``python instances/regenerate.py`` writes ``paper/``, ``placed/``, ``transformers/``, ``tiny/``,
+``tiny-placed/`` and ``schema/`` beside this file;
 ``--check`` compares instead and exits with 1 if a file differs, is missing or is unknown.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scope_opt.model.package import Order, Package
 
 HERE = Path(__file__).parent
-FOLDERS = ("paper", "placed", "tiny", "tiny-placed", "schema")
+FOLDERS = ("paper", "placed", "transformers", "tiny", "tiny-placed", "schema")
 FORMATS: dict[str, type[Document]] = {
     "instance": Instance,
     "schedule": Schedule,
@@ -61,6 +61,22 @@ def placed() -> list[Instance]:
         for name in NETWORKS
         for chiplets in PAPER_CHIPLETS
     ]
+
+
+TRANSFORMERS = (
+    *(("bert-large-512tokens", 64), ("bert-large-512tokens", 256)),
+    *(("vit-large-196tokens", 64), ("vit-large-196tokens", 256)),
+    *(("gpt2-xl-1024tokens", 256), ("gpt2-xl-1tokens-1023cached", 256)),
+    *(("llama2-7b-512tokens", 256), ("llama2-7b-512tokens", 1024)),
+    ("llama2-7b-1tokens-2048cached", 256),
+    *(("llama3-70b-128tokens", 1024), ("llama3-70b-1tokens-4096cached", 1024)),
+)
+"""Encoders, prefill and, with cached tokens, decode; the last have weights of 70 GB."""
+
+
+def transformers() -> list[Instance]:
+    """Published transformers on the paper's package."""
+    return [paper_instance(network, chiplets) for network, chiplets in TRANSFORMERS]
 
 
 # --- Small instances, one per special rule -------------------------------------------------------
@@ -659,6 +675,7 @@ def documents() -> dict[str, str]:
     """Text of every generated file, by its path relative to this folder."""
     texts = {f"paper/{instance.name}.json": instance.to_json() for instance in paper()}
     texts |= {f"placed/{instance.name}.json": instance.to_json() for instance in placed()}
+    texts |= {f"transformers/{each.name}.json": each.to_json() for each in transformers()}
     texts |= {f"tiny/{instance.name}.json": instance.to_json() for instance in tiny()}
     texts |= {f"tiny-placed/{instance.name}.json": instance.to_json() for instance in tiny_placed()}
     for kind, model in FORMATS.items():

@@ -31,7 +31,9 @@ def main() -> None:
         write_article(PAGES[name](), folder(name))
         print(f"{folder(name) / 'README.md'}", file=sys.stderr)
     if not names:
-        best_known.write(best_known.known() | best_known.known_placed())
+        best_known.write(
+            best_known.known() | best_known.known_placed() | best_known.known_transformers()
+        )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from scope_opt.model.files import write_text
+from scope_opt.report.results import transformers
 from scope_opt.report.results.records import PAPER_INSTANCES, ROOT, has_run, records_of
 from scope_opt.solving.metrics import Reference, bound, proof_of, reference
 from scope_opt.solving.result import PROVERS
@@ -43,6 +44,12 @@ def known_placed() -> dict[str, tuple[Reference, Sequence[Result]]]:
     return _known([f"{name}-placed" for name in PAPER_INSTANCES], PLACED_STUDIES)
 
 
+@cache
+def known_transformers() -> dict[str, tuple[Reference, Sequence[Result]]]:
+    """The same of the transformers."""
+    return _known(transformers.names(), (transformers.STUDY,))
+
+
 def _known(
     names: Iterable[str], studies: Iterable[str]
 ) -> dict[str, tuple[Reference, Sequence[Result]]]:
@@ -70,7 +77,6 @@ def write(
         first = best[0]
         assert first.schedule is not None
         first.schedule.save(schedules / f"{name}.json", force=True)
-        model = "placed" if name.endswith("-placed") else "paper"
         entries.append(
             {
                 "instance": {"name": name, "digest": first.instance.digest},
@@ -80,12 +86,21 @@ def write(
                 "proved_by": list(what.methods),
                 "bound_by": _bound_by(what, results),
                 "schedule": f"{schedules.name}/{name}.json",
-                "command": f"scope-opt solve instances/{model}/{name}.json --solver {first.solver}",
+                "command": f"scope-opt solve instances/{_folder(name)}/{name}.json --solver {first.solver}",
                 "versions": first.versions,
             }
         )
     content = {"format": "scope-best-known/2", "entries": entries}
     write_text(registry, json.dumps(content, indent=2) + "\n", force=True)
+
+
+def _folder(name: str) -> str:
+    """Of the instance, in ``instances``."""
+    return next(
+        folder
+        for folder in ("paper", "placed", "transformers")
+        if (ROOT / "instances" / folder / f"{name}.json").exists()
+    )
 
 
 def _bound_by(what: Reference, results: Sequence[Result]) -> list[str]:

@@ -18,6 +18,7 @@ from scope_opt.report.results import (
     scaling,
     segment_counts,
     sensitivity,
+    transformers,
     validation,
 )
 from scope_opt.report.results.records import RESULTS, has_run
@@ -43,6 +44,7 @@ _ALL: dict[str, Callable[[], Article]] = {
     "as-placed": as_placed.page,
     "placed": placed.page,
     "orders": orders.page,
+    "transformers": transformers.page,
     OVERVIEW: overview.page,
 }
 PAGES = {name: page for name, page in _ALL.items() if has_run(name)}
