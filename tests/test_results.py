@@ -38,10 +38,13 @@ REGISTRY = json.loads((ROOT / "instances" / "best_known.json").read_text())
 
 
 @cache
+FOLDERS = ("paper", "placed", "transformers")
+
+
 def shipped(name: str) -> tuple[Instance, LatencyTables]:
-    """An instance of the paper, in either model, with its tables."""
-    folder = "placed" if name.endswith("-placed") else "paper"
-    instance = Instance.load(ROOT / "instances" / folder / f"{name}.json")
+    """An instance of those that have studies, with its tables."""
+    files = (ROOT / "instances" / folder / f"{name}.json" for folder in FOLDERS)
+    instance = Instance.load(next(file for file in files if file.exists()))
     return instance, build_tables(instance)
 
 
