@@ -37,10 +37,10 @@ NAMES = sorted(path.stem for path in (ROOT / "instances" / "paper").glob("*.json
 REGISTRY = json.loads((ROOT / "instances" / "best_known.json").read_text())
 
 
-@cache
 FOLDERS = ("paper", "placed", "transformers")
 
 
+@cache
 def shipped(name: str) -> tuple[Instance, LatencyTables]:
     """An instance of those that have studies, with its tables."""
     files = (ROOT / "instances" / folder / f"{name}.json" for folder in FOLDERS)
