@@ -216,6 +216,14 @@ def combine(
         str,
         typer.Argument(metavar="PACKAGE", help="Package file, instance file, or preset."),
     ],
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NETWORK",
+            help="A further network that shares the package; may be repeated.",
+        ),
+    ] = None,
     samples: Samples = 64,
     overflow: OverflowOption = Overflow.FORBID,
     name: Annotated[
@@ -231,15 +239,21 @@ def combine(
     Examples:
       scope-opt combine net.json pkg.toml --samples 64 -o instance.json
       scope-opt combine resnet50 simba-6x6 -o resnet50-simba.json
+      scope-opt combine alexnet pkg.toml --with resnet50 -o both.json
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import refuse_existing
+    from scope_opt.model.network import Network
     from scope_opt.model.parts import combine as join
     from scope_opt.terminal.inputs import load_network, load_package
 
     if output is not None:
         refuse_existing(output, force=force)
     found, on = load_package(package)
-    instance = join(load_network(network), found, on, samples, overflow.value, name)
+    networks = [load_network(each) for each in (network, *(also or ()))]
+    whole = networks[0]
+    if len(networks) > 1:
+        whole = Network.together("-and-".join(each.name for each in networks), networks)
+    instance = join(whole, found, on, samples, overflow.value, name)
     _write_instance(instance, output, force=force)
 
 

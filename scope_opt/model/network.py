@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from scope_opt.model.files import MAX_INT, Document, inconsistent, optional
+from scope_opt.model.files import MAX_INT, Document, InputError, inconsistent, optional
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scope_opt.model.builder import NetworkBuilder
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT)]
@@ -96,6 +99,11 @@ class Layer(Document):
                     f"stride {stride} with any padding below the kernel size; "
                     f"allowed {least} to {most}"
                 )
+                if value > size:
+                    message += (
+                        "; a transposed convolution is stated as a convolution with stride 1 and "
+                        f"{stride * stride} times the output channels (docs/stating.md)"
+                    )
                 found.append((f"output_{axis}", message))
         expected = self.in_channels * self.input_height * self.input_width
         if self.input_bytes != expected:
@@ -182,6 +190,51 @@ class Network(Document):
         from scope_opt.model.builder import NetworkBuilder
 
         return NetworkBuilder(name, channels, height, width)
+
+    @staticmethod
+    def together(name: str, networks: Sequence[Network]) -> Network:
+        """Several networks that share a package: each sample is one of every network.
+
+        Their layers follow one another, named ``NETWORK.LAYER`` (and numbered where names of
+        networks repeat). Only the first layer of all reads the input of its segment and only the
+        last one writes the output; those in between read and write theirs as what they always do
+        (`Layer.dram_read_bytes`, `Layer.dram_write_bytes`).
+
+        >>> from scope_opt.model.zoo import build_network
+        >>> both = Network.together("two", [build_network("alexnet"), build_network("vgg16")])
+        >>> both.layers[8].name, both.layers[8].dram_read_bytes
+        ('vgg16.conv1_1', 150528)
+
+        Raises
+        ------
+        InputError
+            If there is no network.
+        """
+        if not networks:
+            raise InputError("networks", ["found none; at least one is needed"])
+        seen = Counter[str]()
+        layers: list[Layer] = []
+        edges: list[Edge] = []
+        for place, network in enumerate(networks):
+            seen[network.name] += 1
+            count, before = seen[network.name], len(layers)
+            prefix = network.name if count == 1 else f"{network.name}-{count}"
+            for index, layer in enumerate(network.layers):
+                reads, writes = layer.dram_read_bytes, layer.dram_write_bytes
+                if index == 0 and place > 0:
+                    reads += layer.input_bytes
+                if index == len(network.layers) - 1 and place < len(networks) - 1:
+                    writes += layer.output_bytes
+                changes = {
+                    "name": f"{prefix}.{layer.name}",
+                    "dram_read_bytes": reads,
+                    "dram_write_bytes": writes,
+                }
+                layers.append(layer.model_copy(update=changes))
+            for edge in network.edges:
+                ends = {"source": edge.source + before, "target": edge.target + before}
+                edges.append(edge.model_copy(update=ends))
+        return Network(name=name, layers=tuple(layers), edges=tuple(edges))
 
     @property
     def macs(self) -> int:

@@ -151,7 +151,11 @@ class Package(Document):
             )
             found.append(("mesh_rows", message))
         if self.chiplet.pes & (self.chiplet.pes - 1):
-            found.append(("chiplet.pes", f"{self.chiplet.pes} is not a power of two"))
+            message = (
+                f"{self.chiplet.pes} is not a power of two; state such a number as lanes and MACs "
+                "of a lane, 12 x 14 PEs as pes 1, lanes_per_pe 14, macs_per_lane 12"
+            )
+            found.append(("chiplet.pes", message))
         found += self._order_problems()
         inconsistent(found)
         return self
