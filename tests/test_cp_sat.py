@@ -32,6 +32,7 @@ cp_model = pytest.importorskip(
     "ortools.sat.python.cp_model", reason="OR-tools is not installed", exc_type=ImportError
 )
 
+from formulations.arrays import take  # noqa: E402
 from formulations.columns.maker import ColumnMaker  # noqa: E402
 from formulations.columns.table import ColumnTable  # noqa: E402
 from formulations.cp_sat.columns import Program  # noqa: E402
@@ -47,7 +48,7 @@ from formulations.space import Caps, make_space  # noqa: E402
 from formulations.tuning import DEFAULT, Tuning  # noqa: E402
 
 if TYPE_CHECKING:
-    from formulations.columns.column import Column
+    from formulations.columns.columns import Columns
     from formulations.space import Space
     from scope_opt.solving.result import Result
     from scope_opt.solving.solver import SegmentChoice
@@ -227,9 +228,8 @@ def program_of(document: Json, unit: int = 1, most: int | None = None) -> Progra
     tables = build_tables(instance)
     space = make_space(instance, tables, instance.constraints.fixed_segments, None)
     maker, caps = ColumnMaker(tables, space), Caps(tables, space, most)
-    columns: list[Column] = list(maker.columns(caps))
-    receive = [maker.receive_ps(column) for column in columns]
-    return Program(tables, space, columns, receive, caps, unit)
+    columns = maker.columns(caps)
+    return Program(tables, space, columns, maker.partitions(columns), caps, unit)
 
 
 @settings(max_examples=strategies.share(3))
@@ -260,12 +260,9 @@ def test_schedules_are_solutions_with_the_evaluators_objective(
         assert status == cp_model.INFEASIBLE
 
 
-def beat_floors(columns: list[Column], space: Space, layers: int, chiplets: int) -> Any:
-    numbers = [
-        (c.time_ps, c.first, c.last, c.size, 2 * c.opens + c.closes, *c.starts) for c in columns
-    ]
-    arrays = tuple(np.array(numbers, dtype=np.int64).reshape(len(numbers), 7).T)
-    return floors_of(arrays, space, layers, chiplets)
+def beat_floors(columns: Columns, space: Space, layers: int, chiplets: int) -> Any:
+    ordered = take(columns, np.argsort(columns.time_ps))
+    return floors_of(ordered, space, layers, chiplets)
 
 
 @settings(max_examples=strategies.share(3))
@@ -284,7 +281,7 @@ def test_floors_of_few_beats_within_a_ceiling(
     ceiling = evaluation.objective_ps + data.draw(st.integers(0, 5))
     table = ColumnTable(request, ceiling)
     floors = floors_of(
-        table.covers(),
+        table.by_time,
         request.space,
         tables.layers,
         tables.chiplets,
@@ -313,7 +310,7 @@ def test_beats_respect_their_floors(document: Json, data: st.DataObject) -> None
     assume(evaluation.objective_ps is not None)
     tables = build_tables(instance)
     space = make_space(instance, tables, None, None)
-    columns = list(ColumnMaker(tables, space).columns(Caps(tables, space, None)))
+    columns = ColumnMaker(tables, space).columns(Caps(tables, space, None))
     floors = beat_floors(columns, space, tables.layers, tables.chiplets)
     caps = Caps(tables, space, evaluation.objective_ps, floors)
     assert evaluation.objective_ps is not None
@@ -340,7 +337,7 @@ def test_floors_are_attained_where_only_chiplets_are_short() -> None:
     }
     tables = build_tables(read(document))
     space = make_space(read(document), tables, None, None)
-    columns = list(ColumnMaker(tables, space).columns(Caps(tables, space, None)))
+    columns = ColumnMaker(tables, space).columns(Caps(tables, space, None))
     floors = beat_floors(columns, space, tables.layers, tables.chiplets)
     assert floors[0, 0, 1] == floors[1, 1, 1] == 20
     assert floors[0, 1, 1] == 40

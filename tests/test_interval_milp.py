@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import oracle
 import placed_strategies
 import pytest
@@ -29,6 +30,7 @@ pytest.importorskip("highspy", reason="HiGHS is not installed", exc_type=ImportE
 
 from typing import TYPE_CHECKING, Any
 
+from formulations.arrays import take
 from formulations.columns.maker import ColumnMaker
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.solver import CpSatSolver
@@ -193,8 +195,8 @@ def test_beats_program_has_the_evaluators_objective(document: Json, data: st.Dat
     evaluation = evaluate(request.instance, schedule)
     caps = Caps(request.tables, request.space, None)
     maker = ColumnMaker(request.tables, request.space)
-    columns = list(maker.columns(caps))
-    program = BeatsProgram(request, columns, [maker.receive_ps(c) for c in columns], caps)
+    columns = maker.columns(caps)
+    program = BeatsProgram(request, columns, maker.partitions(columns), caps)
     for cluster in schedule.clusters:
         program.size[cluster.first_layer].fix(cluster.chiplets)
     outcome = Highs(program.model, request.monitor).solve(request.monitor)
@@ -227,9 +229,8 @@ def test_schedules_pass_their_own_threshold_and_no_lower_one(
     table = ColumnTable(request, None)
     # Other region sizes are none of this schedule.
     sizes = {c.first_layer: c.chiplets for c in schedule.clusters}
-    firsts, _, columns_sizes, *_ = table.numbers.tolist()
-    mine = [k for k, first in enumerate(firsts) if columns_sizes[k] == sizes.get(first)]
-    table.numbers = table.numbers[:, mine]
+    wanted = np.array([sizes.get(layer, 0) for layer in range(request.tables.layers)])
+    table.columns = take(table.columns, table.columns.size == wanted[table.columns.first])
     for segment, report in zip(schedule.segments, evaluation.segments, strict=True):
         ends, count = (report.first_layer, report.last_layer), len(segment.clusters)
         columns = table.of_segment(*ends)

@@ -1,8 +1,9 @@
-"""Compiled making of columns where energy does not matter (`formulations.columns.maker`).
+"""Compiled making of columns (`formulations.columns.maker`).
 
-One call handles all clusters with the same first layer: for every last layer, all region sizes at
-once. Without energies the least time before a layer computes is all that has to be known of the
-choices before it, for each partition of the first layer and of that layer.
+One call handles clusters with the same first layer: for every last layer, all region sizes at once.
+First the least time before a layer computes, for each partition of the first layer and of that
+layer; that is all that has to be known of the choices before it, unless energy matters. Where it
+does, labels follow for the region sizes that are fast enough.
 """
 
 from __future__ import annotations
@@ -11,161 +12,42 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from formulations.formulas import (
-    copies_fit,
-    layer_time,
-    refetched,
-    refetching_time,
-    room_left,
-)
-from scope_opt.model.compiled import released
+from formulations.arrays import longer
+from formulations.columns.columns import NO_SENDING, NONE, Columns
+from formulations.columns.labels import Labels, find_labels, fitting, skip_sends
+from formulations.formulas import copies_fit, layer_time
+from scope_opt.model.compiled import loop, released
 from scope_opt.model.tables import LIMIT, WSP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from formulations.space import Space
-    from scope_opt.model.tables import LatencyTables
+    from formulations.columns.sized import SizedTables
 
     Ints = NDArray[np.int64]
-    Flags = NDArray[np.bool_]
 
-NONE = -1
-"""Stands for a partition or a time that a column does not have."""
-
-# Entries of a row, in the order of `Column` without its energy and partitions; then what the
-# partitions follow from: the size's index, the segment end and the partitions of the first and the
-# last layer that they were chosen for.
-FIRST, LAST, SIZE, HEAD, OPENS, CLOSES, START, END = 0, 1, 2, 3, 4, 5, 6, 8
-TIME, SENDING, REFETCHED = 10, 11, 12
-INDEX, MADE_FOR, FIRST_PARTITION, LAST_PARTITION, ENTRIES = 13, 14, 15, 16, 17
+ANY = 2
+"""Number of the choices for any partition of the first layer; else it is that partition."""
 
 
-class SizedTables(NamedTuple):
-    """`LatencyTables` and `Space` in the form compiled code takes; ``S`` region sizes."""
+class Choices(NamedTuple):
+    """Choices of all partitions of a cluster, each of shape ``(n,)``; see `Columns`."""
 
-    chiplets: int
-    stream: bool
-    weight_buffer_bytes: int
-    dram_latency_ps: int
-    sizes: Ints
-    """(S,)"""
-    weight_bytes: Ints
-    """(L,)"""
-    allowed: Flags
-    """(L, 2)"""
-    compute: Ints
-    """(L, 2, S) ps, like all that follows"""
-    gather: Ints
-    """(L, S)"""
-    within: Ints
-    """(L, 2, 2, S)"""
-    send: Ints
-    """(L, S)"""
-    receive: Ints
-    """(L, 2): see `receiving_ps`"""
-    least: Ints
-    """(L, S): lower bound on the time of a layer, whatever surrounds it"""
-    stream_fs_per_byte: Ints
-    """(S,)"""
-    input: Ints
-    output: Ints
-    """(L,)"""
-    leaving: Ints
-    """(L + 1,): skip edges ``leaving[l] .. leaving[l + 1]`` leave layer ``l``"""
-    edges: Ints
-    """(E, 4): from, to, write, read"""
-    edge_send: Ints
-    """(E, S)"""
-    clusters: Flags
-    """(L, L)"""
+    time_ps: Ints
+    sending_ps: Ints
+    energy_fj: Ints
+    label: Ints
 
 
-def allowed_partitions(space: Space) -> Flags:
-    """(L, 2): which partitions each layer may have."""
-    allowed = np.zeros((len(space.partitions), 2), dtype=np.bool_)
-    for layer, partitions in enumerate(space.partitions):
-        allowed[layer, list(partitions)] = True
-    return allowed
-
-
-def receiving_ps(tables: LatencyTables, space: Space) -> Ints:
-    """(L, 2): least and most that the cluster after a layer can charge it for receiving."""
-    possible = allowed_partitions(space)[1:, :, None]
-    received = tables.receive_ps[:-1, :, list(space.sizes)]
-    receive = np.zeros((tables.layers, 2), dtype=np.int64)
-    receive[:-1, 0] = np.where(possible, received, LIMIT).min(axis=(1, 2))
-    receive[:-1, 1] = np.where(possible, received, 0).max(axis=(1, 2))
-    return receive
-
-
-def sized_tables(tables: LatencyTables, space: Space, least: Ints) -> SizedTables:
-    """Rearrange tables for compiled code; ``least`` are the lower bounds by region size."""
-    sizes = np.array(space.sizes, dtype=np.int64)
-    layers = tables.layers
-    edges = [tables.edge_from, tables.edge_to, tables.edge_write_ps, tables.edge_read_ps]
-
-    def sized(values: Ints) -> Ints:
-        return np.ascontiguousarray(values[..., sizes])
-
-    return SizedTables(
-        chiplets=tables.chiplets,
-        stream=tables.stream,
-        weight_buffer_bytes=tables.weight_buffer_bytes,
-        dram_latency_ps=tables.dram_latency_ps,
-        sizes=sizes,
-        weight_bytes=tables.weight_bytes.copy(),
-        allowed=allowed_partitions(space),
-        compute=sized(tables.compute_ps),
-        gather=sized(tables.gather_ps),
-        within=sized(tables.within_ps),
-        send=sized(tables.send_ps),
-        receive=receiving_ps(tables, space),
-        least=np.ascontiguousarray(least[:, sizes - 1]),
-        stream_fs_per_byte=sized(tables.stream_fs_per_byte),
-        input=tables.input_ps.copy(),
-        output=tables.output_ps.copy(),
-        leaving=np.searchsorted(tables.edge_from, np.arange(layers + 1)),
-        edges=np.stack(edges, axis=1),
-        edge_send=sized(tables.edge_send_ps),
-        clusters=space.clusters.copy(),
-    )
+def no_choices() -> Choices:
+    """Room for choices, which grows where it is needed."""
+    return Choices(*np.zeros((4, 1024), dtype=np.int64))
 
 
 # --- Times ---------------------------------------------------------------------------------------
 
 
-@released
-def room_and_stream(
-    tables: SizedTables, first: int, last: int, k: int, stored: int, exempt: bool
-) -> tuple[int, int]:
-    """Bytes left for gathered copies (negative: no column), and time to fetch weights again."""
-    capacity = tables.weight_buffer_bytes * tables.sizes[k]
-    room = room_left(stored, capacity, tables.stream, exempt)
-    missing = refetched(stored, capacity, exempt)
-    transfers = 0
-    if missing > 0:
-        for layer in range(first, last + 1):
-            transfers += tables.weight_bytes[layer] > 0
-    fs_per_byte = tables.stream_fs_per_byte[k]
-    return room, refetching_time(missing, fs_per_byte, transfers, tables.dram_latency_ps)
-
-
-@released
-def skip_sends(
-    tables: SizedTables, layer: int, last: int, end: int, low: int, high: int, out: Ints
-) -> None:
-    """What skip edges add to the sending of a layer of a cluster, in a segment up to ``end``."""
-    out[low:high] = 0
-    for edge in range(tables.leaving[layer], tables.leaving[layer + 1]):
-        to = tables.edges[edge, 1]
-        if to > end:
-            out[low:high] += tables.edges[edge, 2]
-        elif to > last:
-            out[low:high] += tables.edge_send[edge, low:high]
-
-
-@released
+@loop
 def begin(
     tables: SizedTables, first: int, last: int, k: int, room: int, stream: int, heads: Ints
 ) -> None:
@@ -179,7 +61,7 @@ def begin(
                 heads[p, p, k] += tables.gather[first, k]
 
 
-@released
+@loop
 def step(
     tables: SizedTables, layer: int, low: int, high: int, extra: Ints, rooms: Ints, heads: Ints
 ) -> None:
@@ -200,16 +82,21 @@ def step(
             heads[p, 1, k] = min(x + c, y + d, LIMIT) if to_wsp else LIMIT
 
 
-@released
+@loop
 def narrow(heads: Ints, low: int, high: int, top: int) -> tuple[int, int]:
     """Give up the sizes at both ends of a range of which nothing is within ``top``."""
-    while low < high and heads[:, :, low].min() > top:
+    while low < high and _soonest(heads, low) > top:
         heads[:, :, low] = LIMIT
         low += 1
-    while low < high and heads[:, :, high - 1].min() > top:
+    while low < high and _soonest(heads, high - 1) > top:
         high -= 1
         heads[:, :, high] = LIMIT
     return low, high
+
+
+@loop
+def _soonest(heads: Ints, k: int) -> int:
+    return int(min(heads[0, 0, k], heads[0, 1, k], heads[1, 0, k], heads[1, 1, k]))
 
 
 # --- Surroundings --------------------------------------------------------------------------------
@@ -247,17 +134,32 @@ def ranges_between(cuts: Ints) -> Ints:
     return ranges
 
 
-@released
-def reads(tables: SizedTables, first: int, last: int, start: int) -> int:
-    """Time for reading over DRAM what layers before the segment's first one made."""
+@loop
+def reads(tables: SizedTables, first: int, last: int, start: int) -> tuple[int, int]:
+    """Time and energy of reading what layers before the segment's first one made."""
     time = tables.input[first] if start == first else 0
+    spent = tables.energy.input[first] if start == first else 0
     for edge in range(tables.leaving[start]):
         if first <= tables.edges[edge, 1] <= last:
             time += tables.edges[edge, 3]
-    return time
+            spent += tables.energy.edge_dram[edge]
+    return time, spent
 
 
-@released
+@loop
+def sends_fj(tables: SizedTables, first: int, last: int, k: int, end: int) -> int:
+    """Energy for all that leaves a cluster, in a segment up to ``end``; receiving is left out."""
+    spent = int(tables.energy.output[last] if end == last else tables.energy.send[last, k])
+    for edge in range(tables.leaving[first], tables.leaving[last + 1]):
+        to = tables.edges[edge, 1]
+        if to > end:
+            spent += tables.energy.edge_dram[edge]
+        elif to > last:
+            spent += tables.energy.edge_send[edge, k]
+    return spent
+
+
+@loop
 def largest(caps: Ints, starts: Ints, ends: Ints) -> int:
     """Largest entry within ranges of segment starts and ends."""
     top = -1
@@ -270,46 +172,147 @@ def largest(caps: Ints, starts: Ints, ends: Ints) -> int:
 # --- Columns -------------------------------------------------------------------------------------
 
 
-@released
-def undominated(times: Ints, sendings: Ints, partitions: Ints, count: int) -> int:
-    """Keep, at the front and sorted, choices that no other one beats in both times."""
-    for i in range(1, count):
-        j = i
-        while j > 0 and (times[j], sendings[j]) < (times[j - 1], sendings[j - 1]):
-            for values in (times, sendings, partitions):
-                values[j - 1], values[j] = values[j], values[j - 1]
-            j -= 1
-    kept = 0
-    for i in range(count):
-        if kept == 0 or sendings[i] < sendings[kept - 1]:
-            times[kept], sendings[kept] = times[i], sendings[i]
-            partitions[kept] = partitions[i]
-            kept += 1
-    return kept
+@loop
+def choices(
+    labels: Labels,
+    spans: Ints,
+    low: Ints,
+    high: Ints,
+    handed: int,
+    spent: int,
+    head: int,
+    top: int,
+    at: Ints,
+    found: Choices,
+    used: int,
+) -> int:
+    """Append the choices that no other one beats, up to a time; how many there are then.
 
+    Whatever the next cluster charges for receiving, a choice that beats another is as fast, and
+    takes no more energy. It is enough to look at the least and the most that can be charged.
 
-@released
-def choices(heads: Ints, compute: Ints, handed: int, k: int, head: int, out: Ints) -> int:
-    """Undominated times of a cluster if its last layer computes, or sends, for longer.
-
-    ``head`` is the partition of the first layer, `NONE` for any. ``out`` has rows for the two
-    times and the number ``2 p + q`` of the partitions of the first and the last layer.
+    Parameters
+    ----------
+    labels, spans
+        Of the cluster's last layer.
+    low, high : int64 array, shape (2,)
+        What is added to the time of a label for the last layer, by its partition, if the next
+        cluster charges the least and the most.
+    handed, spent : int
+        What the last layer sends, and the energy for all that leaves the cluster.
+    head : int
+        Partition of the first layer, or `ANY`.
+    top : int
+        Largest time.
+    at : int64 array, shape (4,)
+        Overwritten.
+    found : Choices
+        With room for all labels.
+    used : int
+        How many choices there are before.
     """
-    count = 0
-    for p in range(2):
-        for q in range(2):
-            if head in (NONE, p) and heads[p, q, k] < LIMIT:
-                out[0, count] = heads[p, q, k] + compute[q, k]
-                out[1, count] = heads[p, q, k] + handed
-                out[2, count] = 2 * p + q
-                count += 1
-    return undominated(out[0], out[1], out[2], count)
+    time_ps, energy_fj, _ = labels
+    for pair in range(4):
+        if head not in (ANY, pair // 2):
+            continue
+        q = pair % 2
+        for other in range(4):
+            at[other] = spans[other]
+        for n in range(spans[pair], spans[pair + 1]):
+            if time_ps[n] + low[q] > top:
+                break
+            beaten = False
+            for other in range(4):
+                if other == pair or head not in (ANY, other // 2):
+                    continue
+                o = other % 2
+                # How much faster a label has to be for the other pair to be as fast.
+                ahead = max(low[o] - low[q], high[o] - high[q])
+                behind = max(low[q] - low[o], high[q] - high[o])
+                while at[other] < spans[other + 1] and time_ps[at[other]] + ahead <= time_ps[n]:
+                    at[other] += 1
+                best = at[other] - 1
+                if best < spans[other] or energy_fj[best] > energy_fj[n]:
+                    continue
+                # Of two that are equal the first one stays.
+                equal = time_ps[best] + ahead == time_ps[n] and energy_fj[best] == energy_fj[n]
+                beaten |= not equal or ahead + behind > 0 or other < pair
+            if not beaten:
+                found.time_ps[used] = time_ps[n] + low[q]
+                found.sending_ps[used] = NO_SENDING
+                if high[q] > low[q]:
+                    found.sending_ps[used] = time_ps[n] + handed
+                found.energy_fj[used] = energy_fj[n] + spent
+                found.label[used] = 4 * (n - spans[pair]) + pair
+                used += 1
+    return used
+
+
+@loop
+def same(found: Choices, spans: Ints, i: int, j: int) -> bool:
+    """Whether the choices for two ranges of ends have the same times and energies."""
+    for head in range(3):
+        a, b = spans[i, head], spans[j, head]
+        if spans[i, head + 1] - a != spans[j, head + 1] - b:
+            return False
+        for n in range(spans[i, head + 1] - a):
+            if found.time_ps[a + n] != found.time_ps[b + n]:
+                return False
+            if found.sending_ps[a + n] != found.sending_ps[b + n]:
+                return False
+            if found.energy_fj[a + n] != found.energy_fj[b + n]:
+                return False
+    return True
+
+
+@released
+def more_choices(found: Choices, count: int) -> Choices:
+    """The same with room for so many."""
+    return Choices(
+        longer(found.time_ps, count),
+        longer(found.sending_ps, count),
+        longer(found.energy_fj, count),
+        longer(found.label, count),
+    )
+
+
+@released
+def more_columns(columns: Columns, count: int) -> Columns:
+    """The same with room for so many."""
+    c = columns
+    return Columns(
+        longer(c.first, count),
+        longer(c.last, count),
+        longer(c.size, count),
+        longer(c.partition, count),
+        longer(c.opens, count),
+        longer(c.closes, count),
+        longer(c.start_low, count),
+        longer(c.start_high, count),
+        longer(c.end_low, count),
+        longer(c.end_high, count),
+        longer(c.time_ps, count),
+        longer(c.sending_ps, count),
+        longer(c.receive_ps, count),
+        longer(c.energy_fj, count),
+        longer(c.refetched_bytes, count),
+        longer(c.made_for, count),
+        longer(c.label, count),
+    )
 
 
 @released
 def columns_from(
-    tables: SizedTables, first: int, one: Ints, several: Ints, refetch_limit: int
-) -> Ints:
+    tables: SizedTables,
+    first: int,
+    lasts: tuple[int, int],
+    one: Ints,
+    several: Ints,
+    refetch_limit: int,
+    columns: Columns,
+    labels: Labels,
+    found: Choices,
+) -> tuple[int, Columns]:
     """Columns that begin with a layer.
 
     Parameters
@@ -317,56 +320,64 @@ def columns_from(
     tables : SizedTables
     first : int
         The layer.
+    lasts : (int, int)
+        Range of their last layers.
     one, several : array of int64, shape (L, L)
         Largest time of the only cluster of a segment, and of one of several, in ps; -1 for none.
     refetch_limit : int
         Largest number of weight bytes that a cluster may fetch again.
+    columns, labels, found
+        Room for results, and for what is between.
 
     Returns
     -------
-    array of int64, shape (n, ENTRIES)
+    int, Columns
+        How many there are, and arrays of which these are the first entries.
     """
     layers, count = len(tables.weight_bytes), len(tables.sizes)
-    rows = np.empty((1024, ENTRIES), dtype=np.int64)
     used = 0
     least = np.zeros(count, dtype=np.int64)
     rooms, streams = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    missing = np.zeros(count, dtype=np.int64)
     active = np.zeros(count, dtype=np.bool_)
     extra = np.zeros(count, dtype=np.int64)
-    found = np.zeros((3, 4), dtype=np.int64)
+    label_spans = np.zeros((layers, 5), dtype=np.int64)
+    last_span = np.zeros(5, dtype=np.int64)
+    lowest, highest = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    at = np.zeros(4, dtype=np.int64)
     stored = 0
     starts_alone = np.array([[first, first]])
-    for last in range(first, layers):
+    for last in range(first, lasts[1] + 1):
         least += tables.least[last]
         stored += tables.weight_bytes[last]
-        if not tables.clusters[first, last]:
+        if last < lasts[0] or not tables.clusters[first, last]:
             continue
         # Ranges of segment starts and ends: entry 0 is the cluster's own first or last layer.
         starts = np.concatenate((starts_alone, start_ranges(tables, first, last)))
         ends = np.concatenate((np.array([[last, last]]), end_ranges(tables, first, last)))
         tops = np.empty((len(starts), len(ends)), dtype=np.int64)
         times = np.empty(len(starts), dtype=np.int64)
+        energies = np.empty(len(starts), dtype=np.int64)
         for i in range(len(starts)):
-            times[i] = reads(tables, first, last, starts[i, 0])
+            times[i], energies[i] = reads(tables, first, last, starts[i, 0])
             for j in range(len(ends)):
                 tops[i, j] = largest(several, starts[i], ends[j])
         tops[0, 0] = one[first, last]
         top = tops.max()
         low, high = count, 0
         for k in range(count):
-            whole = first == last and tables.sizes[k] == tables.chiplets
-            missing = refetched(stored, tables.weight_buffer_bytes * tables.sizes[k], whole)
-            active[k] = least[k] <= top and missing <= refetch_limit
+            active[k] = least[k] <= top
+            if active[k]:
+                rooms[k], missing[k], streams[k] = fitting(tables, first, last, k, stored)
+                active[k] = missing[k] <= refetch_limit
             if active[k]:
                 low, high = min(low, k), k + 1
-                rooms[k], streams[k] = room_and_stream(tables, first, last, k, stored, False)
         if low >= high:
             continue
         # Times before the last layer computes, for each range of ends, and what that layer sends.
         heads = np.full((len(ends), 2, 2, count), LIMIT, dtype=np.int64)
         handed = np.zeros((len(ends), count), dtype=np.int64)
-        # A single layer on the whole package does not need the room that is found missing here.
-        some, beyond = (low, high) if first == last else (high, low)
+        some, beyond = high, low
         for j in range(len(ends)):
             if tops[:, j].max() < 0:
                 continue
@@ -384,235 +395,124 @@ def columns_from(
                 handed[j, k] += tables.send[last, k] if j > 0 else tables.output[last]
             if a < b:
                 some, beyond = min(some, a), max(beyond, b)
+        # Where the choices begin for each range of ends and partition of the first layer.
+        spans = np.zeros((len(ends), 4), dtype=np.int64)
         for k in range(some, beyond):
             if not active[k]:
                 continue
-            wanted = 8 * len(starts) * (len(ends) + 1)
-            if used + wanted > len(rows):
-                more = np.empty((2 * len(rows) + wanted, ENTRIES), dtype=np.int64)
-                more[:used] = rows[:used]
-                rows = more
-            fixed = (first, last, k, stored)
-            used = closing(
-                tables, fixed, heads[0], handed[0, k], starts, times, tops, found, rows, used
-            )
-            if last + 1 < layers and tops[:, 1:].max() >= 0:
-                used = inner(
-                    tables, fixed, heads, handed, starts, ends, times, tops, found, rows, used
-                )
-    return rows[:used]
-
-
-@released
-def closing(
-    tables: SizedTables,
-    fixed: tuple[int, int, int, int],
-    heads: Ints,
-    handed: int,
-    starts: Ints,
-    reads_ps: Ints,
-    tops: Ints,
-    found: Ints,
-    rows: Ints,
-    used: int,
-) -> int:
-    """Append the columns of one run and region size that end their segment."""
-    first, last, k, stored = fixed
-    compute = tables.compute[last]
-    ends = np.array([last, last])
-    for i in range(len(starts)):
-        if tops[i, 0] < 0:
-            continue
-        exempt = i == 0 and first == last and tables.sizes[k] == tables.chiplets
-        if exempt:
-            room, stream = room_and_stream(tables, first, last, k, stored, True)
-            before = np.empty((2, 2, k + 1), dtype=np.int64)
-            begin(tables, first, last, k, room, stream, before)
-        else:
-            before = heads
-        for head in range(NONE, 2):
-            if (head == NONE) != (i == 0):
-                continue
-            n = choices(before, compute, handed, k, head, found)
-            best = -1
-            for choice in range(n):
-                time = max(found[0, choice], found[1, choice])
-                if best < 0 or time < max(found[0, best], found[1, best]):
-                    best = choice
-            if best < 0:
-                continue
-            time = max(found[0, best], found[1, best]) + reads_ps[i]
-            if time <= tops[i, 0]:
-                surroundings = (head, i == 0, True)
-                write(tables, fixed, surroundings, starts[i], ends, rows[used])
-                if exempt:
-                    rows[used, REFETCHED] = 0
-                rows[used, TIME], rows[used, SENDING] = time, NONE
-                rows[used, MADE_FOR] = last
-                rows[used, FIRST_PARTITION] = found[2, best] // 2
-                rows[used, LAST_PARTITION] = found[2, best] % 2
-                used += 1
-    return used
-
-
-@released
-def write(
-    tables: SizedTables,
-    fixed: tuple[int, int, int, int],
-    surroundings: tuple[int, bool, bool],
-    starts: Ints,
-    ends: Ints,
-    row: Ints,
-) -> None:
-    """Fill in what does not depend on partitions."""
-    first, last, k, stored = fixed
-    row[0], row[LAST], row[SIZE], row[INDEX] = first, last, tables.sizes[k], k
-    row[HEAD], row[OPENS], row[CLOSES] = surroundings
-    row[START : START + 2] = starts
-    row[END : END + 2] = ends
-    row[REFETCHED] = refetched(stored, tables.weight_buffer_bytes * tables.sizes[k], False)
-
-
-@released
-def inner(
-    tables: SizedTables,
-    fixed: tuple[int, int, int, int],
-    heads: Ints,
-    handed: Ints,
-    starts: Ints,
-    ends: Ints,
-    reads_ps: Ints,
-    tops: Ints,
-    found: Ints,
-    rows: Ints,
-    used: int,
-) -> int:
-    """Append the columns of one run and region size that hand their output to a next cluster."""
-    first, last, k, _ = fixed
-    least, most = tables.receive[last]
-    # Choices for each range of ends and each partition of the first layer, ``NONE`` at the end.
-    table = np.zeros((len(ends), 3, 3, 4), dtype=np.int64)
-    counts = np.zeros((len(ends), 3), dtype=np.int64)
-    for j in range(1, len(ends)):
-        if tops[:, j].max() < 0:
-            continue
-        for head in range(NONE, 2):
-            if head != NONE and first == 0:
-                continue
-            out = table[j, head]
-            n = choices(heads[j], tables.compute[last], handed[j, k], k, head, out)
-            for choice in range(n):
-                out[0, choice] = max(out[0, choice], out[1, choice] + least)
-                if out[1, choice] + most <= out[0, choice]:
-                    out[1, choice] = NONE
-            counts[j, head] = undominated(out[0], out[1], out[2], n)
-    j = 1
-    while j < len(ends):
-        if tops[:, j].max() < 0:
-            j += 1
-            continue
-        # Ranges between which no difference shows are one.
-        after = j + 1
-        while after < len(ends) and tops[:, after].max() >= 0 and same(table, counts, j, after):
-            after += 1
-        merged = np.array([ends[j, 0], ends[after - 1, 1]])
-        for i in range(len(starts)):
-            top = tops[i, j:after].max()
-            for head in range(NONE, 2):
-                if (head == NONE) != (i == 0):
+            size = tables.sizes[k]
+            # On the whole package there is no room for other clusters.
+            whole = size == tables.chiplets
+            sides = (1, 1) if whole else (len(starts), len(ends))
+            number = 0
+            for j in range(sides[1]):
+                spans[j] = number
+                soonest = LIMIT
+                for pair in range(4):
+                    time = heads[j, pair // 2, pair % 2, k] + tables.compute[last, pair % 2, k]
+                    soonest = min(soonest, time)
+                if soonest > tops[: sides[0], j].max():
                     continue
-                for choice in range(counts[j, head]):
-                    time = table[j, head, 0, choice] + reads_ps[i]
-                    if time > top:
-                        continue
-                    sending = table[j, head, 1, choice]
-                    write(tables, fixed, (head, i == 0, False), starts[i], merged, rows[used])
-                    rows[used, TIME] = time
-                    rows[used, SENDING] = sending + reads_ps[i] if sending >= 0 else NONE
-                    rows[used, MADE_FOR] = ends[j, 0]
-                    rows[used, FIRST_PARTITION] = table[j, head, 2, choice] // 2
-                    rows[used, LAST_PARTITION] = table[j, head, 2, choice] % 2
-                    used += 1
-        j = after
-    return used
+                if tables.energy_matters:
+                    run = (first, last, stored)
+                    labels = find_labels(tables, run, k, ends[j, 0], top, labels, label_spans)
+                    last_span[:] = label_spans[last - first]
+                    spent = sends_fj(tables, first, last, k, ends[j, 0])
+                else:
+                    spent = 0
+                    for pair in range(4):
+                        time = heads[j, pair // 2, pair % 2, k]
+                        labels.time_ps[last_span[pair]] = time
+                        last_span[pair + 1] = last_span[pair] + (time < LIMIT)
+                for q in range(2):
+                    computed, sent = tables.compute[last, q, k], handed[j, k]
+                    lowest[q] = highest[q] = max(computed, sent)
+                    if j > 0:
+                        lowest[q] = max(computed, sent + tables.received[last, 0])
+                        highest[q] = max(computed, sent + tables.received[last, 1])
+                wanted = number + 2 * (last_span[4] - last_span[0])
+                if wanted > len(found.time_ps):
+                    found = more_choices(found, 2 * wanted)
+                for head in range(3):
+                    spans[j, head] = number
+                    if head == ANY or sides[0] > 1:
+                        number = choices(
+                            labels,
+                            last_span,
+                            lowest,
+                            highest,
+                            handed[j, k],
+                            spent,
+                            head,
+                            top,
+                            at,
+                            found,
+                            number,
+                        )
+                spans[j, 3] = number
+            wanted = used + number * sides[0]
+            if wanted > len(columns.first):
+                columns = more_columns(columns, 2 * wanted)
+            j = 0
+            while j < sides[1]:
+                # Ranges between which no difference shows are one.
+                after = j + 1
+                while j > 0 and after < sides[1] and same(found, spans, j, after):
+                    after += 1
+                for i in range(sides[0]):
+                    most = tops[i, j:after].max()
+                    for head in range(3):
+                        if (head == ANY) != (i == 0):
+                            continue
+                        received = received_fj = 0
+                        if i > 0:
+                            received = tables.receive[first - 1, head, k]
+                            received_fj = tables.energy.receive[first - 1, head, k]
+                        for n in range(spans[j, head], spans[j, head + 1]):
+                            time = found.time_ps[n] + times[i]
+                            if time > most:
+                                continue
+                            columns.first[used] = first
+                            columns.last[used] = last
+                            columns.size[used] = size
+                            columns.partition[used] = NONE if head == ANY else head
+                            columns.opens[used] = i == 0
+                            columns.closes[used] = j == 0
+                            columns.start_low[used] = starts[i, 0]
+                            columns.start_high[used] = starts[i, 1]
+                            columns.end_low[used] = ends[j, 0]
+                            columns.end_high[used] = ends[after - 1, 1]
+                            columns.time_ps[used] = time
+                            columns.sending_ps[used] = NO_SENDING
+                            if found.sending_ps[n] != NO_SENDING:
+                                columns.sending_ps[used] = found.sending_ps[n] + times[i]
+                            columns.receive_ps[used] = received
+                            energy = found.energy_fj[n] + energies[i] + received_fj
+                            columns.energy_fj[used] = energy if tables.energy_matters else 0
+                            columns.refetched_bytes[used] = missing[k]
+                            columns.made_for[used] = ends[j, 0]
+                            columns.label[used] = found.label[n]
+                            used += 1
+                j = after
+    return used, columns
 
 
 @released
-def same(table: Ints, counts: Ints, i: int, j: int) -> bool:
-    """Whether the choices for two ranges of ends have the same times."""
-    for head in range(3):
-        if counts[i, head] != counts[j, head]:
-            return False
-        for choice in range(counts[i, head]):
-            for entry in range(2):
-                if table[i, head, entry, choice] != table[j, head, entry, choice]:
-                    return False
-    return True
-
-
-# --- Partitions ----------------------------------------------------------------------------------
-
-
-@released
-def partitions_of(tables: SizedTables, rows: Ints) -> NDArray[np.int8]:
-    """Partitions that attain the times of columns.
-
-    Shape ``(n, L)``; entry ``l`` of a row is the partition of the column's ``l``-th layer.
-    """
-    layers, count = len(tables.weight_bytes), len(tables.sizes)
-    found = np.zeros((len(rows), layers), dtype=np.int8)
-    heads = np.empty((layers + 1, 2, 2, count), dtype=np.int64)
-    extra, rooms = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    stored = np.zeros(layers + 1, dtype=np.int64)
-    stored[1:] = np.cumsum(tables.weight_bytes)
-    for n in range(len(rows)):
-        row = rows[n]
-        first, last, k, end = row[0], row[LAST], row[INDEX], row[MADE_FOR]
-        p, q = row[FIRST_PARTITION], row[LAST_PARTITION]
-        found[n, 0], found[n, last - first] = p, q
-        if last - first < 2:
-            continue
-        weights = stored[last + 1] - stored[first]
-        rooms[k], stream = room_and_stream(tables, first, last, k, weights, False)
-        begin(tables, first, last, k, rooms[k], stream, heads[0])
-        for layer in range(first, last):
-            step_from = layer - first
-            heads[step_from + 1, :, :, k] = heads[step_from, :, :, k]
-            skip_sends(tables, layer, last, end, k, k + 1, extra)
-            step(tables, layer, k, k + 1, extra, rooms, heads[step_from + 1])
-        for layer in range(last - 1, first, -1):
-            skip_sends(tables, layer, last, end, k, k + 1, extra)
-            gather = tables.gather[layer + 1, k] if q == WSP else 0
-            at = layer - first
-            for then in range(2):
-                sending = tables.within[layer, then, q, k] + extra[k]
-                time = layer_time(tables.compute[layer, then, k], sending, gather)
-                if heads[at, p, then, k] + time == heads[at + 1, p, q, k]:
-                    q = then
-                    break
-            found[n, at] = q
-    return found
-
-
-@released
-def columns_within(numbers: Ints, low: int, high: int, first: int, last: int, slowest: int) -> Ints:
-    """Columns among ``low..high`` that segment ``first..last`` can have, up to the slowest time.
-
-    ``numbers`` are those of `formulations.columns.table.ColumnTable`.
-    """
+def columns_within(
+    columns: Columns, low: int, high: int, first: int, last: int, slowest: int
+) -> Ints:
+    """Columns among ``low..high`` that segment ``first..last`` can have, up to the slowest time."""
+    c = columns
     found = np.empty(high - low, dtype=np.int64)
     count = 0
     for k in range(low, high):
-        if numbers[3, k] > slowest:
+        if c.time_ps[k] > slowest or c.last[k] > last:
             continue
-        begin, end = numbers[0, k], numbers[1, k]
-        if end > last or (numbers[8, k] == 1) != (begin == first):
+        if (c.opens[k] == 1) != (c.first[k] == first) or (c.closes[k] == 1) != (c.last[k] == last):
             continue
-        if (numbers[9, k] == 1) != (end == last):
+        if c.start_low[k] > first or first > c.start_high[k]:
             continue
-        if numbers[10, k] > first or first > numbers[11, k]:
-            continue
-        if numbers[12, k] > last or last > numbers[13, k]:
+        if c.end_low[k] > last or last > c.end_high[k]:
             continue
         found[count] = k
         count += 1

@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from formulations.columns.column import Column
-from formulations.columns.kernels import (
-    LAST,
-    SIZE,
-    TIME,
-    columns_from,
-    partitions_of,
-    sized_tables,
-)
-from formulations.columns.labels import LabelledRuns
+from formulations.arrays import joined, take
+from formulations.columns.columns import no_columns
+from formulations.columns.kernels import columns_from, no_choices
+from formulations.columns.labels import no_labels, partitions_of
 from formulations.columns.parallel import each
+from formulations.columns.sized import sized_tables
 from formulations.formulas import segment_latency
-from formulations.space import Caps, Stopped
+from formulations.space import Caps
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
@@ -32,30 +27,38 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from formulations.columns.columns import Columns
     from formulations.space import Space
     from scope_opt.model.tables import LatencyTables
 
     Ints = NDArray[np.int64]
 
-
-def alone_latency_ps(tables: LatencyTables, space: Space, column: Column) -> int | None:
-    """Latency of a segment of one cluster; None if it breaks a limit on energy or DRAM traffic."""
-    ends = column.first, column.last
-    most = space.refetch_limit_bytes(ends)
-    if most is not None and column.refetched_bytes > most:
-        return None
-    if space.budget_fj is not None and column.energy_fj > space.budget_fj:
-        return None
-    beat = max(column.time_ps, int(tables.segment_dram_ps[ends]))
-    beat = max(beat, space.power_beat_ps(column.energy_fj))
-    return segment_latency(int(tables.load_ps[ends]), tables.samples, 1, beat)
+ROOM = 1024
+"""Columns that there is room for at first."""
 
 
-class ColumnMaker(LabelledRuns):
+def alone_latencies_ps(tables: LatencyTables, space: Space, columns: Columns) -> list[int]:
+    """Latencies of segments of one cluster; `LIMIT` where one breaks a limit, or takes that long.
+
+    The limits are those on energy and on DRAM traffic.
+    """
+    found = []
+    numbers = (columns.time_ps, columns.energy_fj, columns.refetched_bytes)
+    rows = zip(columns.runs, *(values.tolist() for values in numbers), strict=True)
+    for ends, time_ps, energy_fj, refetched_bytes in rows:
+        most = space.refetch_limit_bytes(ends)
+        too_much = space.budget_fj is not None and energy_fj > space.budget_fj
+        if too_much or (most is not None and refetched_bytes > most):
+            found.append(LIMIT)
+            continue
+        beat = max(time_ps, int(tables.segment_dram_ps[ends]), space.power_beat_ps(energy_fj))
+        latency = segment_latency(int(tables.load_ps[ends]), tables.samples, 1, beat)
+        found.append(min(latency, LIMIT))
+    return found
+
+
+class ColumnMaker:
     """Columns of an instance, made on demand.
-
-    Compiled code makes them unless energies matter; those need several choices of partitions for
-    the same surroundings.
 
     Parameters
     ----------
@@ -75,101 +78,59 @@ class ColumnMaker(LabelledRuns):
         stopping: Callable[[], bool] = lambda: False,
         threads: int = 1,
     ) -> None:
-        super().__init__(tables, space)
+        self._tables, self._space = tables, space
         self._stopping, self._threads = stopping, threads
-        self._compiled = None if space.energy_matters else sized_tables(tables, space, self._least)
+        self._sized = sized_tables(tables, space)
 
-    def receive_ps(self, column: Column) -> int:
-        """What the cluster before pays to hand its output to this one."""
-        if column.partition is None:
-            return 0
-        return int(self._tables.receive_ps[column.first - 1, column.partition, column.size])
-
-    def columns(self, caps: Caps) -> Iterator[Column]:
-        """Every column that can matter, best partitions only."""
-        if self._compiled is None:
-            for pair in self._pairs(self._space.clusters):
-                yield from self.run(*pair, caps)
-        else:
-            for rows in self.rows(caps):
-                yield from self.objects(rows)
-
-    def rows(self, caps: Caps) -> Iterator[Ints]:
-        """The same as numbers, one array per first layer; only where energy does not matter.
-
-        Each of shape ``(n, ENTRIES)`` with a row for each column, see
-        `formulations.columns.kernels`. That takes a small part of the time and memory that objects
-        take.
-        """
+    def columns(self, caps: Caps) -> Columns:
+        """Every column that can matter, best partitions only, ordered by first layer."""
         space = self._space
         none = np.full_like(caps.one, -1)
         one = caps.one if space.fewest <= 1 else none
         several = caps.several if space.most >= 2 else none
-        yield from self._rows(one, several, space.traffic_limit_bytes)
+        return joined(self._made(one, several, space.traffic_limit_bytes))
 
-    def objects(self, rows: Ints) -> Iterator[Column]:
-        """Columns of some rows."""
-        assert self._compiled is not None
-        layers = self._tables.layers
-        data = partitions_of(self._compiled, rows).tobytes()
-        # Columns share their partitions, which are most of the memory they take.
+    def alone(self, caps: Caps) -> Columns:
+        """The columns that are a segment by themselves."""
+        return joined([no_columns(), *self._alone(caps)])
+
+    def _alone(self, caps: Caps) -> Iterator[Columns]:
+        if self._space.fewest <= 1:
+            yield from self._made(caps.one, np.full_like(caps.one, -1), None)
+
+    def fastest_alone(self) -> Columns:
+        """Of the columns that are a segment by themselves, the fastest of every run of layers."""
+        found = [no_columns()]
+        for columns in self._alone(Caps(self._tables, self._space, None)):
+            order = np.lexsort((-columns.size, columns.time_ps, columns.last))
+            best = np.diff(columns.last[order], prepend=-1) > 0
+            found.append(take(columns, order[best]))
+        return joined(found)
+
+    def partitions(self, columns: Columns) -> list[tuple[int, ...]]:
+        """Partitions of the layers of each column; equal ones are one object."""
+        c = columns
+        order = np.lexsort((-c.time_ps, c.made_for, c.size, c.last, c.first))
+        data = partitions_of(self._sized, columns, order, no_labels())
         shared: dict[bytes, tuple[int, ...]] = {}
-        for n, row in enumerate(rows.tolist()):
-            first, last, size, head, opens, closes, a, b, c, d, time, sending, refetched, *_ = row
-            key = data[n * layers : n * layers + last - first + 1]
-            partitions = shared.get(key)
-            if partitions is None:
-                partitions = shared[key] = tuple(key)
-            yield Column(
-                first,
-                last,
-                size,
-                None if head < 0 else head,
-                opens == 1,
-                closes == 1,
-                (a, b),
-                (c, d),
-                time,
-                None if sending < 0 else sending,
-                0,
-                refetched,
-                partitions,
-            )
-
-    def segments_of_one(self) -> dict[tuple[int, int], Column]:
-        """Fastest single-cluster segment of every run of layers that has one."""
-        found: dict[tuple[int, int], Column] = {}
-        for column in self._alone(Caps(self._tables, self._space, None)):
-            pair = (column.first, column.last)
-            best = found.get(pair)
-            if best is None or (column.time_ps, -column.size) < (best.time_ps, -best.size):
-                found[pair] = column
+        found = []
+        for row, length in zip(data, (c.last - c.first + 1).tolist(), strict=True):
+            key = row[:length].tobytes()
+            found.append(shared.setdefault(key, tuple(key)))
         return found
 
-    def _alone(self, caps: Caps) -> Iterator[Column]:
-        """Columns of whole segments, the fastest of each run of layers among them."""
-        space = self._space
-        if space.fewest > 1:
-            return
-        if self._compiled is None:
-            for pair in self._pairs(space.clusters & space.segments):
-                yield from self.alone(*pair, caps)
-            return
-        for rows in self._rows(caps.one, np.full_like(caps.one, -1), None):
-            ordered = rows[np.lexsort((-rows[:, SIZE], rows[:, TIME], rows[:, LAST]))]
-            yield from self.objects(ordered[np.diff(ordered[:, LAST], prepend=-1) > 0])
+    def _made(self, one: Ints, several: Ints, refetch_limit: int | None) -> Iterator[Columns]:
+        layers, limit = self._tables.layers, LIMIT if refetch_limit is None else refetch_limit
+        # Labels can be many.
+        runs = [(first, (first, layers - 1)) for first in range(layers)]
+        if self._sized.energy_matters:
+            pairs = np.argwhere(self._space.clusters).tolist()
+            runs = [(first, (last, last)) for first, last in pairs]
 
-    def _rows(self, one: Ints, several: Ints, refetch_limit: int | None) -> Iterator[Ints]:
-        sized, limit = self._compiled, LIMIT if refetch_limit is None else refetch_limit
-        assert sized is not None
+        def work(k: int) -> Columns:
+            first, lasts = runs[k]
+            room = no_columns(ROOM), no_labels(), no_choices()
+            count, found = columns_from(self._sized, first, lasts, one, several, limit, *room)
+            return take(found, slice(count))
 
-        def work(first: int) -> Ints:
-            return columns_from(sized, first, one, several, limit)
-
-        yield from each(work, self._tables.layers, self._threads, self._stopping)
-
-    def _pairs(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-        for first, last in np.argwhere(wanted).tolist():
-            if self._stopping():
-                raise Stopped
-            yield first, last
+        return each(work, len(runs), self._threads, self._stopping)

@@ -17,11 +17,11 @@ from formulations.columns.table import ColumnTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from formulations.columns.table import SegmentColumns
+    from formulations.columns.columns import Columns
     from formulations.request import Request
 
     Ends = tuple[int, int]
-    ColumnsOf = Callable[[int, int, int | None], SegmentColumns]
+    ColumnsOf = Callable[[int, int, int | None], Columns]
     """Of a segment by its first and last layer, within a latency."""
 
 
@@ -34,7 +34,7 @@ class Least(NamedTuple):
     """Chiplets times time."""
 
 
-def least_of_clusters(columns: SegmentColumns, layers: int) -> dict[Ends, Least]:
+def least_of_clusters(columns: Columns, layers: int) -> dict[Ends, Least]:
     """Clusters that columns of a segment allow, by their layers."""
     runs = columns.first * layers + columns.last
     order = np.argsort(runs, kind="stable")

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from formulations.columns.schedules import column_keys, to_segments
 from formulations.compact_milp.clusters import share_rows
 from formulations.compact_milp.encodings import encode
 from formulations.compact_milp.tables import NoSchedule, most_beats_ps
@@ -546,13 +545,16 @@ class OneLayer:
         if not choices:
             raise NoSchedule
         self._choices = choices
-        block.chosen = pyo.Var(column_keys([c.column for c in choices]), domain=pyo.Binary)
+        keys = [
+            (c.layer, c.layer, c.size, PARTITIONS[c.partition][0], k) for k, c in enumerate(choices)
+        ]
+        block.chosen = pyo.Var(keys, domain=pyo.Binary)
         block.one = pyo.Constraint(expr=sum(block.chosen.values()) == 1)
         self._chosen = list(block.chosen.values())
         self._keys = list(block.chosen.keys())
         pairs = list(zip(self._choices, self._chosen, strict=True))
         self.latency = sum(choice.latency_ps / units.ps * chosen for choice, chosen in pairs)
-        self.energy = sum(choice.column.energy_fj / units.fj * chosen for choice, chosen in pairs)
+        self.energy = sum(choice.energy_fj / units.fj * chosen for choice, chosen in pairs)
 
     def variables(self, place: int) -> dict[str, dict[Any, Any]]:
         """The choices, by the segment's ``place`` and their columns; see `SegmentModel`."""
@@ -562,17 +564,16 @@ class OneLayer:
     def start(self, segment: Segment) -> None:
         """Choose a schedule, or one at least as good."""
         (cluster,) = segment.clusters
-        wanted = (cluster.chiplets, (PARTITIONS.index(cluster.partitions[0]),))
+        wanted = (cluster.chiplets, PARTITIONS.index(cluster.partitions[0]))
         for choice, chosen in zip(self._choices, self._chosen, strict=True):
-            _set(chosen, int((choice.column.size, choice.column.partitions) == wanted))
+            _set(chosen, int((choice.size, choice.partition) == wanted))
 
     def read(self, value: Callable[[Any], float]) -> Segment:
         """Schedule in a solution, given its variables' values."""
         best = max(range(len(self._choices)), key=lambda k: value(self._chosen[k]))
         if value(self._chosen[best]) < 0.5:
-            layer = self._choices[best].column.first
-            raise ValueError(f"nothing is chosen for layer {layer}")
-        return to_segments([self._choices[best].column])[0]
+            raise ValueError(f"nothing is chosen for layer {self._choices[best].layer}")
+        return self._choices[best].segment
 
 
 def _set(variable: Any, value: float) -> None:

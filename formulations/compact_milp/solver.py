@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from formulations.columns.schedules import to_segments
 from formulations.compact_milp.clusters import columns_of
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rest, Rounds, safety
@@ -205,7 +204,7 @@ class Separate:
         """Try everything."""
         choices = self._alone.choices(layer)
         for choice in choices:
-            self._cuts.found(to_segments([choice.column])[0])
+            self._cuts.found(choice.segment)
         least = min((choice.latency_ps for choice in choices), default=LIMIT)
         self._cuts.refute(layer, layer, least, "enumeration")
 

@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from formulations.columns.labels import LabelledRuns
-from formulations.columns.maker import alone_latency_ps
+from formulations.arrays import take
+from formulations.columns.maker import ColumnMaker, alone_latencies_ps
 from formulations.compact_milp.piecewise import Kind, approximate, refine
 from formulations.formulas import longest_beat, refetching_time
 from formulations.space import Caps, worst_energy_fj
-from scope_opt.model.tables import PARTITIONS
+from scope_opt.model.tables import LIMIT, PARTITIONS
 from scope_opt.schedule.bounds import layer_floors
+from scope_opt.schedule.schedule import make_segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from formulations.columns.column import Column
+    from formulations.columns.columns import Columns
     from formulations.compact_milp.piecewise import Piecewise
     from formulations.space import Space
     from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -185,8 +187,16 @@ def worst_beat_ps(tables: LatencyTables, space: Space, first: int, last: int) ->
 class Choice(NamedTuple):
     """A schedule of one layer as a segment."""
 
+    layer: int
+    size: int
+    partition: int
     latency_ps: int
-    column: Column
+    energy_fj: int
+
+    @property
+    def segment(self) -> Segment:
+        """The schedule."""
+        return make_segment(self.layer, [(1, self.size, (self.partition,))])
 
 
 class OneLayerSegments:
@@ -200,18 +210,23 @@ class OneLayerSegments:
         return Caps(self._tables, self._space, None)
 
     @cached_property
-    def _runs(self) -> list[LabelledRuns]:
+    def _columns(self) -> list[Columns]:
         """By partition: columns are of the best one, here both are wanted."""
-        every = range(len(PARTITIONS))
-        fixed = (((p,),) * self._tables.layers for p in every)
-        return [LabelledRuns(self._tables, replace(self._space, partitions=p)) for p in fixed]
+        clusters = np.eye(self._tables.layers, dtype=np.bool_) & self._space.clusters
+        spaces = [
+            replace(self._space, partitions=((p,),) * self._tables.layers, clusters=clusters)
+            for p in range(len(PARTITIONS))
+        ]
+        return [ColumnMaker(self._tables, space).alone(self._caps) for space in spaces]
 
     def choices(self, layer: int) -> list[Choice]:
         """All of one layer."""
         found = []
         for p in self._space.partitions[layer]:
-            for column in self._runs[p].alone(layer, layer, self._caps):
-                latency = alone_latency_ps(self._tables, self._space, column)
-                if latency is not None:
-                    found.append(Choice(latency, column))
+            columns = take(self._columns[p], self._columns[p].first == layer)
+            latencies = alone_latencies_ps(self._tables, self._space, columns)
+            numbers = (columns.size.tolist(), latencies, columns.energy_fj.tolist())
+            for size, latency_ps, energy_fj in zip(*numbers, strict=True):
+                if latency_ps < LIMIT:
+                    found.append(Choice(layer, size, p, latency_ps, energy_fj))
         return found

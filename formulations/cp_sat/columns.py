@@ -9,19 +9,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from formulations.columns.schedules import (
-    SegmentColumn,
-    column_keys,
-    find_columns,
-    to_segments,
-)
+from formulations.columns.columns import NO_SENDING
+from formulations.columns.schedules import SegmentColumn
 from formulations.cp_sat.rows import ROW_LIMIT, PowerRow, Rows, import_cp_sat
 from formulations.program.clusters import ClusterProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from formulations.columns.column import Column
+    from formulations.columns.columns import Columns
+    from formulations.columns.schedules import Partitions
     from formulations.space import Caps, Space
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Segment
@@ -38,9 +35,9 @@ class Program:
     tables : LatencyTables
     space : Space
         What schedules may look like.
-    columns : list of Column
-    receive_ps : list of int
-        What each column's predecessor pays for handing over to it.
+    columns : Columns
+    partitions : sequence of tuple of int
+        Of the layers of each column.
     caps : Caps
         Largest beats.
     unit_ps, unit_fj : int
@@ -53,19 +50,19 @@ class Program:
         self,
         tables: LatencyTables,
         space: Space,
-        columns: Sequence[Column],
-        receive_ps: Sequence[int],
+        columns: Columns,
+        partitions: Partitions,
         caps: Caps,
         unit_ps: int,
         unit_fj: int = 1,
         ceiling_ps: int | None = None,
     ) -> None:
         self.model = import_cp_sat().CpModel()
-        self._program = ClusterProgram(tables, space, columns, receive_ps, caps)
+        self._program = ClusterProgram(tables, space, columns, partitions, caps)
         self.tables, self.space, self.columns = tables, space, columns
         self.unit_ps, self.unit_fj = unit_ps, unit_fj
         self._layers = tables.layers
-        self._rows = Rows(self.model, len(columns))
+        self._rows = Rows(self.model, columns.number)
         self.x = self._rows.x
         """One per column: the cluster is used."""
         self._data()
@@ -93,15 +90,15 @@ class Program:
 
     def _data(self) -> None:
         """Numbers of the columns in units."""
-        program, columns = self._program, self.columns
+        program = self._program
         most_fj, slowest = program.most_fj, program.slowest_ps
         # The row of all segments has a beat, and a unit that it was rounded down by, for each.
         beats = self._layers * (self._largest_beat(most_fj) + self.unit_ps)
         self._power_row = PowerRow.of(self.space, beats, most_fj)
-        times = [column.time_ps for column in columns]
+        times = program.times_ps
         if self._power_row is not None:
             # A segment's beat allows for the power of each of its clusters alone, too.
-            alone = (self._power_row.beat_ps(column.energy_fj) for column in columns)
+            alone = map(self._power_row.beat_ps, program.energy_fj)
             times = [max(pair) for pair in zip(times, alone, strict=True)]
             slowest = max(slowest, self._power_row.beat_ps(most_fj))
         self._times = [time // self.unit_ps for time in times]
@@ -113,7 +110,7 @@ class Program:
         """Bound in ps on the beats that a power row meets."""
         if self.space.power_fj_per_ps is None:
             return 0
-        slowest = max((column.time_ps for column in self.columns), default=0)
+        slowest = max(self._program.times_ps, default=0)
         return max(slowest, int(most_fj / self.space.power_fj_per_ps) + 1)
 
     # --- Variables -------------------------------------------------------------------------------
@@ -135,7 +132,7 @@ class Program:
         ]
         """Layer opens a cluster."""
         sizes = [
-            [(k, self.columns[k].size) for k in self._program.starting[layer]] for layer in layers
+            [(k, self._program.sizes[k]) for k in self._program.starting[layer]] for layer in layers
         ]
         self.size = [self._rows.pick(terms) for terms in sizes]
         """Region size of the cluster that the layer opens, else 0."""
@@ -233,11 +230,12 @@ class Program:
     def _area(self) -> None:
         """Redundant: the chiplet-time of a segment's clusters fits the package and the beat."""
         model, chiplets = self.model, self.tables.chiplets
-        areas = [column.size * time for column, time in zip(self.columns, self._times, strict=True)]
+        sizes = self._program.sizes
+        areas = [size * time for size, time in zip(sizes, self._times, strict=True)]
         heaviest = max(sum(areas[k] for k in at) for at in self._program.starting)
         unit = max(1, -(-heaviest // ROW_LIMIT))
         area = [
-            self._rows.pick([(k, self.columns[k].size * (self._times[k] // unit)) for k in at])
+            self._rows.pick([(k, sizes[k] * (self._times[k] // unit)) for k in at])
             for at in self._program.starting
         ]
         beat = [self._rows.part([variable], unit, self._slowest) for variable in self.beat_at]
@@ -286,7 +284,7 @@ class Program:
         if not self._program.refetches:
             return
         refetched = [
-            self._rows.pick([(k, self.columns[k].refetched_bytes) for k in at])
+            self._rows.pick([(k, self._program.refetched_bytes[k]) for k in at])
             for at in self._program.starting
         ]
         for s, used in self.segments.items():
@@ -330,7 +328,7 @@ class Program:
             "energy": self.energy,
         }
         return {
-            "x": dict(zip(column_keys(self.columns), self.x, strict=True)),
+            "x": dict(zip(self._program.keys, self.x, strict=True)),
             "segment": self.segments,
             "beat": self.beat,
             **{name: dict(enumerate(some)) for name, some in by_layer.items() if some},
@@ -342,12 +340,11 @@ class Program:
 
     def schedule(self, value: Callable[[Any], float]) -> tuple[Segment, ...]:
         """Segments made of the columns that a solution uses."""
-        used = (c for c, x in zip(self.columns, self.x, strict=True) if value(x) > 0.5)
-        return to_segments(used)
+        return self._program.schedule([k for k, x in enumerate(self.x) if value(x) > 0.5])
 
     def hint(self, segments: Sequence[Segment]) -> bool:
         """Hint every variable from a schedule; False if the program does not contain it."""
-        chosen = find_columns(self.columns, self._program.starting, segments)
+        chosen = self._program.find(segments)
         keys = [SegmentColumn(s.first_layer, s.last_layer, len(s.clusters)) for s in segments]
         if chosen is None or any(key not in self.segments for key in keys):
             return False
@@ -358,7 +355,7 @@ class Program:
         for layer, begins in enumerate(self.begins):
             values[begins.index] = int(any(key.first == layer for key in keys))
         for key in keys:
-            inside = [k for k in chosen if key.first <= self.columns[k].first <= key.last]
+            inside = [k for k in chosen if key.first <= self.columns.first[k] <= key.last]
             beat = max(self._floor(key), self._slowest_cluster(inside), self._power_beat(inside))
             values[self.beat[key].index] = beat
             for layer in range(key.first, key.last + 1):
@@ -370,8 +367,8 @@ class Program:
         """Longest time in units of a segment's clusters, handing over included."""
         times = [self._times[k] for k in columns]
         for k, following in pairwise(columns):
-            sending_ps = self.columns[k].sending_ps
-            if sending_ps is not None:
+            sending_ps = int(self.columns.sending_ps[k])
+            if sending_ps != NO_SENDING:
                 times.append(sending_ps // self.unit_ps + self._receive[following])
         return max(times)
 
@@ -379,8 +376,8 @@ class Program:
         """Least beat in units of a segment under the power budget."""
         if self._power_row is None:
             return 0
-        ends = ((self.columns[k].first, self.columns[k].last) for k in columns)
-        spent = sum(map(self._program.base_of, ends)) + self.unit_fj * sum(
+        runs = (self._program.runs[k] for k in columns)
+        spent = sum(map(self._program.base_of, runs)) + self.unit_fj * sum(
             self._spent[k] for k in columns
         )
         return max(0, -(-(self._power_row.beat_ps(spent) - self.unit_ps + 1) // self.unit_ps))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from formulations.columns.maker import ColumnMaker, alone_latency_ps
+from formulations.arrays import take
+from formulations.columns.maker import ColumnMaker, alone_latencies_ps
 from formulations.columns.schedules import to_segments
 from formulations.columns.table import ColumnTable
 from formulations.cp_sat.columns import Program
@@ -29,7 +30,8 @@ from scope_opt.model.tables import LIMIT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from formulations.columns.column import Column
+    from formulations.columns.columns import Columns
+    from formulations.columns.schedules import Partitions
     from formulations.request import Request
 
     Ints = NDArray[np.int64]
@@ -83,7 +85,6 @@ class Search:
     def __init__(self, request: Request) -> None:
         self._request, self._monitor = request, request.monitor
         self._tables, self._space, self._tuning = request.tables, request.space, request.tuning
-        self._maker = ColumnMaker(self._tables, self._space, lambda: self._monitor.stopping)
 
     def run(self) -> None:
         """Solve program after program; raises `Stopped`."""
@@ -168,15 +169,14 @@ class Search:
         space = self._space
         if space.fewest > 1:
             return
-        alone = self._maker.segments_of_one()
+        maker = ColumnMaker(self._tables, space, lambda: self._monitor.stopping)
+        columns = maker.fastest_alone()
         costs = np.full_like(self._tables.load_ps, LIMIT)
-        for ends, column in alone.items():
-            latency = alone_latency_ps(self._tables, space, column)
-            if latency is not None and latency < LIMIT:
-                costs[ends] = latency
+        costs[columns.first, columns.last] = alone_latencies_ps(self._tables, space, columns)
         _, path = shortest_cut(costs, space.segment_count)
         if path:
-            self._request.offer(to_segments(alone[ends] for ends in path))
+            chosen = take(columns, np.array([columns.runs.index(ends) for ends in path]))
+            self._request.offer(to_segments(chosen, maker.partitions(chosen)))
 
     # --- One program -----------------------------------------------------------------------------
 
@@ -234,29 +234,28 @@ class Search:
         found = self._columns(ceiling)
         if found is None:
             return None
-        caps, columns = found
-        slowest = max((column.time_ps for column in columns), default=0)
+        caps, columns, partitions = found
+        slowest = int(columns.time_ps.max(initial=0))
         unit = 1 if exact else self._unit(slowest, ceiling)
         unit_fj = 1
         if space.energy_matters and unit > 1:
-            largest = max((column.energy_fj for column in columns), default=0)
+            largest = int(columns.energy_fj.max(initial=0))
             unit_fj = max(1, largest // self._tuning.coarse_steps**2)
-        receive = [self._maker.receive_ps(column) for column in columns]
         if self._monitor.stopping:
             raise Stopped
-        return unit, Program(tables, space, columns, receive, caps, unit, unit_fj, ceiling)
+        return unit, Program(tables, space, columns, partitions, caps, unit, unit_fj, ceiling)
 
-    def _columns(self, ceiling: int | None) -> tuple[Caps, list[Column]] | None:
-        """Columns of schedules up to the ceiling, and largest beats; None if there is none.
+    def _columns(self, ceiling: int | None) -> tuple[Caps, Columns, Partitions] | None:
+        """Largest beats, columns of schedules up to the ceiling; None if there is none.
 
-        Columns bound beats from below, which may leave fewer columns, and so on. They are numbers
-        until it is known which ones are left.
+        Columns bound beats from below, which may leave fewer columns, and so on. Their partitions
+        are looked up when it is known which ones are left.
         """
         tables, space, monitor = self._tables, self._space, self._monitor
         table = ColumnTable(self._request, ceiling)
-        caps, index = table.caps, np.arange(table.numbers.shape[1])
+        caps, columns = table.caps, table.columns
         most = self._tuning.max_columns
-        if len(index) > most:
+        if columns.number > most:
             problem = (
                 f"solver 'cp-sat' would need more than {most} Booleans; use solver "
                 "'exact', fewer segments or a smaller max_region"
@@ -264,12 +263,12 @@ class Search:
             monitor.give_up([problem])
             raise Stopped
         if space.couples_segments:
-            index = self._within_energy(table.numbers)
+            columns = self._within_energy(columns)
         before = None
-        while before is None or len(index) < before * self._tuning.fewer:
-            before = len(index)
+        while before is None or columns.number < before * self._tuning.fewer:
+            before = columns.number
             beats = floors_of(
-                table.covers(index),
+                take(columns, np.argsort(columns.time_ps)),
                 space,
                 tables.layers,
                 tables.chiplets,
@@ -280,23 +279,23 @@ class Search:
             caps = Caps(tables, space, ceiling, beats)
             if ceiling is not None and not self._request.energy_minimized:
                 self._request.raise_bound(min(caps.bound_ps, ceiling + 1), "paths")
-            index = index[table.numbers[3, index] <= table.longest(index, caps)]
-            if len(index) < before:
+            columns = take(columns, columns.time_ps <= table.longest(columns, caps))
+            if columns.number < before:
                 monitor.credit("paths")  # what follows rests on their leaving columns out
         if caps.bound_ps > (LIMIT - 1 if ceiling is None else ceiling):
             monitor.credit("paths")
             return None
-        return caps, table.objects(index)
+        return caps, columns, table.partitions(columns)
 
-    def _within_energy(self, numbers: Ints) -> Ints:
+    def _within_energy(self, columns: Columns) -> Columns:
         """Columns that some row of columns through all layers contains at little enough energy.
 
         That of the known schedule, where energy is minimized. The least of all rows is a bound.
         """
         tables, energy, budget = self._tables, self._tables.energy, self._space.budget_fj
-        first, last, spent = numbers[0], numbers[1], numbers[6]
+        first, last, spent = columns.first, columns.last, columns.energy_fj
         if energy is None:
-            return np.arange(len(first))
+            return columns
         loading = tables.loading_fj
         before, rest = np.full((2, tables.layers + 1), LIMIT)
         before[0] = rest[-1] = 0
@@ -312,7 +311,7 @@ class Search:
                 self._request.raise_bound(least, "paths")
             if self._monitor.objective is not None:
                 most = min(most, (self._monitor.objective - loading) // tables.samples)
-        return np.flatnonzero(before[first] + spent + rest[last + 1] <= most)
+        return take(columns, before[first] + spent + rest[last + 1] <= most)
 
     def _unit(self, slowest: int, ceiling: int | None) -> int:
         """Length of a coarse program's time unit in ps; 1 if that is hardly finer."""

@@ -17,7 +17,7 @@ from formulations.program.path import PathProgram
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from formulations.columns.table import SegmentColumns
+    from formulations.columns.columns import Columns
     from formulations.paths.network import BeatNetwork, Limits
     from formulations.program.path import Sum
     from formulations.request import Request
@@ -28,7 +28,7 @@ class CpThresholdProgram:
 
     def __init__(
         self,
-        columns: SegmentColumns,
+        columns: Columns,
         network: BeatNetwork,
         chiplets: int,
         counts: tuple[int, int],

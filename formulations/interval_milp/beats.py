@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from formulations.columns.schedules import (
-    SegmentColumn,
-    column_keys,
-    find_columns,
-    to_segments,
-)
+from formulations.columns.schedules import SegmentColumn
 from formulations.highs import TOLERANCE, Highs, import_pyomo
 from formulations.program.clusters import ClusterProgram
 from scope_opt.model.tables import LIMIT
@@ -24,7 +19,8 @@ from scope_opt.model.tables import LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from formulations.columns.column import Column
+    from formulations.columns.columns import Columns
+    from formulations.columns.schedules import Partitions
     from formulations.request import Request
     from formulations.space import Caps
     from scope_opt.schedule.evaluation import SegmentReport
@@ -44,20 +40,20 @@ class BeatsProgram:
     Parameters
     ----------
     request : Request
-    columns : list of Column
-    receive_ps : list of int
-        What each column's predecessor pays for handing over to it.
+    columns : Columns
+    partitions : sequence of tuple of int
+        Of the layers of each column.
     caps : Caps
         Largest beats.
     """
 
     def __init__(
-        self, request: Request, columns: Sequence[Column], receive_ps: Sequence[int], caps: Caps
+        self, request: Request, columns: Columns, partitions: Partitions, caps: Caps
     ) -> None:
         self._pyo = import_pyomo()
         self._tables, self._space = request.tables, request.space
-        self._program = ClusterProgram(self._tables, self._space, columns, receive_ps, caps)
-        self.columns, self._layers = columns, self._program.layers
+        self._program = ClusterProgram(self._tables, self._space, columns, partitions, caps)
+        self._layers = self._program.layers
         self.model = self._pyo.ConcreteModel()
         self._data()
         rows: dict[str, Callable[[], None]] = {
@@ -81,13 +77,14 @@ class BeatsProgram:
 
     def _data(self) -> None:
         """Units of time and energy, and times in units."""
-        program, columns = self._program, self.columns
+        program = self._program
         self.unit_fj = _unit(max(program.spent_fj, default=0))
-        times = [float(column.time_ps) for column in columns]
+        times = list(map(float, program.times_ps))
         slowest = float(program.slowest_ps)
         if self._space.power_fj_per_ps is not None:
             power = float(self._space.power_fj_per_ps)
-            times = [max(t, c.energy_fj / power) for t, c in zip(times, columns, strict=True)]
+            energies = zip(times, program.energy_fj, strict=True)
+            times = [max(time, spent / power) for time, spent in energies]
             slowest = max(slowest, program.most_fj / power)
         self.unit_ps = _unit(int(slowest))
         self._slowest = slowest / self.unit_ps + 1
@@ -96,7 +93,7 @@ class BeatsProgram:
 
     def _variables(self) -> None:
         pyo, model, top = self._pyo, self.model, self._program.segments
-        model.x = pyo.Var(column_keys(self.columns), domain=pyo.Binary)
+        model.x = pyo.Var(self._program.keys, domain=pyo.Binary)
         self.x = list(model.x.values())
         model.segment = pyo.Var(list(top), domain=pyo.Binary)
         model.beat = pyo.Var(list(top), bounds=(0, None))
@@ -107,7 +104,7 @@ class BeatsProgram:
             least = self._program.floor_ps(key) / self.unit_ps
             self._add([(self.beat[key], 1), (self.segments[key], -most_units)], None, 0)
             self._add([(self.beat[key], 1), (self.segments[key], -least)], 0, None)
-        self.size = self._totals("size", [c.size for c in self.columns])
+        self.size = self._totals("size", self._program.sizes)
         self._layer_beat()
 
     def _layer_beat(self) -> None:
@@ -206,8 +203,8 @@ class BeatsProgram:
     def _area(self) -> None:
         """Redundant: the chiplet-time of all clusters fits the package and the beats."""
         areas = [
-            (self.x[k], column.size * self._times[k] / self._tables.chiplets)
-            for k, column in enumerate(self.columns)
+            (self.x[k], size * self._times[k] / self._tables.chiplets)
+            for k, size in enumerate(self._program.sizes)
         ]
         self._add([*areas, *((beat, -1) for beat in self.beat.values())], None, 0)
 
@@ -243,7 +240,7 @@ class BeatsProgram:
         """Weights fetched again add to what a segment reads and writes in DRAM."""
         if not self._program.refetches:
             return
-        refetched = [column.refetched_bytes for column in self.columns]
+        refetched = self._program.refetched_bytes
         unit = _unit(max(refetched))
         moved = self._totals("refetched", [value / unit for value in refetched])
         for (first, last), keys in self._program.pairs.items():
@@ -293,7 +290,11 @@ class BeatsProgram:
 
     def read(self, value: Callable[[Any], float]) -> tuple[Segment, ...]:
         """Segments made of the columns that a solution uses."""
-        return to_segments(c for c, x in zip(self.columns, self.x, strict=True) if value(x) > 0.5)
+        return self.schedule([k for k, x in enumerate(self.x) if value(x) > 0.5])
+
+    def schedule(self, used: Sequence[int]) -> tuple[Segment, ...]:
+        """Segments made of some columns."""
+        return self._program.schedule(used)
 
     def bound(self, objective: float) -> int:
         """Lower bound in ps or fJ that follows from one that HiGHS claims."""
@@ -308,7 +309,7 @@ class BeatsProgram:
         self, segments: Sequence[Segment], reports: Sequence[SegmentReport]
     ) -> list[tuple[Any, float]] | None:
         """Values of all variables for a schedule; None if the program does not contain it."""
-        used = find_columns(self.columns, self._program.starting, segments)
+        used = self._program.find(segments)
         if used is None:
             return None
         values: list[tuple[Any, float]] = [(self.x[k], 1) for k in used]
@@ -322,11 +323,11 @@ class BeatsProgram:
             values += [(self.segments[key], 1), (self.beat[key], beat)]
             values += [(self.layer_beat[layer], beat) for layer in range(key.first, key.last + 1)]
         for k in used:
-            column = self.columns[k]
-            values.append((self.size[column.first], column.size))
-            values.append((self.starts[column.first], 1))
+            first = int(self._program.columns.first[k])
+            values.append((self.size[first], self._program.sizes[k]))
+            values.append((self.starts[first], 1))
             if self.energy:
-                values.append((self.energy[column.first], self._spent[k]))
+                values.append((self.energy[first], self._spent[k]))
         return values
 
 
@@ -360,8 +361,7 @@ def solve_beats(request: Request, program: BeatsProgram) -> bool:
             return [k for k, x in enumerate(program.x) if highs.value(values, x) > 0.5]
 
         def offer(values: Any) -> bool:
-            segments = to_segments(program.columns[k] for k in used(values))
-            return not request.offer(segments).violations
+            return not request.offer(program.schedule(used(values))).violations
 
         outcome = highs.solve(
             monitor,

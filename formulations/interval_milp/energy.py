@@ -46,8 +46,8 @@ class EnergySearch:
         if energy is None:
             raise ValueError("tables without energy")
         with request.monitor.timed("build"):
-            table = ColumnTable(request, latency_ps)
-            self._columns = table.of_segment(*self._ends)
+            self._table = ColumnTable(request, latency_ps)
+            self._columns = self._table.of_segment(*self._ends)
         base = energy.floor_fj
         sums = np.concatenate([[0], np.cumsum(base)])
         self._base_fj = int(sums[-1])
@@ -137,7 +137,7 @@ class EnergySearch:
             if outcome.values is None or outcome.status != "optimal":
                 return [Counts(least, low, high)]
             used = program.used(highs, outcome.values)
-            violations = request.offer([self._columns.segment(used)]).violations
+            violations = request.offer([self._table.segment(self._columns, used)]).violations
             if violations and len(used) > low:
                 return [Counts(least, low, len(used) - 1), Counts(least, len(used), high)]
             if self._reached(least):

@@ -117,6 +117,5 @@ def _beats_program(request: Request, ceiling_ps: int | None) -> BeatsProgram:
     caps = Caps(tables, space, ceiling_ps)
     monitor.report("columns", 0.0)
     with monitor.timed("build"):
-        columns = list(maker.columns(caps))
-        receive = [maker.receive_ps(column) for column in columns]
-        return BeatsProgram(request, columns, receive, caps)
+        columns = maker.columns(caps)
+        return BeatsProgram(request, columns, maker.partitions(columns), caps)

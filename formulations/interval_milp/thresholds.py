@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns.table import SegmentColumns
+    from formulations.columns.columns import Columns
     from formulations.paths.network import BeatNetwork, Limits
     from formulations.program.path import Sum
     from formulations.request import Request
@@ -43,7 +43,7 @@ class ThresholdProgram:
 
     def __init__(
         self,
-        columns: SegmentColumns,
+        columns: Columns,
         network: BeatNetwork,
         chiplets: int,
         counts: tuple[int, int],

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from formulations.arrays import take
 from formulations.columns.table import ColumnTable
 from formulations.formulas import segment_latency
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from formulations.columns.column import Column
     from formulations.request import Request
+    from scope_opt.schedule.schedule import Segment
 
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
@@ -51,25 +52,28 @@ class Candidates:
         self.fewest, self.most = space.fewest, space.most
         self.load_ps, self.segment_count = tables.load_ps, space.segment_count
         self._table = ColumnTable(request, ceiling_ps)
-        caps = self._table.caps
-        numbers = self._table.numbers
-        alone = (numbers[8] == 1) & (numbers[9] == 1)
+        caps, columns = self._table.caps, self._table.columns
+        alone = (columns.opens & columns.closes) == 1
         self.singles = self._fastest_singles(np.flatnonzero(alone), tables.segment_dram_ps)
         self.index: Ints = np.flatnonzero(~alone)
         """Clusters of segments of several, by their place in the table; what follows is of them"""
-        some = numbers[:, self.index]
-        self.first, self.last, self.size, self.time_ps = some[:4]
-        self.sending_ps, self.receive_ps = some[4:6]
+        some = take(columns, self.index)
+        self.first, self.last, self.size, self.time_ps = (
+            some.first,
+            some.last,
+            some.size,
+            some.time_ps,
+        )
+        self.sending_ps, self.receive_ps = some.sending_ps, some.receive_ps
         """Time without what the next cluster's receiving adds, negative where that cannot matter;
         and what receiving adds to the cluster before"""
-        self.opens, self.closes = some[8] == 1, some[9] == 1
-        self.starts, self.ends = some[10:12], some[12:14]
+        self.opens, self.closes = some.opens == 1, some.closes == 1
+        self.starts = np.stack([some.start_low, some.start_high])
+        self.ends = np.stack([some.end_low, some.end_high])
         """(2, n): least and largest first layer of the segment, and last layer"""
-        self.longest_ps: Ints = (
-            self._table.longest(self.index, caps) if len(self.index) else some[0]
-        )
+        self.longest_ps: Ints = self._table.longest(some, caps)
         """Largest beat that a segment with the cluster may have"""
-        keys = some[[0, 1, 8, 9, 10, 11, 12, 13]]
+        keys = np.stack([some.first, some.last, some.opens, some.closes, *self.starts, *self.ends])
         _, inverse = np.unique(keys, axis=1, return_inverse=True)
         self.kind: Ints = np.asarray(inverse, dtype=np.int64).ravel()
         """Clusters of equal kind have equal layers and surroundings"""
@@ -84,8 +88,9 @@ class Candidates:
 
     def _fastest_singles(self, index: Ints, dram_ps: Ints) -> list[Single]:
         best: dict[tuple[int, int], Single] = {}
-        first, last, _, time = self._table.numbers[:4, index].tolist()
-        for column, a, b, time_ps in zip(index.tolist(), first, last, time, strict=True):
+        some = take(self._table.columns, index)
+        times = some.time_ps.tolist()
+        for column, (a, b), time_ps in zip(index.tolist(), some.runs, times, strict=True):
             beat = max(time_ps, int(dram_ps[a, b]))
             latency = segment_latency(int(self.load_ps[a, b]), self.samples, 1, beat)
             if (a, b) not in best or latency < best[a, b].latency_ps:
@@ -102,7 +107,8 @@ class Candidates:
         high = int(self.longest_beat_ps.max())
         return (low, high) if low <= high else None
 
-    def columns(self, clusters: Ints, singles: list[Single]) -> list[Column]:
-        """Columns of some clusters and of some segments of one."""
-        index = [*self.index[clusters].tolist(), *(single.column for single in singles)]
-        return self._table.objects(np.array(index, dtype=np.int64))
+    def segments(self, clusters: Ints, singles: list[Single]) -> tuple[Segment, ...]:
+        """Segments made of some clusters, and some of one."""
+        alone = np.array([single.column for single in singles], dtype=np.int64)
+        index = np.concatenate([self.index[clusters], alone])
+        return self._table.segments(take(self._table.columns, index))

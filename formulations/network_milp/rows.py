@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns.column import Column
     from formulations.network_milp.candidates import Candidates
     from formulations.network_milp.copies import Beats
+    from scope_opt.schedule.schedule import Segment
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -255,10 +255,10 @@ class Program:
 
     # --- Solutions -------------------------------------------------------------------------------
 
-    def columns_of(self, values: Floats | Ints) -> list[Column]:
-        """The columns of an integer solution; none where it is that there is no schedule."""
+    def segments_of(self, values: Floats | Ints) -> tuple[Segment, ...]:
+        """Those of an integer solution; none where it is that there is no schedule."""
         if values[self.none] > 0.5:
-            return []
+            return ()
         singles = [
             s for s, value in zip(self.candidates.singles, values, strict=False) if value > 0.5
         ]
@@ -266,7 +266,7 @@ class Program:
             copy.clusters[values[at.clusters : at.steps] > 0.5]
             for copy, at in zip(self.copies, self.variables, strict=True)
         ]
-        return self.candidates.columns(np.concatenate([np.zeros(0, np.int64), *used]), singles)
+        return self.candidates.segments(np.concatenate([np.zeros(0, np.int64), *used]), singles)
 
 
 def _open_and_covered(copy: Copy, s: Floats, layers: int) -> tuple[Floats, Floats]:

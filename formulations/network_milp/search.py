@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from formulations.columns.schedules import to_segments
 from formulations.network_milp.candidates import Candidates
 from formulations.network_milp.copies import geometric
 from formulations.network_milp.integers import InCpSat
@@ -113,9 +112,9 @@ class NetworkSearch:
         self._request.raise_bound(min(bound_ps, self._ceiling + 1), *by)
 
     def _offer(self, program: Program, values: Floats | Ints) -> None:
-        columns = program.columns_of(values)
-        if columns:
-            self._request.offer(to_segments(columns))
+        segments = program.segments_of(values)
+        if segments:
+            self._request.offer(segments)
 
     def _look(self, certificate: Certificate, beats: BeatsFound) -> None:
         """Look for schedules at the beats found, where solutions take what they are charged."""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from formulations.columns.maker import ColumnMaker, alone_latency_ps
+from formulations.columns.maker import ColumnMaker, alone_latencies_ps
+from formulations.columns.schedules import to_segments
 from formulations.formulas import longest_beat
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest, segment_bounds
 from scope_opt.schedule.evaluate import evaluate, evaluate_segment
-from scope_opt.schedule.schedule import InstanceReference, Schedule, make_segment
+from scope_opt.schedule.schedule import InstanceReference, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,12 +122,12 @@ class Cuts:
         sizes = space.sizes[::-every][::-1]
         request, few = self._request, replace(space, sizes=sizes)
         maker = ColumnMaker(tables, few, lambda: request.monitor.stopping, request.threads)
-        for (first, last), column in maker.segments_of_one().items():
-            latency = alone_latency_ps(tables, space, column)
-            if latency is None:
-                continue
-            part = (last - first + 1, column.size, column.partitions)
-            self._keep((first, last), Known(latency, make_segment(first, [part])))
+        columns = maker.fastest_alone()
+        latencies = alone_latencies_ps(tables, space, columns)
+        segments = to_segments(columns, maker.partitions(columns))
+        for ends, latency, segment in zip(columns.runs, latencies, segments, strict=True):
+            if latency < LIMIT:
+                self._keep(ends, Known(latency, segment))
         self._offer()
 
     def found(self, segment: Segment) -> int | None:

@@ -7,7 +7,7 @@ left out, so this is a relaxation; energies and DRAM traffic are left out, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,27 +21,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from formulations.columns.columns import Columns
     from formulations.space import Caps, Space
 
     Ints = NDArray[np.int64]
 
 
-class Covers(NamedTuple):
-    """What matters of columns here, each of shape ``(n,)`` and ordered by time."""
-
-    time_ps: Ints
-    first: Ints
-    last: Ints
-    size: Ints
-    kind: Ints
-    """``2 * opens + closes``"""
-    start_low: Ints
-    start_high: Ints
-    """Range of first layers that the segment may have"""
-
-
 def floors_of(
-    columns: tuple[Ints, ...],
+    columns: Columns,
     space: Space,
     layers: int,
     chiplets: int,
@@ -54,8 +41,8 @@ def floors_of(
 
     Parameters
     ----------
-    columns : tuple of array
-        The arrays of `Covers`, in any order. Beats that need another column are impossible.
+    columns : Columns
+        In ascending order of their times. Beats that need another column are impossible.
     space : Space
         For the number of clusters.
     layers, chiplets : int
@@ -75,11 +62,9 @@ def floors_of(
     """
     most = space.most
     floors = np.full((layers, layers, most + 1), LIMIT)
-    if not len(columns[0]):
+    if not columns.number:
         return floors
-    order = np.argsort(columns[0], kind="stable")
-    covers = Covers(*(np.ascontiguousarray(values[order]) for values in columns))
-    times = covers.time_ps[np.diff(covers.time_ps, prepend=-1) > 0]
+    times = columns.time_ps[np.diff(columns.time_ps, prepend=-1) > 0]
     affordable = 2 + tuning.floor_work // (layers**3 * most)
     beats, least = _tried(times, min(tuning.floor_beats, affordable))
     tops = np.full((layers, layers, most + 1), LIMIT - 1)
@@ -90,7 +75,9 @@ def floors_of(
     lows = np.zeros((layers, layers), dtype=np.int64) if caps is None else caps.floors
 
     def work(first: int) -> None:
-        _floors_from(covers, first, beats, least, chiplets, lows[first], tops[first], floors[first])
+        _floors_from(
+            columns, first, beats, least, chiplets, lows[first], tops[first], floors[first]
+        )
 
     for _ in each(work, layers, threads, stopping):
         pass
@@ -116,7 +103,7 @@ def _tried(times: Ints, most: int) -> tuple[Ints, Ints]:
 
 @released
 def _floors_from(
-    covers: Covers,
+    columns: Columns,
     first: int,
     beats: Ints,
     least: Ints,
@@ -146,14 +133,15 @@ def _floors_from(
         shortest = least[step]
         if shortest > open_top:
             return
-        while column < len(covers.time_ps) and covers.time_ps[column] <= beat:
+        while column < len(columns.time_ps) and columns.time_ps[column] <= beat:
             k, column = column, column + 1
-            if covers.first[k] < first or first < covers.start_low[k]:
+            if columns.first[k] < first or first < columns.start_low[k]:
                 continue
-            if covers.start_high[k] < first:
+            if columns.start_high[k] < first:
                 continue
-            kind, i, j = covers.kind[k], covers.first[k], covers.last[k]
-            needed[kind, i, j] = min(needed[kind, i, j], covers.size[k])
+            i, j = columns.first[k], columns.last[k]
+            kind = 2 * columns.opens[k] + columns.closes[k]
+            needed[kind, i, j] = min(needed[kind, i, j], columns.size[k])
         # The last beat before those that are possible tells whether no other column is needed.
         if step + 1 < len(beats) and beats[step + 1] <= open_low:
             continue

@@ -1,7 +1,6 @@
 """Compiled inner loops over the columns of one segment under one largest beat.
 
-Columns come as parallel arrays, sorted by their first layer; networks as arcs between numbered
-nodes that lead to higher numbers.
+Networks come as arcs between numbered nodes that lead to higher numbers.
 """
 
 from __future__ import annotations
@@ -10,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formulations.columns.kernels import columns_within
 from formulations.formulas import longest_beat
 from scope_opt.model.compiled import released
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from formulations.columns.columns import Columns
 
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
@@ -24,40 +26,29 @@ if TYPE_CHECKING:
 
 @released
 def fastest_within(
-    times: Ints, columns: Numbers, slowest: int, first: int, last: int
-) -> tuple[Ints, Numbers, Numbers, Numbers]:
+    columns: Columns, slowest: int, first: int, last: int
+) -> tuple[Ints, Ints, Ints, Ints]:
     """Times, first layers, last layers and sizes of columns that segment ``first..last`` can have.
 
-    In the order given, which is that of their times, up to the slowest time. ``columns`` has rows
-    for these three, whether they open and close segments, and their ranges of starts and ends.
+    In the order given, which is that of their times, up to the slowest time.
     """
-    count = np.searchsorted(times, slowest, side="right")
-    found = np.empty(count, dtype=np.int64)
-    used = 0
-    firsts, lasts = columns[0], columns[1]
-    for k in range(count):
-        if firsts[k] >= first and lasts[k] <= last:
-            _, _, _, opens, closes, low, high, end_low, end_high = columns[:, k]
-            fits = low <= first and first <= high and end_low <= last and last <= end_high
-            fits = fits and (opens == 1) == (firsts[k] == first)
-            if fits and (closes == 1) == (lasts[k] == last):
-                found[used] = k
-                used += 1
-    found = found[:used]
-    return times[found], firsts[found], lasts[found], columns[2][found]
+    c = columns
+    count = int(np.searchsorted(c.time_ps, slowest, side="right"))
+    found = columns_within(columns, 0, count, first, last, slowest)
+    return c.time_ps[found], c.first[found], c.last[found], c.size[found]
 
 
 @released
 def between(
-    columns: tuple[Ints, Ints, Ints, Ints], fits: Ints, first: int, last: int, beat: int
+    columns: Columns, fits: Ints, first: int, last: int, beat: int
 ) -> tuple[Ints, Ints, Ints, int]:
     """Nodes that columns leave from and arrive at, -1 for none; steps down; number of the last.
 
-    ``columns`` are the first layers, last layers, sending and receiving times of all columns,
-    sorted by first layer and receiving; ``fits`` are those that take no longer than the beat. See
-    `formulations.paths.network.BeatNetwork`.
+    Columns are sorted by first layer and receiving; ``fits`` are those that take no longer than the
+    beat. See `formulations.paths.network.BeatNetwork`.
     """
-    firsts, lasts, sending, receiving = columns
+    firsts, lasts = columns.first, columns.last
+    sending, receiving = columns.sending_ps, columns.receive_ps
     leaves = np.full(len(firsts), -1, dtype=np.int64)
     arrives = np.full(len(firsts), -1, dtype=np.int64)
     steps = np.empty((len(fits), 2), dtype=np.int64)
@@ -115,14 +106,14 @@ def between(
 
 @released
 def joined_within(
-    columns: tuple[Ints, Ints, Ints, Ints], times: Ints, ends: tuple[int, int], beat: int
+    columns: Columns, ends: tuple[int, int], beat: int
 ) -> tuple[Ints, Ints, Ints, Ints, int]:
     """Columns within a beat that others can come before and after, and the network of these.
 
     Columns, the nodes they leave from and arrive at, steps down, number of the last node; see
     `between`.
     """
-    fits = np.flatnonzero(times <= beat)
+    fits = np.flatnonzero(columns.time_ps <= beat)
     leaves, arrives, steps, goal = between(columns, fits, ends[0], ends[1], beat)
     joined = fits[(leaves[fits] >= 0) & (arrives[fits] >= 0)]
     return joined, leaves[joined], arrives[joined], steps, goal
@@ -229,24 +220,22 @@ def lightest_path(
 
 @released
 def lightest_within(
-    columns: tuple[Ints, Ints, Ints, Ints],
-    times: Ints,
-    size: Ints,
+    columns: Columns,
     ends: tuple[int, int],
     beat: int,
     chiplets: int,
     counts: tuple[int, int],
 ) -> Ints:
     """The path of `lightest_path` under one largest beat; for ``columns`` see `between`."""
-    joined, tails, heads, steps, goal = joined_within(columns, times, ends, beat)
+    joined, tails, heads, steps, goal = joined_within(columns, ends, beat)
     forwards = by_node(np.concatenate((heads, steps[:, 1].copy())), goal)
     arcs = (tails, heads, steps, forwards)
-    return joined[lightest_path(arcs, size[joined], goal, chiplets, counts)]
+    return joined[lightest_path(arcs, columns.size[joined], goal, chiplets, counts)]
 
 
 @released
 def coverable(
-    columns: tuple[Ints, Numbers, Numbers, Numbers],
+    columns: tuple[Ints, Ints, Ints, Ints],
     ends: tuple[int, int],
     chiplets: int,
     counts: tuple[int, int],
@@ -310,9 +299,9 @@ def coverable(
 @released
 def _cover(
     times: Ints,
-    firsts: Numbers,
-    lasts: Numbers,
-    sizes: Numbers,
+    firsts: Ints,
+    lasts: Ints,
+    sizes: Ints,
     beat: int,
     first: int,
     chiplets: int,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns.table import SegmentColumns
+    from formulations.columns.columns import Columns
     from formulations.request import Request
 
     Ints = NDArray[np.int64]
@@ -76,7 +76,7 @@ class BeatNetwork:
 
     Parameters
     ----------
-    columns : SegmentColumns
+    columns : Columns
     ends : (int, int)
         First and last layer of the segment.
     beat_ps : int
@@ -89,7 +89,7 @@ class BeatNetwork:
 
     def __init__(
         self,
-        columns: SegmentColumns,
+        columns: Columns,
         ends: tuple[int, int],
         beat_ps: int,
         chiplets: int,
@@ -97,10 +97,7 @@ class BeatNetwork:
         values: Sequence[NDArray[Any]] | None,
     ) -> None:
         c = columns
-        handed = (c.first, c.last, c.sending_ps, c.receive_ps)
-        kept, leaves, arrives, self.steps, self.goal = joined_within(
-            handed, c.time_ps, ends, beat_ps
-        )
+        kept, leaves, arrives, self.steps, self.goal = joined_within(c, ends, beat_ps)
         if values is not None:
             keys = np.stack([leaves, arrives, *(v[kept] for v in values)])
             best = _cheapest(keys, c.size[kept])
@@ -134,7 +131,7 @@ class BeatNetwork:
 
 
 def lightest(
-    columns: SegmentColumns,
+    columns: Columns,
     ends: tuple[int, int],
     beat_ps: int,
     chiplets: int,
@@ -145,11 +142,7 @@ def lightest(
     ``counts`` are the fewest and most clusters; empty if there is no path. Nothing but the package
     limits it.
     """
-    c = columns
-    handed = (c.first, c.last, c.sending_ps, c.receive_ps)
-    path: list[int] = lightest_within(
-        handed, c.time_ps, c.size, ends, beat_ps, chiplets, counts
-    ).tolist()
+    path: list[int] = lightest_within(columns, ends, beat_ps, chiplets, counts).tolist()
     return path
 
 
@@ -174,7 +167,7 @@ def _cheapest(keys: NDArray[Any], size: Ints) -> Ints:
 
 
 def side_rows(
-    request: Request, columns: SegmentColumns, ends: tuple[int, int], beat_ps: int
+    request: Request, columns: Columns, ends: tuple[int, int], beat_ps: int
 ) -> list[Limits]:
     """Rows for energy, power and DRAM traffic of a segment with that beat."""
     space = request.space

@@ -17,7 +17,8 @@ from formulations.paths.network import lightest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from formulations.columns.table import ColumnTable, SegmentColumns
+    from formulations.columns.columns import Columns
+    from formulations.columns.table import ColumnTable
     from formulations.request import Request
 
 
@@ -39,7 +40,7 @@ def quick_bound(
     timing = int(tables.load_ps[ends]), tables.samples
     slowest = longest_beat(top_ps, timing[0], tables.samples, space.fewest)
     return coverable(
-        fastest_within(table.times, table.by_time, slowest, *ends),
+        fastest_within(table.by_time, slowest, *ends),
         ends,
         tables.chiplets,
         counts=(space.fewest, space.most),
@@ -52,7 +53,7 @@ def quick_bound(
 class SegmentSearch:
     """One segment, given all the columns that it can have up to some latency."""
 
-    def __init__(self, request: Request, columns: SegmentColumns, ends: tuple[int, int]) -> None:
+    def __init__(self, request: Request, columns: Columns, ends: tuple[int, int]) -> None:
         tables, space = request.tables, request.space
         self._columns, self._ends, self._precision = columns, ends, request.tuning.precision
         self._chiplets, self._samples = tables.chiplets, tables.samples

@@ -21,7 +21,7 @@ from scope_opt.model.instance import SHAPE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from formulations.columns.table import SegmentColumns
+    from formulations.columns.columns import Columns
     from formulations.paths.network import BeatNetwork, Limits
     from formulations.paths.staircase import Formulate
     from formulations.request import Request
@@ -67,7 +67,7 @@ class ShortestPath:
 
     Parameters
     ----------
-    columns : SegmentColumns
+    columns : Columns
     network : BeatNetwork
     chiplets : int
         Of the package.
@@ -79,7 +79,7 @@ class ShortestPath:
 
     def __init__(
         self,
-        columns: SegmentColumns,
+        columns: Columns,
         network: BeatNetwork,
         chiplets: int,
         counts: tuple[int, int],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns.table import SegmentColumns
+    from formulations.columns.columns import Columns
     from formulations.paths.cuts import Cuts
     from formulations.paths.network import FewestClusters, Limits
     from formulations.paths.survey import Supply
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
     Formulate = Callable[
-        [SegmentColumns, BeatNetwork, int, tuple[int, int], Sequence[Limits]], FewestClusters
+        [Columns, BeatNetwork, int, tuple[int, int], Sequence[Limits]], FewestClusters
     ]
     """Makes a program of columns, network, chiplets, fewest and most clusters, and rows beside"""
 
@@ -91,6 +91,7 @@ class Staircase:
         """
         monitor = self._request.monitor
         self._columns = self._supply.columns(*self._ends, latency_ps)
+        self._complete_ps = self._supply.complete_ps(*self._ends)
         while not monitor.stopping:
             beats = self._beats(latency_ps)
             open_counts = np.flatnonzero(self._bounds <= beats)
@@ -133,7 +134,7 @@ class Staircase:
     def _refute(self, needed: int, beat_ps: int) -> None:
         """Fewer clusters do not do with that beat."""
         # Clusters of several were made only up to a shorter time than single ones.
-        beats = np.where(self._counts > 1, min(beat_ps, self._columns.complete_ps), beat_ps)
+        beats = np.where(self._counts > 1, min(beat_ps, self._complete_ps), beat_ps)
         refuted = self._counts < needed
         self._raise(np.where(refuted, np.maximum(self._bounds, beats + 1), self._bounds))
 
@@ -183,7 +184,7 @@ class Staircase:
 
     def _accept(self, used: Sequence[int], beat_ps: int) -> bool:
         """Report a schedule; whether it keeps to the rules and the beat."""
-        latency = self._cuts.found(self._columns.segment(used))
+        latency = self._cuts.found(self._supply.segment(self._columns, used))
         most = segment_latency(self._load, self._request.tables.samples, len(used), beat_ps)
         return latency is not None and latency <= most
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formulations.arrays import take
 from formulations.columns.table import ColumnTable
 from formulations.formulas import longest_beat
 from formulations.paths.cuts import shortest_cut
@@ -19,9 +20,12 @@ from formulations.space import Caps
 from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
-    from formulations.columns.table import SegmentColumns
+    from collections.abc import Sequence
+
+    from formulations.columns.columns import Columns
     from formulations.paths.cuts import Cuts, Prove
     from formulations.request import Request
+    from scope_opt.schedule.schedule import Segment
 
     Ends = tuple[int, int]
 
@@ -32,10 +36,10 @@ class Supply:
     def __init__(self, request: Request, cuts: Cuts) -> None:
         self._request, self._cuts = request, cuts
         self._table: ColumnTable | None = None
-        self._latest: tuple[Ends, int | None, SegmentColumns] | None = None
+        self._latest: tuple[Ends, int | None, Columns] | None = None
         """A segment, a latency, and the columns that are of use up to that"""
 
-    def columns(self, first: int, last: int, latency_ps: int | None) -> SegmentColumns:
+    def columns(self, first: int, last: int, latency_ps: int | None) -> Columns:
         """All columns that are of use to the segment within that latency."""
         ends, table = (first, last), self.table(first, last, latency_ps)
         if self._latest is not None and self._latest[0] == ends:
@@ -46,7 +50,17 @@ class Supply:
         self._latest = ends, latency_ps, columns
         return columns
 
-    def _useful(self, table: ColumnTable, ends: Ends, latency_ps: int | None) -> SegmentColumns:
+    def segment(self, columns: Columns, used: Sequence[int]) -> Segment:
+        """The segment that consists of some of its columns."""
+        assert self._table is not None
+        return self._table.segment(columns, used)
+
+    def complete_ps(self, first: int, last: int) -> int:
+        """See `ColumnTable.complete_ps`."""
+        assert self._table is not None
+        return self._table.complete_ps(first, last)
+
+    def _useful(self, table: ColumnTable, ends: Ends, latency_ps: int | None) -> Columns:
         """Columns on paths that may fit the package, with the longest beat there is."""
         if latency_ps is None:
             return table.of_segment(*ends)
@@ -55,7 +69,8 @@ class Supply:
         beat = longest_beat(latency_ps, load, tables.samples, space.fewest)
         most = min(space.most, ends[1] - ends[0] + 1)
         columns = table.of_segment(*ends, beat)
-        return columns.only(BeatNetwork(columns, ends, beat, tables.chiplets, most, None).kept)
+        network = BeatNetwork(columns, ends, beat, tables.chiplets, most, None)
+        return take(columns, np.sort(network.kept))
 
     def table(self, first: int, last: int, latency_ps: int | None) -> ColumnTable:
         """The same with those of other segments."""
@@ -125,10 +140,10 @@ class Survey:
         tables, monitor = request.tables, request.monitor
         table = self.supply.make(ceiling_ps)
         monitor.report(f"bounds of segments up to {ceiling_ps} ps", 0.0)
-        caps, covers, beats = table.caps, table.covers(), None
+        caps, beats = table.caps, None
         for _ in range(request.tuning.sweeps):
             found = floors_of(
-                covers,
+                table.by_time,
                 space,
                 tables.layers,
                 tables.chiplets,
@@ -184,7 +199,7 @@ class Survey:
         search = SegmentSearch(self._request, columns, ends)
         used = search.schedule(lower, top, lambda: monitor.stopping)
         if used is not None:
-            cuts.found(columns.segment(used))
+            cuts.found(self.supply.segment(columns, used))
 
     def _find(self, ceiling_ps: int) -> None:
         """Find schedules of the segments of the best cut by their bounds."""

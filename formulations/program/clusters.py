@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from formulations.columns.schedules import SegmentColumn
+from formulations.arrays import take
+from formulations.columns.columns import NO_SENDING
+from formulations.columns.schedules import SegmentColumn, column_keys, find_columns, to_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from formulations.columns.column import Column
+    from formulations.columns.columns import Columns
+    from formulations.columns.schedules import Partitions
     from formulations.space import Caps, Space
     from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
 
     Pair = tuple[int, int]
 
@@ -29,9 +33,9 @@ class ClusterProgram:
     ----------
     tables, space
         The instance.
-    columns : sequence of Column
-    receive_ps : sequence of int
-        What each column's predecessor pays for handing over to it.
+    columns : Columns
+    partitions : sequence of tuple of int
+        Of the layers of each column.
     caps : Caps
         Largest beats.
     """
@@ -40,12 +44,19 @@ class ClusterProgram:
         self,
         tables: LatencyTables,
         space: Space,
-        columns: Sequence[Column],
-        receive_ps: Sequence[int],
+        columns: Columns,
+        partitions: Partitions,
         caps: Caps,
     ) -> None:
-        self.tables, self.space, self.columns = tables, space, columns
-        self.receive_ps, self._caps = receive_ps, caps
+        self.tables, self.space, self._caps = tables, space, caps
+        self.columns, self._partitions = columns, partitions
+        # Libraries take integers of Python.
+        self.runs = columns.runs
+        self.sizes: list[int] = columns.size.tolist()
+        self.times_ps: list[int] = columns.time_ps.tolist()
+        self.receive_ps: list[int] = columns.receive_ps.tolist()
+        self.energy_fj: list[int] = columns.energy_fj.tolist()
+        self.refetched_bytes: list[int] = columns.refetched_bytes.tolist()
         self.layers = range(tables.layers)
         self.starting: list[list[int]] = [[] for _ in self.layers]
         """Columns by their first layer,"""
@@ -53,10 +64,10 @@ class ClusterProgram:
         """by their last layer,"""
         self.covering: list[list[int]] = [[] for _ in self.layers]
         """and by every layer."""
-        for k, column in enumerate(columns):
-            self.starting[column.first].append(k)
-            self.ending[column.last].append(k)
-            for layer in range(column.first, column.last + 1):
+        for k, (first, last) in enumerate(self.runs):
+            self.starting[first].append(k)
+            self.ending[last].append(k)
+            for layer in range(first, last + 1):
                 self.covering[layer].append(k)
         self.segments = self._segments()
         """Largest beat in ps by first layer, last layer and number of clusters."""
@@ -68,12 +79,14 @@ class ClusterProgram:
         """Energy that a layer takes whatever its partition and region."""
         if space.energy_matters and tables.energy is not None:
             self.base_fj = tables.energy.floor_fj.tolist()
-        self.spent_fj = [c.energy_fj - self.base_of((c.first, c.last)) for c in columns]
+        energies = zip(self.runs, self.energy_fj, strict=True)
+        self.spent_fj = [spent - self.base_of(ends) for ends, spent in energies]
         """What the clusters take beyond that."""
 
     def _segments(self) -> dict[SegmentColumn, int]:
-        opening = sorted({c.first for c in self.columns if c.opens})
-        closing = sorted({c.last for c in self.columns if c.closes})
+        c = self.columns
+        opening: list[int] = np.unique(c.first[c.opens == 1]).tolist()
+        closing: list[int] = np.unique(c.last[c.closes == 1]).tolist()
         fewest, most = self.space.fewest, self.space.most
         caps = {n: self._caps.all_segments(n) for n in range(fewest, most + 1)}
         return {
@@ -85,15 +98,31 @@ class ClusterProgram:
             if caps[n][first, last] >= 0
         }
 
+    # --- Schedules -------------------------------------------------------------------------------
+
+    @property
+    def keys(self) -> list[tuple[int, int, int, str, int]]:
+        """Names of the columns; see `column_keys`."""
+        return column_keys(self.columns, self._partitions)
+
+    def schedule(self, used: Sequence[int]) -> tuple[Segment, ...]:
+        """Segments that consist of some of the columns."""
+        some = take(self.columns, np.array(used, dtype=np.int64))
+        return to_segments(some, [self._partitions[k] for k in used])
+
+    def find(self, segments: Sequence[Segment]) -> list[int] | None:
+        """Columns of a schedule; see `find_columns`."""
+        return find_columns(self.columns, self._partitions, segments)
+
     # --- Clusters and segments -------------------------------------------------------------------
 
     def opening(self, layer: int) -> list[int]:
         """Columns that open a segment with this layer."""
-        return [k for k in self.starting[layer] if self.columns[k].opens]
+        return [k for k in self.starting[layer] if self.columns.opens[k]]
 
     def closing(self, layer: int) -> list[int]:
         """Columns that close a segment with this layer."""
-        return [k for k in self.ending[layer] if self.columns[k].closes]
+        return [k for k in self.ending[layer] if self.columns.closes[k]]
 
     def over(self, layer: int) -> list[SegmentColumn]:
         """Segments that this layer is in."""
@@ -104,20 +133,25 @@ class ClusterProgram:
         found: dict[Pair, list[int]] = {
             (s.first, s.last): [] for s in self.segments if s.clusters == 1
         }
-        for k, column in enumerate(self.columns):
-            if column.opens and column.closes:
-                found.setdefault((column.first, column.last), []).append(k)
+        for k in np.flatnonzero(self.columns.opens & self.columns.closes).tolist():
+            found.setdefault(self.runs[k], []).append(k)
         return found
 
     def surroundings(self) -> Iterator[tuple[list[int], list[SegmentColumn]]]:
         """Columns that need a segment which begins, or ends, in a certain range; those segments."""
-        last_layer = self.tables.layers - 1
+        c, last_layer = self.columns, self.tables.layers - 1
+        begun = (c.opens == 0) & ((c.start_low > 0) | (c.start_high < c.first - 1))
+        ended = (c.closes == 0) & ((c.end_low > c.last + 1) | (c.end_high < last_layer))
         groups: dict[tuple[int, int, int, int], list[int]] = {}
-        for k, column in enumerate(self.columns):
-            if not column.opens and column.starts != (0, column.first - 1):
-                groups.setdefault((0, column.first, *column.starts), []).append(k)
-            if not column.closes and column.ends != (column.last + 1, last_layer):
-                groups.setdefault((1, column.last, *column.ends), []).append(k)
+        sides = (
+            (0, begun, (c.first, c.start_low, c.start_high)),
+            (1, ended, (c.last, c.end_low, c.end_high)),
+        )
+        for side, limited, numbers in sides:
+            some = np.flatnonzero(limited)
+            keys = zip(*(values[some].tolist() for values in numbers), strict=True)
+            for k, (layer, low, high) in zip(some.tolist(), keys, strict=True):
+                groups.setdefault((side, layer, low, high), []).append(k)
         for (side, layer, low, high), members in groups.items():
             yield members, [s for s in self.over(layer) if low <= s[side] <= high]
 
@@ -126,8 +160,8 @@ class ClusterProgram:
     @property
     def slowest_ps(self) -> int:
         """No beat is longer, power aside."""
-        slowest = max((column.time_ps for column in self.columns), default=0)
-        sending = max((column.sending_ps or 0 for column in self.columns), default=0)
+        slowest = max(self.times_ps, default=0)
+        sending = max(0, int(self.columns.sending_ps.max(initial=0)))
         sending += max(self.receive_ps, default=0)
         return max(slowest, sending, int(self.tables.segment_dram_ps.max()))
 
@@ -137,8 +171,8 @@ class ClusterProgram:
 
     def sending(self, layer: int) -> list[tuple[int, int]]:
         """Columns that end with this layer and whose time for handing over matters; that time."""
-        times = ((k, self.columns[k].sending_ps) for k in self.ending[layer])
-        return [(k, time_ps) for k, time_ps in times if time_ps is not None]
+        times = ((k, int(self.columns.sending_ps[k])) for k in self.ending[layer])
+        return [(k, time_ps) for k, time_ps in times if time_ps != NO_SENDING]
 
     @property
     def loading_ps(self) -> int:
@@ -166,7 +200,7 @@ class ClusterProgram:
     @property
     def most_fj(self) -> int:
         """No schedule takes more energy for a sample."""
-        return sum(max((self.columns[k].energy_fj for k in at), default=0) for at in self.starting)
+        return sum(max((self.energy_fj[k] for k in at), default=0) for at in self.starting)
 
     @property
     def least_total_fj(self) -> int:
@@ -177,7 +211,7 @@ class ClusterProgram:
     def refetches(self) -> bool:
         """Whether there is a limit on DRAM traffic that clusters use up in part."""
         limited = self.space.traffic_limit_bytes is not None
-        return limited and any(column.refetched_bytes for column in self.columns)
+        return limited and any(self.refetched_bytes)
 
     def refetch_limit_bytes(self, ends: Pair) -> int:
         """What that limit leaves for weights fetched again."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from formulations.columns.table import SegmentColumns
+    from formulations.columns.columns import Columns
     from formulations.paths.network import BeatNetwork, Limits
 
     Ints = NDArray[np.int64]
@@ -34,7 +34,7 @@ class PathProgram:
 
     Parameters
     ----------
-    columns : SegmentColumns
+    columns : Columns
     network : BeatNetwork
     chiplets : int
         Of the package.
@@ -46,7 +46,7 @@ class PathProgram:
 
     def __init__(
         self,
-        columns: SegmentColumns,
+        columns: Columns,
         network: BeatNetwork,
         chiplets: int,
         counts: tuple[int, int],
