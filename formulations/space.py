@@ -156,7 +156,8 @@ class Caps:
     A segment matters only if, with the bounds of the layers before and after it, its latency stays
     within ``most_ps``, the latency of a known schedule (None if none is known). ``beats`` are
     further lower bounds on beats, by number of clusters (`paths.floors`), ``proved`` on the
-    latencies of segments.
+    latencies of segments. With ``ends``, only the segment of these layers matters, and ``most_ps``
+    is the largest latency of it alone.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class Caps:
         most_ps: int | None,
         beats: Ints | None = None,
         proved: Ints | None = None,
+        ends: tuple[int, int] | None = None,
     ) -> None:
         self._samples, self._beat_floors = tables.samples, beats
         lower = segment_bounds(tables)
@@ -178,20 +180,29 @@ class Caps:
             known += tables.load_ps[..., None]
             lower = np.maximum(lower, np.where(beats < LIMIT, known, LIMIT).min(axis=2))
             floors = np.maximum(floors, beats.min(axis=2))
-        lower[~space.segments] = LIMIT
+        asked = space.segments
+        if ends is not None:
+            asked = np.zeros_like(asked)
+            asked[ends] = space.segments[ends]
+        lower[~asked] = LIMIT
         lower = np.triu(lower)
-        before, rest = best_cut(lower), best_rest(lower)
         self.lower = lower
         """(L, L) lower bounds on latencies; `LIMIT` where there is no schedule, or none within
         ``most_ps`` because of ``beats``"""
-        self.bound_ps = int(before[-1])
+        around = np.full_like(lower, LIMIT)
+        if ends is None:
+            before, rest = best_cut(lower), best_rest(lower)
+            around = before[:-1, None] + rest[None, 1:]
+        else:
+            around[ends] = 0
+        self.bound_ps = int(before[-1]) if ends is None else int(lower[ends])
         """Lower bound on every schedule; `LIMIT` if the bound alone leaves none."""
         possible = (lower < LIMIT) & space.segments
         self.floors = np.where(possible, floors, 0)
         """(L, L) lower bounds on the beat"""
-        self.around: Ints = before[:-1, None] + rest[None, 1:]
+        self.around: Ints = around
         """(L, L) lower bounds on the latency of all layers outside a segment"""
-        around = self.around + tables.load_ps
+        around = around + tables.load_ps
         self._room = np.where(
             possible & (around < LIMIT), (LIMIT if most_ps is None else most_ps) - around, -1
         )

@@ -81,8 +81,10 @@ class Tuning:
     fewer: float = 0.9
     """Bounds on beats are improved again if this part of the columns, or less, is left."""
 
-    # --- network-milp ---
+    # --- network-milp, segment-milp ---
 
+    opening_moves: int = 1_000_000
+    """Moves of annealing that finds a schedule to begin with; 0 for none."""
     network_ratio: float = 1.2
     """Ratio of the ends of the first ranges of beats."""
     network_rise: int = 8

@@ -49,6 +49,7 @@ PLACES = {
     "scope_opt.solving": (2.2, 2),
     "scope_opt.schedule": (2.2, 1),
     "scope_opt.model": (2.2, 0),
+    "formulations.segment_milp": (5.4, 9),
     "formulations.network_milp": (5.4, 8),
     "formulations.cp_sat": (3.4, 7),
     "formulations.interval_milp": (4.4, 7),

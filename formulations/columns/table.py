@@ -36,6 +36,8 @@ class ColumnTable:
         Columns that only slower schedules of the whole network can have are left out.
     proved : array of int64, shape (L, L), optional
         Lower bounds on the latencies of segments.
+    ends : (int, int), optional
+        First and last layer of the only segment that matters; the ceiling is then on it alone.
 
     Raises
     ------
@@ -44,11 +46,15 @@ class ColumnTable:
     """
 
     def __init__(
-        self, request: Request, ceiling_ps: int | None, proved: Ints | None = None
+        self,
+        request: Request,
+        ceiling_ps: int | None,
+        proved: Ints | None = None,
+        ends: tuple[int, int] | None = None,
     ) -> None:
         tables, stopping = request.tables, lambda: request.monitor.stopping
         self._maker = ColumnMaker(tables, request.space, stopping, request.threads)
-        self.caps = Caps(tables, request.space, ceiling_ps, proved=proved)
+        self.caps = Caps(tables, request.space, ceiling_ps, proved=proved, ends=ends)
         self.ceiling_ps = ceiling_ps
         columns = self._maker.columns(self.caps)
         self.columns = take(columns, np.lexsort((columns.receive_ps, columns.first)))

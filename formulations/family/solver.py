@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from scope_opt.solving.solver import SolveOptions
 
 
-class Family(ABC):
-    """A solver with mathematical programs; see `scope_opt.solving.program.Formulation`.
+class ProgramSolver(ABC):
+    """A solver with mathematical programs; see `scope_opt.solving.solver.Solver`.
 
-    A family says what it is in the class variables, and has the three methods that are abstract
-    here. It is registered as a solver, and with that as a formulation.
+    It says what it is in the class variables, and has the methods that are abstract here.
     """
 
     name: ClassVar[str]
@@ -30,7 +29,7 @@ class Family(ABC):
     library: ClassVar[str]
     """Whose log ``options.log`` is."""
     encodings: ClassVar[tuple[str, ...]]
-    """The first is the default."""
+    """The first is the default; none if there is nothing to choose."""
     exact = True
     constraints: ClassVar[frozenset[str]] = CONSTRAINTS
     options: ClassVar[frozenset[str]] = frozenset(
@@ -48,13 +47,6 @@ class Family(ABC):
     def search(self, request: Request) -> None:
         """Report schedules and bounds; may end by raising `Stopped`."""
 
-    @abstractmethod
-    def program(self, request: Request, ceiling_ps: int | None) -> OpenProgram:
-        """One program that has every schedule up to the ceiling.
-
-        Where energy is minimized, the ceiling is the bound on the latency.
-        """
-
     def run(
         self,
         instance: Instance,
@@ -70,6 +62,31 @@ class Family(ABC):
             return
         finally:
             request.close_log(self.library)
+
+    def _request(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> Request:
+        self.import_library()
+        check_encoding(options.encoding, self.encodings)
+        return make_request(self.name, instance, tables, options, monitor, self._tuning)
+
+
+class Family(ProgramSolver):
+    """One with a program of the whole network; see `scope_opt.solving.program.Formulation`.
+
+    It has one more method. It is registered as a solver, and with that as a formulation.
+    """
+
+    @abstractmethod
+    def program(self, request: Request, ceiling_ps: int | None) -> OpenProgram:
+        """One program that has every schedule up to the ceiling.
+
+        Where energy is minimized, the ceiling is the bound on the latency.
+        """
 
     def build(
         self,
@@ -90,14 +107,3 @@ class Family(ABC):
         request = self._request(instance, tables, options, monitor)
         bound_ps = request.space.latency_ps
         return self.program(request, ceiling_ps if bound_ps is None else bound_ps)
-
-    def _request(
-        self,
-        instance: Instance,
-        tables: LatencyTables,
-        options: SolveOptions,
-        monitor: Monitor,
-    ) -> Request:
-        self.import_library()
-        check_encoding(options.encoding, self.encodings)
-        return make_request(self.name, instance, tables, options, monitor, self._tuning)

@@ -38,7 +38,9 @@ class Candidates:
     request : Request
         Energies must not matter.
     ceiling_ps : int, optional
-        Largest latency of the whole network.
+        Largest latency.
+    ends : (int, int), optional
+        First and last layer of a segment, which is then all there is; else the whole network.
 
     Raises
     ------
@@ -46,12 +48,17 @@ class Candidates:
         If the monitor wants to stop.
     """
 
-    def __init__(self, request: Request, ceiling_ps: int | None) -> None:
+    def __init__(
+        self, request: Request, ceiling_ps: int | None, ends: tuple[int, int] | None = None
+    ) -> None:
         tables, space = request.tables, request.space
+        self.span = (0, tables.layers - 1) if ends is None else ends
+        """First and last layer of what is scheduled"""
         self.layers, self.chiplets, self.samples = tables.layers, tables.chiplets, tables.samples
         self.fewest, self.most = space.fewest, space.most
-        self.load_ps, self.segment_count = tables.load_ps, space.segment_count
-        self._table = ColumnTable(request, ceiling_ps)
+        self.load_ps = tables.load_ps
+        self.segment_count = space.segment_count if ends is None else None
+        self._table = ColumnTable(request, ceiling_ps, ends=ends)
         caps, columns = self._table.caps, self._table.columns
         alone = (columns.opens & columns.closes) == 1
         self.singles = self._fastest_singles(np.flatnonzero(alone), tables.segment_dram_ps)

@@ -108,13 +108,9 @@ class InHighs:
         lp.col_cost_ = np.concatenate(
             [program.cost / self._unit, np.zeros(count - len(program.cost))]
         )
-        lower, upper = np.zeros(count), np.ones(count)
-        for sums in self._sums:
-            for level in sums.level:
-                lower[level : level + layers] = -infinity
-                upper[level : level + layers] = infinity
-            for used in sums.used:
-                upper[used : used + layers] = infinity
+        # Sums are free: what bounds on them would earn is in no certificate.
+        lower, upper = np.full(count, -infinity), np.full(count, infinity)
+        lower[: len(program.cost)], upper[: len(program.cost)] = 0, 1
         lp.col_lower_, lp.col_upper_ = lower, upper
         sides = np.zeros((2, height))
         sides[0, :own] = np.where(program.lower <= -LIMIT, -infinity, program.lower)

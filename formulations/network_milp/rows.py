@@ -88,8 +88,9 @@ class Program:
         self.cost: Ints = self._costs(none_ps)
         """In ps, by variable: segments of one cluster, no schedule, then copy by copy"""
         self.none = len(c.singles)
+        begin, end = c.span[0], c.span[1] + 1
         balance = np.zeros(c.layers + 1, dtype=np.int64)
-        balance[0], balance[-1] = -1, 1
+        balance[begin], balance[end] = -1, 1
         network = self._add("network", balance, balance, c.layers + 1)
         self._put(
             network[np.array([s.first for s in c.singles], dtype=np.int64)],
@@ -102,8 +103,8 @@ class Program:
             1,
         )
         none = np.array([self.none])
-        self._put(network[:1], none, -1)
-        self._put(network[-1:], none, 1)
+        self._put(network[[begin]], none, -1)
+        self._put(network[[end]], none, 1)
         for copy, at in zip(self.copies, self.variables, strict=True):
             segments = at.segments + np.arange(len(copy.segments))
             self._put(network[copy.segments[:, 0]], segments, -1)
@@ -193,10 +194,14 @@ class Program:
                 continue
             keys = np.stack([layer[told], low[told], high[told]])
             ranges, inverse = np.unique(keys, axis=1, return_inverse=True)
-            rows = self._add(name, -LIMIT, 0, ranges.shape[1])
-            self._put(rows[np.asarray(inverse).ravel()], at.clusters + told, 1)
-            for row, (where, least, most) in zip(rows, ranges.T.tolist(), strict=True):
-                inside = (a <= where) & (b >= where) & (end >= least) & (end <= most)
+            which = np.asarray(inverse).ravel()
+            for number, (where, least, most) in enumerate(ranges.T.tolist()):
+                around = (a <= where) & (b >= where)
+                inside = around & (end >= least) & (end <= most)
+                if (around == inside).all():
+                    continue  # every segment around is one of these; being a path says the rest
+                row = self._add(name, -LIMIT, 0, 1)
+                self._put(row, at.clusters + told[which == number], 1)
                 self._put(row, at.segments + np.flatnonzero(inside), -1)
 
     def _fewest(self, copy: Copy, at: Variables) -> None:
@@ -216,7 +221,7 @@ class Program:
         self._count += count
         return np.arange(self._count - count, self._count)
 
-    def _put(self, rows: Ints | np.int64, columns: Ints, value: int) -> None:
+    def _put(self, rows: Ints, columns: Ints, value: int) -> None:
         """Terms with one coefficient."""
         self._rows.append(np.broadcast_to(rows, columns.shape).astype(np.int64))
         self._columns.append(columns.astype(np.int64))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from formulations.network_milp.certificate import Certificate
     from formulations.network_milp.copies import Beats
+    from formulations.network_milp.goal import Goal
     from formulations.network_milp.refinement import BeatsFound
     from formulations.network_milp.rows import Run
     from formulations.request import Request
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
+UNDECIDED = "times are too long for 64 bits to tell such close schedules apart; the bound holds"
 INTEGRAL = 1e-6
 """By which a value may differ from 0 or 1 to be offered as a schedule."""
 
 
-class NetworkSearch:
+class Search:
     """The best of the schedules up to a ceiling, or that there is none.
 
     Parameters
     ----------
     request : Request
-    ceiling_ps : int
-        Falls as schedules are found.
+    goal : Goal
 
     Raises
     ------
@@ -47,15 +48,16 @@ class NetworkSearch:
         If the monitor wants to stop; so does `run`.
     """
 
-    def __init__(self, request: Request, ceiling_ps: int) -> None:
+    def __init__(self, request: Request, goal: Goal) -> None:
         self._request, self._tuning = request, request.tuning
-        self._ceiling, self._rounds = ceiling_ps, 0
+        self._goal, self._rounds = goal, 0
         with request.monitor.timed("build"):
-            self._candidates = Candidates(request, ceiling_ps)
+            self._candidates = Candidates(request, goal.ceiling_ps, goal.ends)
         self._ranges = geometric(self._candidates, self._tuning.network_ratio)
         self._runs: set[Run] = set()
         """That relaxations have needed so far"""
-        self._stuck = False
+        self.stuck = False
+        """Whether integers of 64 bits cannot tell the schedules that are left apart"""
 
     def run(self, rounds: int | None = None) -> bool:
         """Go on until all is known of the schedules up to the ceiling, or for so many rounds.
@@ -66,17 +68,14 @@ class NetworkSearch:
             Whether all is known, as far as integers of 64 bits can tell.
         """
         last = None if rounds is None else self._rounds + rounds
-        while not self._settled and not self._stuck and self._rounds != last:
+        while not self._settled and not self.stuck and self._rounds != last:
             self._round()
             self._rounds += 1
         return self._settled
 
     @property
     def _settled(self) -> bool:
-        monitor = self._request.monitor
-        if monitor.objective is not None:
-            self._ceiling = min(self._ceiling, monitor.objective - 1)
-        return monitor.bound is not None and monitor.bound > self._ceiling
+        return self._goal.bound_ps > self._goal.ceiling_ps
 
     def _round(self) -> None:
         request, tuning = self._request, self._tuning
@@ -94,32 +93,32 @@ class NetworkSearch:
             self._look(certificate, beats)
         if self._settled:
             return
-        self._ranges = certificate.remaining(self._ceiling)
+        self._ranges = certificate.remaining(self._goal.ceiling_ps)
         split = refined(self._ranges, beats)
         rest = self._program(self._ranges)
         left = sum(len(copy.clusters) for copy in rest.copies)
         if len(split) == len(self._ranges) or left <= tuning.network_small:
             split = refined(self._ranges, self._finish(rest))
-            self._stuck = len(split) == len(self._ranges)
+            self.stuck = len(split) == len(self._ranges) and not self._settled
         self._ranges = split
 
     def _program(self, ranges: Sequence[Beats]) -> Program:
         with self._request.monitor.timed("build"):
-            return Program(self._candidates, ranges, self._ceiling + 1)
+            return Program(self._candidates, ranges, self._goal.ceiling_ps + 1)
 
     def _prove(self, bound_ps: int, *by: Prover) -> None:
         """What was left out is slower than the ceiling, so no bound is beyond that."""
-        self._request.raise_bound(min(bound_ps, self._ceiling + 1), *by)
+        self._goal.raise_bound(min(bound_ps, self._goal.ceiling_ps + 1), *by)
 
     def _offer(self, program: Program, values: Floats | Ints) -> None:
         segments = program.segments_of(values)
         if segments:
-            self._request.offer(segments)
+            self._goal.offer(segments)
 
     def _look(self, certificate: Certificate, beats: BeatsFound) -> None:
         """Look for schedules at the beats found, where solutions take what they are charged."""
         bound = certificate.bound_ps
-        near = bound + int(self._tuning.network_share * (self._ceiling - bound))
+        near = bound + int(self._tuning.network_share * (self._goal.ceiling_ps - bound))
         points = [
             point
             for each in certificate.remaining(near)
@@ -138,12 +137,12 @@ class NetworkSearch:
 
     def _finish(self, program: Program) -> BeatsFound:
         """Prove in integers what is left; the true beats of the best solution, if there is one."""
-        best = InCpSat(program, self._ceiling, self._runs).solve(
+        best = InCpSat(program, self._goal.ceiling_ps, self._runs).solve(
             self._request,
             lambda values: self._offer(program, values),
             lambda bound: self._prove(bound, "cp-sat"),
         )
         if best is None:
-            self._prove(self._ceiling + 1, "cp-sat")
+            self._prove(self._goal.ceiling_ps + 1, "cp-sat")
             return {}
         return true_beats(program, best.astype(float))

@@ -30,6 +30,7 @@ METHODS = {
     "interval-milp": "formulations",
     "compact-milp": "formulations",
     "network-milp": "formulations",
+    "segment-milp": "formulations",
     "exhaustive": "exhaustive",
 }
 """Method behind each solver whose bounds hold for every schedule of the segments asked for.
@@ -44,6 +45,7 @@ CLASSES: dict[str, SolverClass] = {
     "network-milp": "L",
     "cp-sat columns": "L",
     "interval-milp beats": "L",
+    "segment-milp": "D",
     "cp-sat": "H",
     "interval-milp": "H",
     "compact-milp": "H",
@@ -275,9 +277,9 @@ def used_floats(result: Result) -> bool:
     """Whether the bound is left to HiGHS, which computes in floats.
 
     Only then can a gap be left that floats cannot prove: everything else computes in integers,
-    ``network-milp`` too, which takes nothing but multipliers from HiGHS.
+    ``network-milp`` and ``segment-milp`` too, which take nothing but multipliers from HiGHS.
     """
-    if result.solver == "network-milp":
+    if result.solver in ("network-milp", "segment-milp"):
         return False
     if result.proof is not None:
         return "highs" in result.proof.libraries

@@ -1,0 +1,1 @@
+"""Programs of single segments, under a shortest path over cuts."""
