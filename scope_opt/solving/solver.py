@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import resource
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from scope_opt.model.cost import build_tables
+from scope_opt.model import compilation
 from scope_opt.model.files import InputError, write_text
 from scope_opt.model.instance import PLACES
 from scope_opt.model.package import Order, order_name
@@ -22,6 +21,7 @@ from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.solving import orders
 from scope_opt.solving.metrics import solver_class
 from scope_opt.solving.monitor import Monitor, interruptible
+from scope_opt.solving.pricing import TABLES_STOPPED, TablesStopped, build_within
 from scope_opt.solving.result import (
     EnergyBreakdown,
     OrderOutcome,
@@ -205,14 +205,11 @@ def solve(
     SolverDisagreement
         If the evaluator finds a violation or another objective; the schedule is saved.
     """
-    began = time.perf_counter()
     options = options or SolveOptions()
     chosen = load_solver(solver) if isinstance(solver, str) else solver
     refuse_unsupported(instance, chosen, options)
     check_segments(options.segments, len(instance.layer_names))
     asked = None if options.order is None else orders.chosen(instance, options.order)
-    tables = build_tables(instance)
-    built = time.perf_counter()
     monitor = Monitor(
         options.time_limit_s,
         on_progress,
@@ -220,23 +217,19 @@ def solve(
         minimizes=instance.minimizes,
         cpu_limit_s=options.cpu_limit_s,
     )
-    preflight.refuse_power(instance, tables)
-    obstacles = preflight.reasons(instance, tables)
+    tables = schedule = evaluation = None
     tried: orders.Tried | None = None
-    if obstacles:
-        monitor.prove_infeasible(obstacles, "simple bound")
-    elif asked is None:
-        _refuse_other_order(instance, options.warm_start)
-        with interruptible(monitor):
-            run_solver(chosen, instance, tables, options, monitor)
-    else:
-        with interruptible(monitor):
-            run = partial(run_solver, chosen)
-            tried = orders.run(instance, tables, run, options, asked, monitor)
-    solved = time.perf_counter()
-
-    schedule = evaluation = None
-    if monitor.segments is not None:
+    built_s = 0.0
+    with interruptible(monitor), compilation.told(monitor.tell):
+        try:
+            tables = build_within(instance, monitor)
+        except TablesStopped:
+            monitor.give_up([TABLES_STOPPED])
+        built_s = monitor.elapsed_s
+        if tables is not None:
+            tried = _search(chosen, instance, tables, options, asked, monitor)
+    solved_s = monitor.elapsed_s
+    if tables is not None and monitor.segments is not None:
         reference = InstanceReference.to(instance)
         order = None if tried is None else tried.best
         schedule = Schedule(instance=reference, order=order, segments=monitor.segments)
@@ -245,14 +238,36 @@ def solve(
     phases = monitor.phases_s
     more_s = 0.0 if tried is None else tried.tables_s
     times = Times(
-        tables=built - began + more_s,
+        tables=built_s + more_s,
         build=phases.get("build"),
         translate=phases.get("translate"),
-        solve=solved - built - more_s - sum(phases.values()),
-        total=time.perf_counter() - began,
+        solve=solved_s - built_s - more_s - sum(phases.values()),
+        total=monitor.elapsed_s,
+        compile=monitor.compile_s,
     )
     outcomes = () if tried is None else tried.outcomes
     return _result(instance, chosen.name, options, monitor, schedule, evaluation, times, outcomes)
+
+
+def _search(
+    solver: Solver,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    asked: tuple[Order, ...] | None,
+    monitor: Monitor,
+) -> orders.Tried | None:
+    """Run the solver, in the orders asked for, unless a simple reason leaves no schedule."""
+    preflight.refuse_power(instance, tables)
+    obstacles = preflight.reasons(instance, tables)
+    if obstacles:
+        monitor.prove_infeasible(obstacles, "simple bound")
+        return None
+    if asked is None:
+        _refuse_other_order(instance, options.warm_start)
+        run_solver(solver, instance, tables, options, monitor)
+        return None
+    return orders.run(instance, tables, partial(run_solver, solver), options, asked, monitor)
 
 
 def run_solver(
