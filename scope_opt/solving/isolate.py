@@ -12,7 +12,7 @@ from scope_opt.model.files import InputError
 from scope_opt.solving.child import Child
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.result import ModelSize, Proof, StopReason
-from scope_opt.solving.solver import SolverUnavailable, peak_memory_bytes, run_solver
+from scope_opt.solving.solver import SCHEME, SolverUnavailable, peak_memory_bytes, run_solver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +124,9 @@ class Isolated:
         self._solver, self._memory_limit, self._grace_s = solver, memory_limit_bytes, grace_s
         self.name, self.summary, self.exact = solver.name, solver.summary, solver.exact
         self.constraints, self.options = solver.constraints, solver.options
+        for name in SCHEME:
+            if hasattr(solver, name):
+                setattr(self, name, getattr(solver, name))
 
     def run(
         self,

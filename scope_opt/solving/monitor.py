@@ -59,7 +59,7 @@ class Monitor:
         self._compiles_there_since: float | None = None
         self._compiled_there_s = 0.0
         self._limit_s = time_limit_s
-        self._cpu_end = None if cpu_limit_s is None else _cpu_s() + cpu_limit_s
+        self._cpu_end = None if cpu_limit_s is None else cpu_s() + cpu_limit_s
         self.cpu_spent = False
         """Whether the limit of processor time was reached"""
         self._on_progress = on_progress
@@ -129,7 +129,7 @@ class Monitor:
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
         late = self._limit_s is not None and self.elapsed_s >= self._limit_s
-        if self._cpu_end is not None and _cpu_s() >= self._cpu_end:
+        if self._cpu_end is not None and cpu_s() >= self._cpu_end:
             late = self.cpu_spent = True
         enough = self._close or self.outdone
         if late or self.interrupted or enough or (self._parent and self._parent.stopping):
@@ -303,7 +303,7 @@ class Monitor:
         self.tell()
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
     """Processor time of this process in seconds, without that for compilation."""
     return time.process_time() - compilation.cpu_s()
 

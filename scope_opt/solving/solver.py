@@ -18,7 +18,7 @@ from scope_opt.model.package import Order, order_name
 from scope_opt.schedule import preflight
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.solving import orders
+from scope_opt.solving import fallback, orders
 from scope_opt.solving.metrics import solver_class
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.pricing import TABLES_STOPPED, TablesStopped, build_within
@@ -46,6 +46,10 @@ OrderChoice = Literal["all"] | tuple[Order, ...]
 SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
 """How segments are chosen: by a method, in exactly that number, or by their first layers."""
 
+
+SCHEME = ("single_layers", "segment_choice")
+"""Attributes of solvers: whether each cluster has one layer, and a method that gives the segments
+chosen when asked for others."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "time_limit_s": (0, 10**9),
@@ -112,7 +116,8 @@ class Solver(Protocol):
     ``monitor.stopping`` often, and returns when it is done.
 
     A solver may have an attribute ``continued_by``, the name of the solver that goes on where
-    shared links leave a gap; see `run_solver`.
+    shared links leave a gap; see `run_solver`. One whose schedules follow a scheme may have those
+    of `SCHEME`, so that a schedule that is shown in its place follows it as well.
     """
 
     @property
@@ -228,10 +233,12 @@ def solve(
         built_s = monitor.elapsed_s
         if tables is not None:
             tried = _search(chosen, instance, tables, options, asked, monitor)
+    order = None if tried is None else tried.best
+    if tables is not None and monitor.stopped_early and monitor.failure is None:
+        order = _fall_back(chosen, instance, tables, options, asked, monitor) or order
     solved_s = monitor.elapsed_s
     if tables is not None and monitor.segments is not None:
         reference = InstanceReference.to(instance)
-        order = None if tried is None else tried.best
         schedule = Schedule(instance=reference, order=order, segments=monitor.segments)
         evaluation = evaluate(instance, schedule, tables)
         _check(chosen.name, instance, monitor, schedule, evaluation)
@@ -268,6 +275,42 @@ def _search(
         run_solver(solver, instance, tables, options, monitor)
         return None
     return orders.run(instance, tables, partial(run_solver, solver), options, asked, monitor)
+
+
+def _fall_back(
+    solver: Solver,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    asked: tuple[Order, ...] | None,
+    monitor: Monitor,
+) -> Order | None:
+    """Report what is known without a search, where the solver was stopped before it said so much.
+
+    Returns the order of positions of the schedule, where it was to be chosen.
+    """
+    if monitor.infeasible:
+        return None
+    if monitor.bound is None:
+        bound = fallback.simple_bound(instance, tables)
+        if bound is not None:
+            monitor.raise_bound(bound, "simple bound")
+    if monitor.segments is not None:
+        return None
+    order = None if asked is None else asked[0]
+    if order is not None and instance.package is not None and order != instance.package.order:
+        instance = instance.in_order(order)
+        tables = build_within(instance, Monitor())
+    segments = options.segments
+    if segments is None or hasattr(solver, "segment_choice"):
+        segments = getattr(solver, "segment_choice", lambda choice: choice)(segments or "dp")
+    single_layers = getattr(solver, "single_layers", False)
+    found = fallback.simple_schedule(instance, tables, segments, single_layers=single_layers)
+    if found is None:
+        return None
+    monitor.improve(*found)
+    monitor.explanation = (*monitor.explanation, fallback.FALLBACK)
+    return order
 
 
 def run_solver(
