@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scope_opt.model import compilation
 from scope_opt.model.files import InputError
-from scope_opt.solving.child import Child
+from scope_opt.solving.child import Child, listen
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.result import ModelSize, Proof, StopReason
 from scope_opt.solving.solver import SCHEME, SolverUnavailable, peak_memory_bytes, run_solver
@@ -221,6 +221,7 @@ def _work(
     )
     try:
         with interruptible(monitor), compilation.told(monitor.tell):
+            listen()
             run_solver(solver, instance, tables, replace(options, time_limit_s=left), monitor)
     except (InputError, SolverUnavailable) as error:
         pipe.send(error)
