@@ -163,6 +163,7 @@ for _command in (
     making.generate,
     installation.solvers,
     documents.schema,
+    installation.warmup,
     installation.doctor,
 ):
     app.command()(_command)

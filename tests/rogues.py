@@ -12,7 +12,7 @@ from scope_opt.model.files import InputError
 from scope_opt.model.tables import ISP
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.solving.solver import SolveOptions, solve
-from scope_opt.studies.job import WARM_UP_NAME
+from scope_opt.solving.warmup import NAME as WARM_UP_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

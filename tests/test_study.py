@@ -23,8 +23,8 @@ from scope_opt.model.files import InputError
 from scope_opt.model.instance import NEEDS_ENERGY, Instance
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.solver import SolveOptions, load_solver, solve
+from scope_opt.solving.warmup import LOOSE, small_instance
 from scope_opt.studies.file import Study, load_study
-from scope_opt.studies.job import LOOSE, small_instance
 from scope_opt.studies.jobs import Job, jobs_of, select
 from scope_opt.studies.pool import run_all, slots_for
 from scope_opt.studies.records import Outcome, RecordFile, load_records
@@ -526,7 +526,7 @@ import gc, sys
 from pathlib import Path
 from numba.core.dispatcher import Dispatcher
 from scope_opt.model.instance import Instance
-from scope_opt.studies.job import warm_up
+from scope_opt.solving.warmup import warm_up
 from scope_opt.solving.solver import SolveOptions, load_solver, solve
 
 def compiled():
@@ -539,7 +539,7 @@ for name in sys.argv[1:]:
     options = SolveOptions(iterations=300 if "iterations" in solver.options else None)
     for file in ("tiny-skip", "tiny-stream", "tiny-tables"):
         instance = Instance.load(Path({str(TINY)!r}, file + ".json"))
-        warm_up(solver, instance, options)
+        warm_up(solver, instance.demands, options)
         before = compiled(), set(sys.modules)
         assert before[0] > cold
         solve(instance, solver, options)

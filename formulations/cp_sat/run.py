@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from formulations.cp_sat.rows import import_cp_sat
+from scope_opt.model.files import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,6 +155,21 @@ def _run(
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0], solver
+
+
+def refuse_overflow(model: Any) -> None:
+    """Raise `InputError` for a model whose sums CP-SAT cannot add up in 64 bits."""
+    problem = model.validate()
+    if problem:
+        kind = problem.partition(":")[0].strip()  # the whole row follows
+        raise InputError(
+            "instance",
+            [
+                f"numbers too large for CP-SAT, whose sums must fit 64 bits ({kind}); raise "
+                "power_budget_w if that stretches the beats, take fewer samples, or use solver "
+                "'interval-milp'"
+            ],
+        )
 
 
 def objective_of(model: Any, solution: Sequence[int]) -> int:

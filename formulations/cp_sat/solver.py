@@ -14,7 +14,7 @@ from formulations.cp_sat.columns import Program
 from formulations.cp_sat.links import LinkedPaths
 from formulations.cp_sat.open_program import CpSatProgram
 from formulations.cp_sat.rows import import_cp_sat
-from formulations.cp_sat.run import drive, size
+from formulations.cp_sat.run import drive, refuse_overflow, size
 from formulations.cp_sat.thresholds import CpThresholdProgram
 from formulations.family.solver import Family
 from formulations.paths.cuts import shortest_cut
@@ -192,9 +192,7 @@ class Search:
             if built is None:
                 return None
             unit, program = built
-            problem = program.model.validate()
-            if problem:
-                raise InputError("instance", [f"numbers too large for CP-SAT: {problem}"])
+            refuse_overflow(program.model)
             if monitor.segments is not None:
                 program.hint(monitor.segments)
             monitor.size(*size(program.model))

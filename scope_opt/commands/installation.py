@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from scope_opt.commands.arguments import NOTHING_FOUND, Json
-from scope_opt.terminal.console import print_json, print_view
+from scope_opt.terminal.console import complain, print_json, print_view, progress
 
 
 def solvers(as_json: Json = False) -> None:
@@ -17,6 +19,44 @@ def solvers(as_json: Json = False) -> None:
         print_json(described)
     else:
         print_view(lambda console: solver_view(console, described))
+
+
+def warmup(
+    solver: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this solver; repeatable."),
+    ] = None,
+) -> None:
+    """Compile the searches of all solvers, which otherwise happens when they first run.
+
+    Machine code is kept on disk, once per machine and version. No limit of a solve counts the time
+    that it takes; its result names it.
+
+    \b
+    Examples:
+      scope-opt warmup
+      scope-opt warmup --solver exact --solver cp-sat
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.model import compilation
+    from scope_opt.model.units import plain, seconds
+    from scope_opt.solving.solver import SolverUnavailable, load_solver, solver_names
+    from scope_opt.solving.warmup import kinds, warm_up
+
+    for name in solver or ():
+        load_solver(name)  # says so before anything is compiled
+    for name in solver or solver_names():
+        try:
+            chosen = load_solver(name)
+        except SolverUnavailable as error:
+            complain(str(error))
+            continue
+        before_s = compilation.spent_s()
+        with progress(name) as on_progress:
+            for demands in kinds(chosen):
+                warm_up(chosen, demands, on_progress=on_progress)
+        spent_s = compilation.spent_s() - before_s
+        found = f"compiled in {seconds(spent_s)}" if spent_s else "ready"
+        typer.echo(f"{plain(name):<17} {found}")
 
 
 def doctor() -> None:

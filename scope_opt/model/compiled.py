@@ -20,8 +20,22 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core import event
+
+from scope_opt.model import compilation
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Listener(event.Listener):
+    def on_start(self, event: event.Event) -> None:
+        compilation.began()
+
+    def on_end(self, event: event.Event) -> None:
+        compilation.ended()
+
+
+event.register("numba:compile", _Listener())  # type: ignore[no-untyped-call]
 
 
 @cache
@@ -40,7 +54,10 @@ def _room(function: Callable[..., Any]) -> Path:
 
 
 def _cached(function: Function, **options: Any) -> Function:
-    dispatcher = njit(cache=True, **options)(function)
+    try:
+        dispatcher = njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder can be written, as `scope-opt doctor` says
+        return cast("Function", njit(**options)(function))
     # The stamp is kept in the function's index file; another one there makes the cache start anew.
     dispatcher._cache._cache_file._source_stamp = _stamp(_room(function))
     return cast("Function", dispatcher)

@@ -59,14 +59,19 @@ class Child:
         with theirs:
             handle = theirs.fileno()
             words = (_BOOT, json.dumps(sys.path), str(handle), str(os.getpid()))
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", *words],
-                pass_fds=[handle],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # a terminal's Ctrl-C does not reach it
-            )
+            # A request to stop waits until `listen`: while it is loading it would be a crash.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", *words],
+                    pass_fds=[handle],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,  # a terminal's Ctrl-C does not reach it
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with contextlib.suppress(OSError):  # if it has died already, `watch` says so
             self._pipe.send_bytes(call)
 
@@ -124,6 +129,11 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._pipe.close()
+
+
+def listen() -> None:
+    """Take requests to stop from now on, those that wait as well; called in the child."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def main(handle: int, parent: int) -> None:

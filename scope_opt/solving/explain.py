@@ -7,11 +7,12 @@ are dropped one after another; what can go while the instance stays infeasible i
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from scope_opt.model.cost import build_tables
 from scope_opt.schedule import preflight
+from scope_opt.solving.monitor import Monitor, interruptible
+from scope_opt.solving.pricing import TablesStopped, build_within
 from scope_opt.solving.result import Status, StopReason
 from scope_opt.solving.solver import SolveOptions, load_solver, solve
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scope_opt.model.instance import Instance
-    from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SegmentChoice
 
 SOLVERS = ("exact", "cp-sat")
@@ -56,14 +56,16 @@ def conflict(
         the scheme of a solver that leaves no schedule, or if Ctrl-C or the time limit ended the
         search.
     """
-    began = time.perf_counter()
-    if preflight.reasons(instance, build_tables(instance)):
+    clock = Monitor(time_limit_s, on_progress)
+    reasons: list[str] | None = None
+    with suppress(TablesStopped), interruptible(clock):
+        reasons = preflight.reasons(instance, build_within(instance, clock))
+    if reasons is None or reasons:
         return []
 
     def feasible(demands: list[str]) -> bool | None:
-        limit_s = TRIAL_S
-        if time_limit_s is not None:
-            limit_s = min(limit_s, time_limit_s - (time.perf_counter() - began))
+        left_s = clock.left_s
+        limit_s = TRIAL_S if left_s is None else min(TRIAL_S, left_s)
         if limit_s <= 0:
             raise _Ended
         return _feasible(instance, segments, demands, limit_s, on_progress)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from scope_opt.model import compilation
 from scope_opt.model.files import InputError
-from scope_opt.solving.child import Child
+from scope_opt.solving.child import Child, listen
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.result import ModelSize, Proof, StopReason
-from scope_opt.solving.solver import SolverUnavailable, peak_memory_bytes, run_solver
+from scope_opt.solving.solver import SCHEME, SolverUnavailable, peak_memory_bytes, run_solver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +41,11 @@ class Progress(NamedTuple):
     proof: Proof | None
     stage: str
     done: float
+    compiling: bool
 
     def repeat(self, monitor: Monitor) -> None:
         """Report it to a monitor of this process."""
+        monitor.compiles_there(self.compiling)
         monitor.adopt(self.proof)
         if self.segments is not None and self.objective is not None:
             monitor.improve(self.objective, self.segments)
@@ -53,17 +57,21 @@ class Progress(NamedTuple):
 def sender(pipe: Connection) -> Callable[[Monitor], None]:
     """Callback of a monitor that sends its news as `Progress`."""
     sent: tuple[Segment, ...] | None = None
-    points, next_s = 0, 0.0
+    points, next_s, compiling = 0, 0.0, False
+    alone = threading.Lock()  # what threads of the solver compile they tell themselves
 
     def send(monitor: Monitor) -> None:
-        nonlocal sent, points, next_s
-        now = time.monotonic()
-        if len(monitor.trajectory) == points and now < next_s:
-            return
-        news = None if monitor.segments is sent else monitor.segments
-        sent, points, next_s = monitor.segments, len(monitor.trajectory), now + REPORT_S
-        known = (monitor.objective, monitor.bound, news, monitor.proof)
-        pipe.send(Progress(*known, monitor.stage, monitor.done))
+        nonlocal sent, points, next_s, compiling
+        with alone:
+            now = time.monotonic()
+            changed = len(monitor.trajectory) != points or monitor.compiling != compiling
+            if not changed and now < next_s:
+                return
+            news = None if monitor.segments is sent else monitor.segments
+            sent, points, next_s = monitor.segments, len(monitor.trajectory), now + REPORT_S
+            compiling = monitor.compiling
+            known = (monitor.objective, monitor.bound, news, monitor.proof)
+            pipe.send(Progress(*known, monitor.stage, monitor.done, compiling))
 
     return send
 
@@ -116,6 +124,9 @@ class Isolated:
         self._solver, self._memory_limit, self._grace_s = solver, memory_limit_bytes, grace_s
         self.name, self.summary, self.exact = solver.name, solver.summary, solver.exact
         self.constraints, self.options = solver.constraints, solver.options
+        for name in SCHEME:
+            if hasattr(solver, name):
+                setattr(self, name, getattr(solver, name))
 
     def run(
         self,
@@ -134,6 +145,7 @@ class Isolated:
         try:
             done = self._watch(child, monitor)
         finally:
+            monitor.compiles_there(False)
             child.end(self._grace_s if done else 0.0)  # to tidy up after itself
 
     def _watch(self, child: Child, monitor: Monitor) -> bool:
@@ -208,7 +220,8 @@ def _work(
         cutoff=cutoff,
     )
     try:
-        with interruptible(monitor):
+        with interruptible(monitor), compilation.told(monitor.tell):
+            listen()
             run_solver(solver, instance, tables, replace(options, time_limit_s=left), monitor)
     except (InputError, SolverUnavailable) as error:
         pipe.send(error)

@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from scope_opt.model import compilation
 from scope_opt.solving.result import (
     PROVERS,
     ModelSize,
@@ -33,7 +34,8 @@ ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 class Monitor:
     """Where a running solver reports, and learns that it should stop.
 
-    Objective and bound are in ps, or in fJ where the instance minimizes energy.
+    Objective and bound are in ps, or in fJ where the instance minimizes energy. Its clock stands
+    still while machine code is made (`scope_opt.model.compilation`), and so do its limits.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Monitor:
         """
         self._parent, self._rel_gap, self._cutoff = parent, rel_gap, cutoff
         self.minimizes = minimizes
-        self._start = time.perf_counter()
-        self._deadline = None if time_limit_s is None else self._start + time_limit_s
-        self._cpu_end = None if cpu_limit_s is None else time.process_time() + cpu_limit_s
+        self._start, self._compiled_s = time.perf_counter(), compilation.spent_s()
+        self._compiles_there_since: float | None = None
+        self._compiled_there_s = 0.0
+        self._limit_s = time_limit_s
+        self._cpu_end = None if cpu_limit_s is None else cpu_s() + cpu_limit_s
         self.cpu_spent = False
         """Whether the limit of processor time was reached"""
         self._on_progress = on_progress
@@ -87,21 +91,45 @@ class Monitor:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self._start
+        """Seconds since the start, without those of `compile_s`."""
+        return time.perf_counter() - self._start - self.compile_s
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds since the start in which machine code was made, here or in a child."""
+        since = self._compiles_there_since
+        running_s = 0.0 if since is None else time.perf_counter() - since
+        return compilation.spent_s() - self._compiled_s + self._compiled_there_s + running_s
+
+    @property
+    def compiling(self) -> bool:
+        """Whether machine code is made now."""
+        return compilation.active() or self._compiles_there_since is not None
+
+    def compiles_there(self, active: bool) -> None:
+        """Note whether a process that solves for this one compiles now."""
+        since = self._compiles_there_since
+        if active == (since is not None):
+            return
+        if since is not None:
+            self._compiled_there_s += time.perf_counter() - since
+        self._compiles_there_since = time.perf_counter() if active else None
+        if self._parent is not None:
+            self._parent.compiles_there(active)
+        self.tell()
 
     @property
     def left_s(self) -> float | None:
         """Seconds to the time limit; None if there is none."""
-        own = None if self._deadline is None else max(0.0, self._deadline - time.perf_counter())
+        own = None if self._limit_s is None else max(0.0, self._limit_s - self.elapsed_s)
         above = None if self._parent is None else self._parent.left_s
         return min((left for left in (own, above) if left is not None), default=None)
 
     @property
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
-        late = self._deadline is not None and time.perf_counter() >= self._deadline
-        if self._cpu_end is not None and time.process_time() >= self._cpu_end:
+        late = self._limit_s is not None and self.elapsed_s >= self._limit_s
+        if self._cpu_end is not None and cpu_s() >= self._cpu_end:
             late = self.cpu_spent = True
         enough = self._close or self.outdone
         if late or self.interrupted or enough or (self._parent and self._parent.stopping):
@@ -219,11 +247,11 @@ class Monitor:
     @contextmanager
     def timed(self, phase: Literal["build", "translate"]) -> Iterator[None]:
         """Count what is done inside as building programs, or as handing them to their solver."""
-        began = time.perf_counter()
+        began = self.elapsed_s
         try:
             yield
         finally:
-            spent = time.perf_counter() - began
+            spent = self.elapsed_s - began
             self.phases_s[phase] = self.phases_s.get(phase, 0.0) + spent
 
     def size(self, variables: int, constraints: int, nonzeros: int) -> None:
@@ -253,6 +281,10 @@ class Monitor:
     def report(self, stage: str, done: float) -> None:
         """Say what is going on and which share (0 to 1) of it is done."""
         self.stage, self.done = stage, done
+        self.tell()
+
+    def tell(self) -> None:
+        """Call back whoever follows the progress."""
         if self._on_progress is not None:
             self._on_progress(self)
 
@@ -268,8 +300,16 @@ class Monitor:
         else:
             point = TrajectoryPoint(time_s=time_s, objective_ps=objective, bound_ps=bound)
         self.trajectory.append(point)
-        if self._on_progress is not None:
-            self._on_progress(self)
+        self.tell()
+
+
+def cpu_s() -> float:
+    """Processor time of this process in seconds, without that for compilation."""
+    return time.process_time() - compilation.cpu_s()
+
+
+class _BrokenOff(BaseException):
+    """Compilation was interrupted: nothing else would listen for seconds or minutes."""
 
 
 @contextmanager
@@ -279,6 +319,9 @@ def interruptible(monitor: Monitor) -> Iterator[None]:
     SIGTERM and SIGHUP likewise, where the program has made them mean Ctrl-C by giving them
     `signal.default_int_handler`, as ``scope-opt`` does. Only a second Ctrl-C raises
     KeyboardInterrupt: the others often come in pairs.
+
+    While machine code is made there is no solver that could stop: what is done inside is then
+    broken off, and what it has reported counts.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -288,11 +331,15 @@ def interruptible(monitor: Monitor) -> Iterator[None]:
         if monitor.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
         monitor.interrupted = True
+        if compilation.breakable():
+            raise _BrokenOff
 
     alike = (s for s in ENDINGS if signal.getsignal(s) is signal.default_int_handler)
     previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, *alike)}
     try:
         yield
+    except _BrokenOff:
+        monitor.stopped_early = True
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

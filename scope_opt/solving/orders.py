@@ -9,17 +9,16 @@ they reach it. The bound over all orders is the least of theirs.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.mesh import places
 from scope_opt.model.package import order_name
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.monitor import Monitor
+from scope_opt.solving.pricing import TablesStopped, build_within
 from scope_opt.solving.result import PROVERS, OrderOutcome, StopReason
 
 if TYPE_CHECKING:
@@ -125,9 +124,13 @@ class _Trials:
             return
         instance, tables = self._instance.in_order(order), self._tables
         if instance is not self._instance:
-            began = time.perf_counter()
-            tables = build_tables(instance)
-            self._tables_s += time.perf_counter() - began
+            began_s = monitor.elapsed_s
+            try:
+                tables = build_within(instance, monitor)
+            except TablesStopped:
+                return
+            finally:
+                self._tables_s += monitor.elapsed_s - began_s
         left = monitor.left_s
         share_s = None if left is None else left / (len(self._orders) - index)
         part = Monitor(

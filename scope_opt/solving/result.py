@@ -109,10 +109,11 @@ class EnergyBreakdown(Document):
 
 
 class Times(Document):
-    """Wall times in seconds; ``total`` includes the check of what was found.
+    """Wall times in seconds; ``total`` includes the check of what was found, but not ``compile``.
 
     ``build`` is the time to set up mathematical programs and ``translate`` that to hand them to
-    their solver; None for other methods. ``solve`` is the rest of the solver's time.
+    their solver; None for other methods. ``solve`` is the rest of the solver's time. ``compile`` is
+    the time in which machine code was made, once per machine; no other time and no limit counts it.
     """
 
     tables: float
@@ -120,6 +121,7 @@ class Times(Document):
     translate: float | None = None
     solve: float
     total: float
+    compile: float = optional(0.0)
 
 
 class ModelSize(Document):

@@ -5,23 +5,23 @@ from __future__ import annotations
 import difflib
 import json
 import resource
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from scope_opt.model.cost import build_tables
+from scope_opt.model import compilation
 from scope_opt.model.files import InputError, write_text
 from scope_opt.model.instance import PLACES
 from scope_opt.model.package import Order, order_name
 from scope_opt.schedule import preflight
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
-from scope_opt.solving import orders
+from scope_opt.solving import fallback, orders
 from scope_opt.solving.metrics import solver_class
 from scope_opt.solving.monitor import Monitor, interruptible
+from scope_opt.solving.pricing import TABLES_STOPPED, TablesStopped, build_within
 from scope_opt.solving.result import (
     EnergyBreakdown,
     OrderOutcome,
@@ -46,6 +46,10 @@ OrderChoice = Literal["all"] | tuple[Order, ...]
 SegmentChoice = Literal["single", "balanced", "dp"] | int | tuple[int, ...]
 """How segments are chosen: by a method, in exactly that number, or by their first layers."""
 
+
+SCHEME = ("single_layers", "segment_choice")
+"""Attributes of solvers: whether each cluster has one layer, and a method that gives the segments
+chosen when asked for others."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "time_limit_s": (0, 10**9),
@@ -112,7 +116,8 @@ class Solver(Protocol):
     ``monitor.stopping`` often, and returns when it is done.
 
     A solver may have an attribute ``continued_by``, the name of the solver that goes on where
-    shared links leave a gap; see `run_solver`.
+    shared links leave a gap; see `run_solver`. One whose schedules follow a scheme may have those
+    of `SCHEME`, so that a schedule that is shown in its place follows it as well.
     """
 
     @property
@@ -205,14 +210,11 @@ def solve(
     SolverDisagreement
         If the evaluator finds a violation or another objective; the schedule is saved.
     """
-    began = time.perf_counter()
     options = options or SolveOptions()
     chosen = load_solver(solver) if isinstance(solver, str) else solver
     refuse_unsupported(instance, chosen, options)
     check_segments(options.segments, len(instance.layer_names))
     asked = None if options.order is None else orders.chosen(instance, options.order)
-    tables = build_tables(instance)
-    built = time.perf_counter()
     monitor = Monitor(
         options.time_limit_s,
         on_progress,
@@ -220,39 +222,95 @@ def solve(
         minimizes=instance.minimizes,
         cpu_limit_s=options.cpu_limit_s,
     )
-    preflight.refuse_power(instance, tables)
-    obstacles = preflight.reasons(instance, tables)
+    tables = schedule = evaluation = None
     tried: orders.Tried | None = None
-    if obstacles:
-        monitor.prove_infeasible(obstacles, "simple bound")
-    elif asked is None:
-        _refuse_other_order(instance, options.warm_start)
-        with interruptible(monitor):
-            run_solver(chosen, instance, tables, options, monitor)
-    else:
-        with interruptible(monitor):
-            run = partial(run_solver, chosen)
-            tried = orders.run(instance, tables, run, options, asked, monitor)
-    solved = time.perf_counter()
-
-    schedule = evaluation = None
-    if monitor.segments is not None:
+    built_s = 0.0
+    with interruptible(monitor), compilation.told(monitor.tell):
+        try:
+            tables = build_within(instance, monitor)
+        except TablesStopped:
+            monitor.give_up([TABLES_STOPPED])
+        built_s = monitor.elapsed_s
+        if tables is not None:
+            tried = _search(chosen, instance, tables, options, asked, monitor)
+    order = None if tried is None else tried.best
+    if tables is not None and monitor.stopped_early and monitor.failure is None:
+        order = _fall_back(chosen, instance, tables, options, asked, monitor) or order
+    solved_s = monitor.elapsed_s
+    if tables is not None and monitor.segments is not None:
         reference = InstanceReference.to(instance)
-        order = None if tried is None else tried.best
         schedule = Schedule(instance=reference, order=order, segments=monitor.segments)
         evaluation = evaluate(instance, schedule, tables)
         _check(chosen.name, instance, monitor, schedule, evaluation)
     phases = monitor.phases_s
     more_s = 0.0 if tried is None else tried.tables_s
     times = Times(
-        tables=built - began + more_s,
+        tables=built_s + more_s,
         build=phases.get("build"),
         translate=phases.get("translate"),
-        solve=solved - built - more_s - sum(phases.values()),
-        total=time.perf_counter() - began,
+        solve=solved_s - built_s - more_s - sum(phases.values()),
+        total=monitor.elapsed_s,
+        compile=monitor.compile_s,
     )
     outcomes = () if tried is None else tried.outcomes
     return _result(instance, chosen.name, options, monitor, schedule, evaluation, times, outcomes)
+
+
+def _search(
+    solver: Solver,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    asked: tuple[Order, ...] | None,
+    monitor: Monitor,
+) -> orders.Tried | None:
+    """Run the solver, in the orders asked for, unless a simple reason leaves no schedule."""
+    preflight.refuse_power(instance, tables)
+    obstacles = preflight.reasons(instance, tables)
+    if obstacles:
+        monitor.prove_infeasible(obstacles, "simple bound")
+        return None
+    if asked is None:
+        _refuse_other_order(instance, options.warm_start)
+        run_solver(solver, instance, tables, options, monitor)
+        return None
+    return orders.run(instance, tables, partial(run_solver, solver), options, asked, monitor)
+
+
+def _fall_back(
+    solver: Solver,
+    instance: Instance,
+    tables: LatencyTables,
+    options: SolveOptions,
+    asked: tuple[Order, ...] | None,
+    monitor: Monitor,
+) -> Order | None:
+    """Report what is known without a search, where the solver was stopped before it said so much.
+
+    Returns the order of positions of the schedule, where it was to be chosen.
+    """
+    if monitor.infeasible:
+        return None
+    if monitor.bound is None:
+        bound = fallback.simple_bound(instance, tables)
+        if bound is not None:
+            monitor.raise_bound(bound, "simple bound")
+    if monitor.segments is not None:
+        return None
+    order = None if asked is None else asked[0]
+    if order is not None and instance.package is not None and order != instance.package.order:
+        instance = instance.in_order(order)
+        tables = build_within(instance, Monitor())
+    segments = options.segments
+    if segments is None or hasattr(solver, "segment_choice"):
+        segments = getattr(solver, "segment_choice", lambda choice: choice)(segments or "dp")
+    single_layers = getattr(solver, "single_layers", False)
+    found = fallback.simple_schedule(instance, tables, segments, single_layers=single_layers)
+    if found is None:
+        return None
+    monitor.improve(*found)
+    monitor.explanation = (*monitor.explanation, fallback.FALLBACK)
+    return order
 
 
 def run_solver(

@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import platform
 import tempfile
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from scope_opt.model.files import InputError
-from scope_opt.model.generate import paper_instance
-from scope_opt.model.instance import Instance
 from scope_opt.schedule.schedule import InstanceReference
 from scope_opt.solving.child import Child
 from scope_opt.solving.isolate import Progress, memory_excess, sender
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, StopReason
 from scope_opt.solving.solver import (
-    SolveOptions,
     SolverDisagreement,
     SolverUnavailable,
     load_solver,
     solve,
 )
+from scope_opt.solving.warmup import warm_up
 from scope_opt.studies.provenance import commit
 from scope_opt.studies.records import Outcome, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
+    from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.schedule import Schedule
-    from scope_opt.solving.solver import Solver
+    from scope_opt.solving.solver import SolveOptions, Solver
     from scope_opt.studies.jobs import Job
 
 LOADING_LIMIT_S = 300.0
 """Seconds until a solver must be loaded, compilation included."""
-WARM_UP_S, WARM_UP_RUNS = 2.0, 10
-WARM_UP_ITERATIONS = 1000
-WARM_UP_SIZES = ((3, 4), (4, 128))
-"""Layers and chiplets; formulations go other ways, and compile more, where there is more choice."""
-WARM_UP_NAME = "warm-up"
-LOOSE = {
-    "energy_budget_j": 1.0,
-    "latency_bound_s": 1.0,
-    "power_budget_w": 1e4,
-    "dram_bytes_per_beat": 10**9,
-}
-"""Values of constraints that do not bind the instance of the warm-up."""
-ROOMY_BYTES = 2**40
-"""Room for activations on each chiplet that does not bind it either."""
 LAST_LINES = 5
 """Of what a process printed before it crashed, for its record."""
 
@@ -159,10 +141,12 @@ class _Run:
             self._answer = _Failed(Outcome.MEMORY_LIMIT, (memory_excess(limit_bytes),))
             return True
         limit_s, doing = LOADING_LIMIT_S, "loading and compiling took"
+        spent_s = time.monotonic() - self._began
         if self._monitor is not None:
+            spent_s = self._monitor.elapsed_s
             limit_s = self._job.options.get("time_limit_s", float("inf")) + self._job.grace_s
             doing = "the solver went on for"
-        if time.monotonic() - self._began > limit_s:
+        if spent_s > limit_s:
             self._answer = _Failed(Outcome.WALL_LIMIT, (f"{doing} more than {limit_s:g} s",))
             return True
         return self._cancelled()
@@ -177,7 +161,7 @@ class _Run:
         }
         if not isinstance(failed, _Failed) or monitor is None or failed.outcome not in reasons:
             return None
-        spent_s = time.monotonic() - self._began
+        spent_s = monitor.elapsed_s
         monitor.fail(reasons[failed.outcome], failed.explanation)
         monitor.peak_memory_bytes = self._peak_bytes
         teller = _Teller(load_solver(self._job.solver), monitor)
@@ -253,7 +237,7 @@ def _work(pipe: Connection, job: Job, start: Schedule | None) -> None:
     try:
         solver = load_solver(job.solver)
         options = job.solve_options(start)
-        warm_up(solver, job.instance, options)
+        warm_up(solver, job.instance.demands, options)
         pipe.send(_Started())
         pipe.send(solve(job.instance, solver, options, sender(pipe)))
     except (InputError, SolverUnavailable) as error:
@@ -261,57 +245,3 @@ def _work(pipe: Connection, job: Job, start: Schedule | None) -> None:
     except Exception as error:  # whatever it is, it is not the study's defect
         lines = f"{type(error).__name__}: {error}".splitlines()
         pipe.send(_Failed(Outcome.CRASHED, tuple(lines)))
-
-
-def warm_up(solver: Solver, instance: Instance, options: SolveOptions) -> None:
-    """Solve a small instance, so that libraries are loaded and searches compiled.
-
-    It has the model of ``instance``, and the kinds of its constraints that solvers treat in another
-    way, but so loose that they do not bind. Failures are ignored: those that matter happen again.
-    """
-    demands, segments = instance.demands, options.segments
-    options = replace(
-        options,
-        time_limit_s=WARM_UP_S,
-        segments=segments if segments is None or isinstance(segments, str) else "single",
-        iterations=WARM_UP_ITERATIONS if "iterations" in solver.options else None,
-        warm_start=None,
-    )
-    for size in WARM_UP_SIZES if "threads" in solver.options else WARM_UP_SIZES[:1]:
-        small = small_instance(demands, *size)
-        for variant in getattr(solver, "warm_ups", (solver,)):
-            with contextlib.suppress(Exception):
-                found = _warm_run(small, variant, options)
-                if "warm_start" in solver.options and found.schedule is not None:
-                    _warm_run(small, variant, replace(options, warm_start=found.schedule))
-
-
-def small_instance(
-    demands: Collection[str] = (),
-    layers: int = WARM_UP_SIZES[0][0],
-    chiplets: int = WARM_UP_SIZES[0][1],
-) -> Instance:
-    """First layers of AlexNet: on four chiplets milliseconds for every solver, once warm.
-
-    With those of the given `Instance.demands` that solvers treat in another way.
-    """
-    nop: Literal["regressed", "placed"] = "placed" if "placed" in demands else "regressed"
-    whole = paper_instance("alexnet", chiplets, samples=2, overflow="stream", nop=nop)
-    content = json.loads(whole.to_json())
-    network = content["network"]
-    network["layers"] = network["layers"][:layers]
-    network["edges"] = [edge for edge in network["edges"] if edge["to"] < layers]
-    loose = {name: value for name, value in LOOSE.items() if name in demands}
-    if "activation_buffer_bytes" in demands:
-        content["package"]["activation_buffer_bytes"] = ROOMY_BYTES
-    content |= {"name": WARM_UP_NAME, "constraints": loose}
-    return Instance.from_json(json.dumps(content), WARM_UP_NAME)
-
-
-def _warm_run(small: Instance, solver: Solver, options: SolveOptions) -> Result:
-    """Solve until that is done in time: a run that is late was held up by compilation."""
-    for _ in range(WARM_UP_RUNS):
-        result = solve(small, solver, options)
-        if result.times_s.total < 1.5 * WARM_UP_S:
-            break
-    return result

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PLAIN_PROGRESS_S = 5.0
 """Seconds between progress lines where stderr is no terminal."""
+COMPILING_S = 20.0
+"""The same while machine code is made, which can take minutes on a machine's first run."""
 
 
 def complain(message: str) -> None:
@@ -140,10 +142,16 @@ class _PlainProgress:
     def __init__(self, label: str) -> None:
         self._label = label
         self._next = time.monotonic() + PLAIN_PROGRESS_S
+        self._next_compiling = 0.0
 
     def __call__(self, monitor: Monitor) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + PLAIN_PROGRESS_S
+        now = time.monotonic()
+        if monitor.compiling:
+            if now >= self._next_compiling:
+                self._next_compiling = now + COMPILING_S
+                complain(f"{self._label}: {_state(monitor)}")
+        elif now >= self._next:
+            self._next = now + PLAIN_PROGRESS_S
             state = f"{monitor.elapsed_s:.0f} s, {monitor.done:.0%}, {_state(monitor)}"
             complain(f"{self._label}: {state.removesuffix(', ')}")
 
@@ -153,6 +161,8 @@ def _state(monitor: Monitor) -> str:
 
     if monitor.interrupted:
         return "stopping"
+    if monitor.compiling:
+        return f"compiling, once per machine: {monitor.compile_s:.0f} s, not counted in limits"
     best = picoseconds(monitor.objective)
     if monitor.objective is None:
         best = ""

@@ -300,6 +300,8 @@ def result_view(
     description = instance.description if instance is not None else ""
     status = Text(result.status.value, style=_STATUS_STYLE.get(result.status, BAD))
     ended = f"{_ENDED[result.stop_reason]}, {units.seconds(result.times_s.total)}"
+    if result.times_s.compile:
+        ended += f", after {units.seconds(result.times_s.compile)} of compiling"
     rows: list[Fact] = [
         ("solver", units.plain(result.solver), _options(result)),
         ("status", status, ended),

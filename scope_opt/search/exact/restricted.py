@@ -26,6 +26,7 @@ class ExactSegmentedSolver(ExactSolver):
 
     name = "exact-segmented"
     summary = "exactly optimal segmented pipeline: one layer per cluster"
+    single_layers: ClassVar[bool] = True
     continued_by: ClassVar[str | None] = None
     scheme: ClassVar[type[ScopeSolver]] = SegmentedSolver
     heuristic: ClassVar[type[ScopeSolver] | None] = SegmentedSolver

@@ -167,6 +167,7 @@ class SegmentedSolver(ScopeSolver):
 
     name = "segmented"
     summary = "baseline: segmented pipeline, one layer per cluster"
+    single_layers: ClassVar[bool] = True
 
     def cluster_counts(self, layers: int) -> tuple[int, int]:
         """As many clusters as layers."""
