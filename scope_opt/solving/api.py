@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import instance_named
 from scope_opt.model.instance import Instance
+from scope_opt.model.shipped import shipped_instances
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS
 from scope_opt.solving import solver as solving
 from scope_opt.solving.solver import SolveOptions
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.result import Result
     from scope_opt.solving.solver import Solver
-
-_SHIPPED = Path(__file__).parents[2] / "instances"
 
 
 def load(source: str | Path) -> Instance:
@@ -46,9 +45,8 @@ def load(source: str | Path) -> Instance:
         or path.suffix in (".json", ".gz", ".toml")
     ):
         return Instance.load(path)
-    shipped = {file.stem: file for file in sorted(_SHIPPED.glob("*/*.json"))}
-    found = shipped.get(source)
-    if found is not None and found.parent.name not in ("schema", "best_known"):
+    found = shipped_instances().get(source)
+    if found is not None:
         return Instance.load(found)
     named = instance_named(source)
     if named is not None:

@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from scope_opt.solving.host import ENDINGS
 from scope_opt.solving.result import (
     PROVERS,
     ModelSize,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.result import Library, Prover
-
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
-"""How a machine that shuts down, a scheduler or a terminal that closes ends a program."""
 
 
 class Monitor:
