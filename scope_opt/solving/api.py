@@ -19,9 +19,15 @@ from scope_opt.solving.solver import SolveOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scope_opt.schedule.schedule import InstanceReference
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.result import Result
     from scope_opt.solving.solver import Solver
+
+
+_MOST_SOLVED = 100
+_solved: dict[str, Instance] = {}
+"""By digest: a result names its instance only, and is to be shown with it."""
 
 
 def load(source: str | Path) -> Instance:
@@ -100,4 +106,13 @@ def solve(
     chosen = replace(options or SolveOptions(), **keywords)
     if not isinstance(instance, Instance):
         instance = load(instance)
-    return solving.solve(instance, solver, chosen, on_progress)
+    result = solving.solve(instance, solver, chosen, on_progress)
+    _solved[result.instance.digest] = instance
+    while len(_solved) > _MOST_SOLVED:
+        del _solved[next(iter(_solved))]
+    return result
+
+
+def solved_instance(reference: InstanceReference) -> Instance | None:
+    """The instance referred to, if `solve` has solved it in this session, not too long ago."""
+    return _solved.get(reference.digest)
