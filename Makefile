@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTANCE := instances/placed/resnet50-64-placed.json
 
-.PHONY: solve test fuzz bench figures clean
+.PHONY: solve test fuzz bench figures dist clean
 
 # A schedule, then the same instance with the baselines beside it.
 solve: $(STAMP)
@@ -35,10 +35,16 @@ SEED := 0
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS) --seed $(SEED)
 
+# The sdist, and the wheel as it is built from the sdist.
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/bench --benchmark-only
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Scope-Opt needs Python 3.11 or newer; '$(PYTHON)' is `$(PYTHON) --version 2>&1`." >&2; \
 	  echo "Name another one, for example: make PYTHON=python3.12" >&2; \

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scope_opt.solving.result import Result as Result
     from scope_opt.solving.solver import SolveOptions as SolveOptions
     from scope_opt.solving.solver import Solver as Solver
+    from scope_opt.terminal.console import progress as progress
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ _HOME = {
     "load": "scope_opt.solving.api",
     "make_segment": "scope_opt.schedule.schedule",
     "new_package": "scope_opt.model.presets",
+    "progress": "scope_opt.terminal.console",
     "solve": "scope_opt.solving.api",
     "transformer": "scope_opt.model.transformers",
 }

@@ -29,6 +29,7 @@ from scope_opt.commands import (
     validating,
 )
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
+from scope_opt.solving.host import ENDINGS
 from scope_opt.terminal.console import complain
 
 
@@ -89,7 +90,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line."""
     _prepare_streams()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDINGS:
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, signal.default_int_handler)
     try:

@@ -32,7 +32,8 @@ Imports = dict[str, set[str]]
 PLACES = {
     "scope_opt.cli": (1.5, 11),
     "scope_opt.commands": (1.5, 10),
-    "scope_opt.report.results": (3.5, 10),
+    "scope_opt.report.results": (3.4, 10),
+    "scope_opt.notebook": (4.6, 10),
     "scope_opt.importing": (0, 9),
     "scope_opt.pareto": (1, 9),
     "scope_opt.replay": (2, 9),

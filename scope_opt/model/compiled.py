@@ -58,6 +58,8 @@ def _cached(function: Function, **options: Any) -> Function:
         dispatcher = njit(cache=True, **options)(function)
     except RuntimeError:  # no folder can be written, as `scope-opt doctor` says
         return cast("Function", njit(**options)(function))
+    if dispatcher is function:  # NUMBA_DISABLE_JIT=1, for debuggers and what needs no speed
+        return function
     # The stamp is kept in the function's index file; another one there makes the cache start anew.
     dispatcher._cache._cache_file._source_stamp = _stamp(_room(function))
     return cast("Function", dispatcher)

@@ -223,6 +223,8 @@ def refuse_excess(text: str, source: str) -> None:
 
 def _open(path: Path) -> IO[bytes]:
     """Open for reading; only the first byte of a pipe is waited for, and not forever."""
+    if not hasattr(os, "O_NONBLOCK"):  # Windows, where pipes have no place among files
+        return path.open("rb")
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         if stat.S_ISFIFO(os.fstat(handle).st_mode):

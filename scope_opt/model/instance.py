@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from scope_opt.model.files import Document, InputError, inconsistent
 from scope_opt.model.network import Count, Index, Name, Network
 from scope_opt.model.package import Order, Package, Positive
+from scope_opt.model.shown import Shown
 from scope_opt.model.tables import ExplicitTables, Partition
 
 NEEDS_ENERGY = frozenset(
@@ -115,7 +116,7 @@ class Constraints(Document):
         return found
 
 
-class Instance(Document):
+class Instance(Document, Shown):
     """One problem to solve: a network on a package, or explicit latency tables."""
 
     format: Literal["scope-instance/1"] = "scope-instance/1"

@@ -9,6 +9,7 @@ from pydantic import Field
 from scope_opt.model.files import MAX_INT, Document, InputError
 from scope_opt.model.network import Index, Name
 from scope_opt.model.package import Order
+from scope_opt.model.shown import Shown
 from scope_opt.model.tables import PARTITIONS, Partition
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class InstanceReference(Document):
         return cls(name=instance.name, digest=instance.digest)
 
 
-class Schedule(Document):
+class Schedule(Document, Shown):
     """Segments one after the other; a solution of an instance.
 
     ``order``: how positions run through the mesh, where that was decided with the schedule; the

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import instance_named
 from scope_opt.model.instance import Instance
+from scope_opt.model.shipped import shipped_instances
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS
 from scope_opt.solving import solver as solving
 from scope_opt.solving.solver import SolveOptions
@@ -18,11 +19,15 @@ from scope_opt.solving.solver import SolveOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scope_opt.schedule.schedule import InstanceReference
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.result import Result
     from scope_opt.solving.solver import Solver
 
-_SHIPPED = Path(__file__).parents[2] / "instances"
+
+_MOST_SOLVED = 100
+_solved: dict[str, Instance] = {}
+"""By digest: a result names its instance only, and is to be shown with it."""
 
 
 def load(source: str | Path) -> Instance:
@@ -46,9 +51,8 @@ def load(source: str | Path) -> Instance:
         or path.suffix in (".json", ".gz", ".toml")
     ):
         return Instance.load(path)
-    shipped = {file.stem: file for file in sorted(_SHIPPED.glob("*/*.json"))}
-    found = shipped.get(source)
-    if found is not None and found.parent.name not in ("schema", "best_known"):
+    found = shipped_instances().get(source)
+    if found is not None:
         return Instance.load(found)
     named = instance_named(source)
     if named is not None:
@@ -102,4 +106,13 @@ def solve(
     chosen = replace(options or SolveOptions(), **keywords)
     if not isinstance(instance, Instance):
         instance = load(instance)
-    return solving.solve(instance, solver, chosen, on_progress)
+    result = solving.solve(instance, solver, chosen, on_progress)
+    _solved[result.instance.digest] = instance
+    while len(_solved) > _MOST_SOLVED:
+        del _solved[next(iter(_solved))]
+    return result
+
+
+def solved_instance(reference: InstanceReference) -> Instance | None:
+    """The instance referred to, if `solve` has solved it in this session, not too long ago."""
+    return _solved.get(reference.digest)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from scope_opt.solving.monitor import ENDINGS
+from scope_opt.solving.host import ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from scope_opt.model import compilation
 from scope_opt.model.files import InputError
 from scope_opt.solving.child import Child, listen
+from scope_opt.solving.host import peak_memory_bytes
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.result import ModelSize, Proof, StopReason
-from scope_opt.solving.solver import SCHEME, SolverUnavailable, peak_memory_bytes, run_solver
+from scope_opt.solving.solver import SCHEME, SolverUnavailable, run_solver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ class _Final(NamedTuple):
     explanation: tuple[str, ...]
     stopped_early: bool
     cpu_spent: bool
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
 
 
 class Isolated:

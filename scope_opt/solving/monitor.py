@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from scope_opt.model import compilation
+from scope_opt.solving.host import ENDINGS
 from scope_opt.solving.result import (
     PROVERS,
     ModelSize,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.result import Library, Prover
-
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
-"""How a machine that shuts down, a scheduler or a terminal that closes ends a program."""
 
 
 class Monitor:

@@ -14,6 +14,7 @@ from scope_opt import __version__
 from scope_opt.model.files import MAX_INT, Document, inconsistent, optional, shortened
 from scope_opt.model.network import Index
 from scope_opt.model.package import Order
+from scope_opt.model.shown import Shown
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class OrderOutcome(Document):
     time_s: float
 
 
-class Result(Document):
+class Result(Document, Shown):
     """Outcome of one solve; numbers that do not exist are None (null), never 0 or infinity.
 
     Objective and bound are latencies of all samples in ps, or, where the instance bounds the

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import resource
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import entry_points
@@ -19,6 +18,7 @@ from scope_opt.schedule import preflight
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.solving import fallback, orders
+from scope_opt.solving.host import peak_memory_bytes
 from scope_opt.solving.metrics import solver_class
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.pricing import TABLES_STOPPED, TablesStopped, build_within
@@ -480,11 +480,6 @@ def _result(
         versions=versions(),
     )
     return found.model_copy(update={"solver_class": solver_class(found)})
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far; Linux counts kilobytes here."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _plain(choice: OrderChoice) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 import uuid
@@ -10,6 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from scope_opt.model.files import InputError
+from scope_opt.solving.host import usable_cores
 from scope_opt.solving.result import versions
 from scope_opt.solving.solver import SolverUnavailable
 from scope_opt.studies.job import run_job
@@ -114,7 +114,7 @@ class DaskCluster:
 
 
 def _machine() -> tuple[str, int]:
-    return platform.node(), len(os.sched_getaffinity(0))
+    return platform.node(), usable_cores()
 
 
 def _run(job: Job, start: Schedule | None, name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import defaultdict, deque
@@ -11,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from scope_opt.model.files import InputError
+from scope_opt.solving.host import usable_cores
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.studies.job import run_job
 from scope_opt.studies.jobs import begun_first
@@ -159,7 +159,7 @@ def slots_for(jobs: Sequence[Job], asked: int | None, *, oversubscribe: bool) ->
     InputError
         If they may use more threads than there are cores.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     threads = max(job.threads for job in jobs)
     slots = asked or max(1, cores // threads)
     if slots * threads > cores and not oversubscribe:

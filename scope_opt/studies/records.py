@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -126,6 +125,10 @@ class RecordFile:
         self.records[record.key] = record
 
     def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:
+            return  # Windows
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

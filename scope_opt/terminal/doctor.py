@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scope_opt.model import units
+from scope_opt.model.shipped import shipped_folder, shipped_instances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ def run_checks() -> Iterator[Check]:
     yield from map(_package, PACKAGES)
     yield from map(_optional, OPTIONAL)
     yield _machine()
+    yield _shipped()
     yield _attempt("compile cache", _compile_cache)
     yield from _attempt_solvers()
     yield _attempt("solve and check", _end_to_end)
@@ -65,13 +67,19 @@ def _optional(name: str) -> Check:
 
 
 def _machine() -> Check:
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    from scope_opt.solving.host import usable_cores
+
+    cores = usable_cores()
     memory = None
     names = getattr(os, "sysconf_names", {})
     if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Check("machine", True, f"{units.plural(cores, 'core')}, memory {units.size(memory)}")
+
+
+def _shipped() -> Check:
+    folder, count = shipped_folder(), len(shipped_instances())
+    return Check("instances", count > 0, f"{count} in {folder}", REINSTALL)
 
 
 def _attempt(name: str, check: Callable[[], Check]) -> Check:

@@ -1,0 +1,7 @@
+"""What documents show of themselves in Python, as `scope_opt.model.shown` says."""
+
+from __future__ import annotations
+
+from scope_opt.notebook.figures import plot as plot
+from scope_opt.notebook.frames import frame as frame
+from scope_opt.notebook.summary import html as html
