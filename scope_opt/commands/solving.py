@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.program import Program
     from scope_opt.solving.result import Result
     from scope_opt.solving.solver import SolveOptions, Solver
@@ -84,6 +86,14 @@ def solve(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the schedule here."),
     ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write here what scope-check verifies the bound from; exact, without constraints, "
+            "not in the placed model.",
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -101,8 +111,10 @@ def solve(
       scope-opt solve resnet50-64.json --segments dp --time-limit 60 -o schedule.json
       scope-opt generate resnet50 --chiplets 64 | scope-opt solve - --json
       scope-opt solve resnet50-64-placed.json --order zigzag,blocks-4 -o schedule.json
+      scope-opt solve resnet50-64.json -o schedule.json --certificate proof.gz
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError, refuse_existing
+    from scope_opt.solving.certificate import Certificate, certify, refuse_uncertifiable
     from scope_opt.solving.isolate import Isolated, memory_bytes
     from scope_opt.solving.solver import SolveOptions, load_solver
     from scope_opt.solving.solver import solve as run
@@ -114,7 +126,7 @@ def solve(
         segment_choice,
     )
 
-    for target in (output, log):
+    for target in (output, log, certificate):
         if target is not None:
             refuse_existing(target, force=force)
     if log is not None:
@@ -136,21 +148,36 @@ def solve(
         programs=programs,
     )
     chosen = load_solver(solver)
+    if certificate is not None:
+        refuse_uncertifiable(problem, solver, options)
     if isolate or memory_limit is not None:
+        if certificate is not None:
+            raise InputError("--certificate", ["goes without --isolate and --memory-limit"])
         limit = None if memory_limit is None else memory_bytes(memory_limit, "--memory-limit")
         chosen = Isolated(chosen, limit)
+    certified: Certificate | None = None
+
+    def keep(tables: LatencyTables, monitor: Monitor) -> None:
+        nonlocal certified
+        objective, floors = monitor.objective, monitor.segment_floors_ps
+        if certificate is not None and objective is not None and floors is not None:
+            certified = certify(problem, tables, objective, floors)
+
     with naming(instance, warm_start), progress(f"{problem.name}, {solver}") as on_progress:
-        result = run(problem, chosen, options, on_progress)
+        result = run(problem, chosen, options, on_progress, keep)
     if result.status == "infeasible":
         result = _explained(result, problem, options)
 
     unwritten: InputError | None = None
-    if output is not None and result.schedule is not None:
-        try:
+    try:
+        if output is not None and result.schedule is not None:
             result.schedule.save(output, force=force)
             complain(f"schedule written to {output}")
-        except InputError as error:  # what was found is printed before this counts
-            unwritten = error
+        if certificate is not None and certified is not None:
+            certified.save(certificate, force=force)
+            complain(f"certificate of a bound of {certified.bound_ps} ps written to {certificate}")
+    except InputError as error:  # what was found is printed before this counts
+        unwritten = error
     if result.stop_reason == "interrupted":
         kept = "this is the best schedule so far" if result.schedule else "no schedule found yet"
         complain(f"interrupted: {kept}")

@@ -194,8 +194,12 @@ def solve(
     solver: str | Solver = "exact",
     options: SolveOptions | None = None,
     on_progress: Callable[[Monitor], None] | None = None,
+    on_end: Callable[[LatencyTables, Monitor], None] | None = None,
 ) -> Result:
     """Solve an instance and have the evaluator check the answer.
+
+    ``on_end`` gets the tables and what the solver has reported, checked: it may keep what results
+    do not hold.
 
     Ctrl-C once stops the solver and returns the best schedule so far; twice raises
     KeyboardInterrupt.
@@ -242,6 +246,8 @@ def solve(
         schedule = Schedule(instance=reference, order=order, segments=monitor.segments)
         evaluation = evaluate(instance, schedule, tables)
         _check(chosen.name, instance, monitor, schedule, evaluation)
+    if on_end is not None:
+        on_end(tables, monitor)
     phases = monitor.phases_s
     more_s = 0.0 if tried is None else tried.tables_s
     times = Times(

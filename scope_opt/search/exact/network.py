@@ -136,6 +136,11 @@ class NetworkProof:
         ways = prefix + self._lower[: done + 1, done:] + self._rest[None, done + 1 :]
         return min(self._most, max(self._least, int(ways.min())))
 
+    @property
+    def floors(self) -> Ints:
+        """Lower bounds on the latencies of segments as far as they are proved, shape ``(L, L)``."""
+        return self._lower
+
     # --- The steps -------------------------------------------------------------------------------
 
     def _prepare(self) -> Prover:
@@ -242,6 +247,8 @@ class NetworkProof:
                 self._prefixes.add(first, last, self._known[first, last])
         if (budgets() > self._lower[column]).any():
             prover.settle(prover.segments_ending_at(last), self._lower[column], budgets, improve)
+            # What is refuted costs its budget at least; where it was found, that is its cost.
+            self._lower[column] = np.maximum(self._lower[column], budgets())
 
     def _keep(self, found: CostedSegment) -> None:
         ends = found.segment.first_layer, found.segment.last_layer

@@ -178,8 +178,9 @@ class ExactSolver:
                 [] if monitor.segments is None else _admitted(instance, tables, monitor.segments)
             )
             proof = NetworkProof(tables, allowed, clusters, prefixes, known, learn, monitor)
-        proof.run()
-        if not isinstance(proof, NetworkProof):
+        try:
+            proof.run()
+        finally:
             monitor.segment_floors_ps = proof.floors
         self._check_found(instance, tables, choice, monitor)
         return proof.bound()

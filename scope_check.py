@@ -1,0 +1,500 @@
+"""Checks a certificate: that a schedule takes what it claims, and that none is faster than claimed.
+
+    scope-check INSTANCE SCHEDULE PROOF
+
+This program believes nothing that a solver says. It imports the standard library and NumPy only
+and is short enough to be read; docs/certificates.md has the mathematics, in the same symbols.
+Exit codes: 0 accepted, 1 refused, 2 input that cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import zlib
+from typing import Any
+
+import numpy as np
+
+Json = dict[str, Any]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Cluster = tuple[int, int, int, list[int]]
+"""First layer, last layer, chiplets, partitions (ISP 0, WSP 1)"""
+
+FORMATS = ("scope-instance/1", "scope-schedule/1", "scope-certificate/1")
+KNOWN = {"format", "name", "description", "samples", "overflow", "network", "package", "tables"}
+PARTITIONS = ("ISP", "WSP")
+MOST_BYTES, MOST_LABELS = 2**27, 2**30  # what a file may unpack to, and labels of one last layer
+TOP = 2**58  # totals of times stay below it, so that int64 holds all sums
+NEVER = 2**60  # stands for a time that no cluster can have
+NONE = 15000  # stands for more chiplets than there are; twice that fits int16
+
+
+class Unusable(Exception):
+    """Input that is not what it should be."""
+
+
+class Refused(Exception):
+    """A claim that is wrong, or that could not be verified."""
+
+
+def read(path: str) -> Json:
+    """A JSON object from a file, packed with gzip or not."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if data[:2] == b"\x1f\x8b":
+            unpacker = zlib.decompressobj(wbits=31)
+            data = unpacker.decompress(data, MOST_BYTES + 1)
+            if len(data) <= MOST_BYTES and not unpacker.eof:
+                raise ValueError("its gzip data end too early")
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
+        found = json.loads(data)
+    except (OSError, zlib.error, ValueError, RecursionError) as error:
+        raise Unusable(f"{path}: cannot be read as JSON: {str(error)[:200]}") from None
+    if not isinstance(found, dict):
+        raise Unusable(f"{path}: needs a JSON object")
+    return found
+
+
+def get(document: Any, key: str, kind: type, where: str, default: Any = None) -> Any:
+    """A value of an object, of the type that it should have; integers from 0, below 2^58."""
+    value: Any = document.get(key, default) if isinstance(document, dict) else None
+    if type(value) is not kind or (kind is int and value not in range(TOP)):
+        raise Unusable(f"{where}.{key}: needs {kind.__name__}; found {repr(value)[:60]}")
+    return value
+
+
+def numbers(value: Any, count: int, where: str) -> Ints:
+    """A list of so many integers as an array."""
+    if not isinstance(value, list) or len(value) != count:
+        raise Unusable(f"{where}: needs a list of {count} integers")
+    if not all(type(n) is int and 0 <= n < TOP for n in value):
+        raise Unusable(f"{where}: needs integers from 0, below 2^58")
+    return np.array(value, dtype=np.int64)
+
+
+# --- Latency tables ------------------------------------------------------------------------------
+
+
+class Tables:
+    """All times of an instance in ps: n layers, c chiplets, partitions ISP 0 and WSP 1.
+
+    Arrays over region sizes have c entries, the first for one chiplet.
+    """
+
+    def __init__(self, d: Json, instance: Json, where: str) -> None:
+        self.samples = m = get(instance, "samples", int, "instance", 64)
+        self.stream = get(instance, "overflow", str, "instance", "forbid") == "stream"
+        self.chiplets = c = get(d, "chiplets", int, where)
+        self.buffer = get(d, "weight_buffer_bytes", int, where)
+        layers = get(d, "layers", list, where)
+        for index, layer in enumerate(layers):  # a number stands for an equal layer before it
+            if type(layer) is int and 0 <= layer < index:
+                layers[index] = layers[layer]
+        self.layers = n = len(layers)
+        if not (1 <= c <= 4096 and n and m) or 2 * n * c * min(n, c) > MOST_LABELS:
+            raise Unusable(f"{where}: {n} layers, {c} chiplets, {m} samples: none, or too many")
+
+        def times(value: Any, depth: int, at: str) -> Ints:
+            if value is None:
+                return np.zeros((2,) * depth + (c,), dtype=np.int64)
+            if depth == 0:
+                return numbers(value, c, at)
+            kind = dict if depth > 1 else list
+            return np.array([times(get(value, p, kind, at), depth - 1, at) for p in PARTITIONS])
+
+        def of_layers(key: str, depth: int) -> Ints:
+            return np.array([times(layer.get(key), depth, f"{where}.{key}") for layer in layers])
+
+        def single(key: str, default: int | None) -> Ints:
+            return np.array([get(layer, key, int, where, default) for layer in layers], np.int64)
+
+        def square(key: str) -> Ints:
+            rows = d.get(key) or [[0] * n] * n
+            if not isinstance(rows, list) or len(rows) != n:
+                raise Unusable(f"{where}.{key}: needs {n} rows")
+            return np.triu(np.array([numbers(row, n, f"{where}.{key}") for row in rows], np.int64))
+
+        self.weights = single("weight_bytes", None)
+        self.input, self.output = single("input_ps", 0), single("output_ps", 0)
+        self.compute, self.gather = of_layers("compute_ps", 1), of_layers("gather_ps", 0)
+        self.within, self.send = of_layers("within_ps", 2), of_layers("send_ps", 0)
+        self.receive = of_layers("receive_ps", 1)
+        self.within[-1] = 0  # the last layer has no next one
+        ends = ("from", "to", "write_ps", "read_ps")
+        given = get(d, "edges", list, where, [])
+        keyed = sorted([*(get(e, key, int, where) for key in ends), k] for k, e in enumerate(given))
+        self.edges = [(u, v, write, read) for u, v, write, read, _ in keyed]
+        if any(not u < v < n for u, v, _, _ in self.edges):
+            raise Unusable(f"{where}.edges: an edge runs from a layer to a later one")
+        skip = [times(given[k].get("send_ps"), 0, f"{where}.edges") for *_, k in keyed]
+        self.skip = np.array(skip, dtype=np.int64).reshape(-1, c)
+        self.sdram, self.load = square("segment_dram_ps"), square("load_ps")
+        self.latency = get(d, "dram_latency_ps", int, where, 0) * self.stream
+        self.refetch = times(d.get("stream_fs_per_byte"), 0, where) * self.stream
+        self._refuse_large(where)
+
+    def _refuse_large(self, where: str) -> None:
+        """No sum may overflow; Python's integers say whether one could."""
+        parts = (self.compute, self.gather, self.within, self.send, self.receive)
+        layer = sum(int(part.max()) for part in (*parts, self.input, self.output))
+        layer += sum(map(sum, self.edges)) + sum(self.skip.max(axis=1).tolist())
+        weights = sum(map(int, self.weights))
+        again = weights * int(self.refetch.max())
+        longest = (layer + self.latency) * self.layers + again // 1000 + 1
+        self.worst = longest + int(self.sdram.max())  # no beat is larger
+        total = self.worst * (self.samples + self.layers) + int(self.load.max())
+        held = (weights + self.buffer) * self.chiplets
+        if max(total * self.layers, held, again) >= TOP:
+            raise Unusable(f"{where}: times or weights are too large for 64-bit integers")
+
+    def digest(self) -> str:
+        """SHA-256 of what the tables say, however they are written."""
+        plain = np.array([self.samples, self.stream, self.buffer, self.latency])
+        edges = np.array(self.edges, dtype=np.int64).reshape(-1, 4)
+        parts = [plain, self.weights, self.compute, self.gather, self.within, self.send]
+        parts += [self.receive, self.input, self.output, edges, self.skip, self.sdram, self.load]
+        found = hashlib.sha256()
+        for part in [*parts, self.refetch]:
+            found.update(np.array([part.ndim, *part.shape], dtype="<i8").tobytes())
+            found.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
+        return found.hexdigest()
+
+
+# --- The value of a schedule ---------------------------------------------------------------------
+
+
+def schedule_value(t: Tables, schedule: Json) -> int:
+    """Latency of a schedule in ps, by the rules of the model; refuses one that breaks a rule."""
+    total = after = 0
+    for index, segment in enumerate(get(schedule, "segments", list, "schedule")):
+        where, clusters, first = f"schedule.segments.{index}", list[Cluster](), after
+        for cluster in get(segment, "clusters", list, where):
+            i, j = get(cluster, "first_layer", int, where), get(cluster, "last_layer", int, where)
+            size = get(cluster, "chiplets", int, where)
+            names = get(cluster, "partitions", list, where)
+            if i != after or not i <= j < t.layers or size < 1:
+                raise Refused(f"{where}: layers {i} to {j} on {size} chiplets are no next cluster")
+            if len(names) != j - i + 1 or not all(name in PARTITIONS for name in names):
+                raise Refused(f"{where}: layers {i} to {j} need one of {PARTITIONS} each")
+            clusters.append((i, j, size, [int(name == "WSP") for name in names]))
+            after = j + 1
+        if not clusters or sum(size for _, _, size, _ in clusters) > t.chiplets:
+            raise Refused(f"{where}: no clusters, or more chiplets than {t.chiplets}")
+        total += segment_value(t, first, after - 1, clusters, where)
+    if after != t.layers:
+        raise Refused(f"schedule: ends before layer {after} of {t.layers}")
+    return total
+
+
+def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str) -> int:
+    """Latency of the segment ``a..b``."""
+    beat = int(t.sdram[a, b])
+    for number, (i, j, size, partition) in enumerate(clusters):
+        room, r = t.buffer * size - int(t.weights[i : j + 1].sum()), size - 1
+        exempt = a == b and size == t.chiplets  # its weights pass through in tiles
+        if room < 0 and not (t.stream or exempt):
+            raise Refused(f"{where}: weights of layers {i} to {j} do not fit {size} chiplets")
+        time = 0
+        if room < 0 and not exempt:
+            stored = int((t.weights[i : j + 1] > 0).sum())
+            time = stored * t.latency + (-room * int(t.refetch[r]) + 999) // 1000
+        for layer, own in zip(range(i, j + 1), partition, strict=True):
+            if own and int(t.weights[layer]) * r > max(0, room):
+                raise Refused(f"{where}: the WSP copy of layer {layer} does not fit")
+            time += int(t.gather[layer, r]) if own and i < j else 0
+            time += int(t.input[layer]) if layer == a else 0
+            if layer < j:
+                sent = int(t.within[layer, own, partition[layer - i + 1], r])
+            elif layer < b:
+                _, _, following, others = clusters[number + 1]
+                sent = int(t.send[layer, r] + t.receive[layer, others[0], following - 1])
+            else:
+                sent = int(t.output[layer])
+            for (u, v, write, read), skip in zip(t.edges, t.skip, strict=True):
+                time += read if v == layer and u < a else 0
+                if u == layer and v > j:
+                    sent += write if v > b else int(skip[r])
+            time += max(int(t.compute[layer, own, r]), sent)
+        beat = max(beat, time)
+    return int(t.load[a, b] + (t.samples + len(clusters) - 1) * beat)
+
+
+class Clusters:
+    """Least inner times of clusters ``i..j`` that matter: all but the end of layer ``j``."""
+
+    def __init__(self, t: Tables, limit: int) -> None:
+        self.t, self.sizes = t, np.arange(1, t.chiplets + 1)
+        fastest = t.compute.min(axis=1)
+        self.first = list[int]()  # of the longest cluster that ends with each layer
+        for j in range(t.layers):
+            times = fastest[: j + 1][::-1].cumsum(axis=0).min(axis=1)
+            self.first.append(j + 1 - int(np.searchsorted(times, limit, side="right")))
+        self.shared = [self.ending_at(j, t.layers) for j in range(t.layers)]
+
+    def ending_at(self, j: int, b: int) -> Ints:
+        """(I, 2, 2, C) by i from ``first[j]``, and partitions of i and j, in a segment up to b."""
+        t, r, low = self.t, self.sizes, self.first[j]
+        stored = t.weights[low : j + 1][::-1].cumsum()[::-1]
+        free = t.buffer * r - stored[:, None]
+        room = np.maximum(free, 0)
+        times = np.full((j + 1 - low, 2, 2, t.chiplets), NEVER)
+        for n, u in enumerate(range(low, j + 1)):
+            if n > 0:
+                sent = t.within[u - 1] + self.leaving(u - 1, j, b)
+                step = np.maximum(t.compute[u - 1][:, None], sent)
+                isp, wsp = times[:n, :, 0, None] + step[0], times[:n, :, 1, None] + step[1]
+                times[:n] = np.minimum(isp, wsp)
+            times[n, 0, 0] = times[n, 1, 1] = 0
+            # Alone in its cluster, a layer gathers its weights only once.
+            times[: n + (u < j), :, 1] += t.gather[u]
+            fits = t.weights[u] * (r - 1) <= room[: n + 1]
+            times[: n + 1, :, 1] = np.where(fits[:, None], times[: n + 1, :, 1], NEVER)
+            np.minimum(times, NEVER, out=times)
+        count = (t.weights[low : j + 1] > 0)[::-1].cumsum()[::-1]
+        again = -(np.minimum(free, 0) * t.refetch // 1000) + count[:, None] * t.latency
+        extra = np.where(free < 0, again if t.stream else NEVER, 0)
+        times += extra[:, None, None]
+        return np.minimum(times, NEVER, out=times)
+
+    def leaving(self, u: int, j: int, b: int) -> Ints:
+        """(C,) what layer u sends, or writes, over skip edges that leave the cluster ``..j``."""
+        total = np.zeros(self.t.chiplets, dtype=np.int64)
+        for (source, v, write, _), skip in zip(self.t.edges, self.t.skip, strict=True):
+            if source == u and v > j:
+                total = total + (write if v > b else skip)
+        return total
+
+
+# --- The lower bound -----------------------------------------------------------------------------
+
+
+class Bound:
+    """Verifies that every segment ``a..b`` takes at least ``prefix[b + 1] - prefix[a]``."""
+
+    def __init__(self, t: Tables, prefix: Ints) -> None:
+        self.t, self.prefix, self.runs = t, prefix, 0
+        self.counts = np.arange(1, min(t.layers, t.chiplets) + 1)
+        limit = max(int(self.asked(b).max()) for b in range(t.layers))
+        self.clusters = Clusters(t, limit)
+        self.order = np.argsort(t.receive, axis=2, kind="stable")
+        self.received = np.take_along_axis(t.receive, self.order, axis=2)
+
+    def asked(self, b: int) -> Ints:
+        """(b + 1, N) T(a, b, N): beats that must be impossible; -1 where that is plain."""
+        t, last = self.t, np.s_[: b + 1, b]
+        spare = self.prefix[b + 1] - self.prefix[: b + 1] - 1 - t.load[last]
+        beats = np.minimum(spare[:, None] // (t.samples + self.counts - 1), t.worst)
+        layers = np.arange(b + 1, 0, -1)[:, None]
+        return np.where((self.counts <= layers) & (beats >= t.sdram[last][:, None]), beats, -1)
+
+    def verify(self, b: int) -> None:
+        """All segments that end at layer b."""
+        t, asked = self.t, self.asked(b)
+        self._verify_whole_package(b)
+        segments = Segments(self, b, int(asked.max())) if asked.max() >= 0 else None
+        while segments is not None and (limit := int(asked.max())) >= 0:
+            self.runs += 1
+            asked[segments.uncoupled(limit, asked) > t.chiplets] = -1
+            if asked.max() < limit:
+                continue
+            asked[segments.coupled(limit, asked) > t.chiplets] = -1
+            for a in np.flatnonzero((asked == limit).any(axis=1)).tolist():
+                asked[a, segments.opened(a) > t.chiplets] = -1
+                if asked[a].max() == limit:
+                    least, n = self.prefix[b + 1] - self.prefix[a], self.counts[asked[a].argmax()]
+                    raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
+
+    def _verify_whole_package(self, b: int) -> None:
+        """Layer b alone on all chiplets, where its weights may be of any size."""
+        t, weights = self.t, int(self.t.weights[b])
+        reads = int(t.input[b]) + sum(read for _, v, _, read in t.edges if v == b)
+        writes = int(t.output[b]) + sum(write for u, _, write, _ in t.edges if u == b)
+        fits = weights * (t.chiplets - 1) <= max(0, t.buffer * t.chiplets - weights)
+        compute = int(t.compute[b, : 1 + fits, -1].min())
+        beat = max(reads + max(compute, writes), int(t.sdram[b, b]))
+        if t.load[b, b] + t.samples * beat < self.prefix[b + 1] - self.prefix[b]:
+            raise Refused(f"layer {b} alone takes less than the certificate claims")
+
+
+class Segments:
+    """The segments that end at layer b, for beats up to ``top``."""
+
+    def __init__(self, bound: Bound, b: int, top: int) -> None:
+        self.bound, self.b, self.t, clusters = bound, b, bound.t, bound.clusters
+        t, c = bound.t, bound.t.chiplets
+        # Clusters before all skip edges that cross the end take the same in other segments.
+        split = min([b, *(u for u, v, _, _ in t.edges if u <= b < v)])
+        ends = clusters.shared[: split + 1]
+        ends += [clusters.ending_at(j, b) for j in range(split + 1, b + 1)]
+        ends_with = np.vstack([t.send[:b], np.full((1, c), t.output[b])])
+        # (b + 1, C) what the last layer of a cluster sends, whatever follows.
+        self.closing = ends_with + [clusters.leaving(j, j, b) for j in range(b + 1)]
+        self.needed = np.maximum(t.compute[: b + 1], self.closing[:, None])
+        fast = np.where(t.compute[1 : b + 1] <= top, t.receive[:b], NEVER).min(axis=(1, 2))
+        after = np.maximum(self.needed, (self.closing + np.append(fast, 0)[:, None])[:, None])
+        self.inner, self.least, self.opening = list[Ints](), list[Ints](), list[Ints]()
+        for a in range(b + 1):
+            starts = [(j, a - clusters.first[j]) for j in range(a, b + 1) if clusters.first[j] <= a]
+            row = np.array([ends[j][at] for j, at in starts], np.int64).reshape(-1, 2, 2, c)
+            times = (row.min(axis=1) + after[a : a + len(row)]).min(axis=1)
+            self.inner.append(row)
+            self.least.append(np.minimum.accumulate(times, axis=1))
+            opening = times + self.reads(a)[a : a + len(row)].cumsum()[:, None]
+            self.opening.append(np.minimum.accumulate(opening, axis=1))
+
+    def reads(self, a: int) -> Ints:
+        """(b + 1,) what each layer reads from before the segment ``a..b``."""
+        reads = np.zeros(self.b + 1, dtype=np.int64)
+        reads[a] = self.t.input[a]
+        for u, v, _, read in self.t.edges:
+            if u < a <= v <= self.b:
+                reads[v] += read
+        return reads
+
+    def uncoupled(self, limit: int, asked: Ints) -> Ints:
+        """(b + 1, N) fewest chiplets if every cluster were followed by the easiest region."""
+        c, (first, most) = self.t.chiplets, self._range(asked)
+        rest = np.full((self.b + 2, most + 1), NONE, dtype=np.int64)
+        rest[-1, 0] = 0
+        found = np.full(asked.shape, NONE)
+        for i in range(self.b, first - 1, -1):
+            for times, row in ((self.least[i], rest[i, 1:]), (self.opening[i], found[i, :most])):
+                if len(times):
+                    own = (times > limit).sum(axis=1) + 1
+                    own[own > c] = NONE
+                    total = own[:, None] + rest[i + 1 : i + 1 + len(own), :-1]
+                    np.minimum(total.min(axis=0), NONE, out=row)
+        return found
+
+    def _range(self, asked: Ints) -> tuple[int, int]:
+        """First layer and most clusters that are asked for."""
+        wanted = asked >= 0
+        return int(wanted.any(axis=1).argmax()), int(np.flatnonzero(wanted.any(axis=0))[-1]) + 1
+
+    def coupled(self, limit: int, asked: Ints) -> Ints:
+        """(b + 1, N) fewest chiplets, what opens a segment left out; remembers the labels."""
+        first, self.most = self._range(asked)
+        self.limit, shape = limit, (self.b + 2, 2, self.t.chiplets, self.most)
+        # Ascending over all layers, so that one search serves them all.
+        keys = np.minimum(self.bound.received, limit + 1)
+        keys += np.arange(self.t.layers)[:, None, None] * (limit + 2)
+        self.keys = keys.transpose(1, 0, 2).reshape(2, -1)
+        self.best = np.full((self.b + 2, self.most), NONE, dtype=np.int16)
+        self.within = np.full(shape, NONE, dtype=np.int16)
+        for i in range(self.b, first - 1, -1):
+            self._label(i, np.zeros(self.b + 1, dtype=np.int64))
+        found = np.full(asked.shape, NONE)
+        found[first:, : self.most] = self.best[first:-1]
+        return found
+
+    def opened(self, a: int) -> Ints:
+        """(N,) fewest chiplets of the segment ``a..b``, exactly; after `coupled`."""
+        reads = self.reads(a)
+        reading = slice(a, int(np.flatnonzero(reads).max(initial=a)) + 1)
+        kept = self.best[reading].copy(), self.within[reading].copy()
+        for i in range(reading.stop - 1, a - 1, -1):
+            self._label(i, reads)
+        found = np.append(self.best[a], np.full(len(self.bound.counts) - self.most, NONE))
+        self.best[reading], self.within[reading] = kept
+        return found
+
+    def _label(self, i: int, reads: Ints) -> None:
+        """F(i, p, r, k) of layer i from those of later layers."""
+        c, width = self.t.chiplets, len(self.inner[i])
+        labels = np.full((2, c, self.most), NONE, dtype=np.int16)
+        here = slice(i, i + width)
+        left = self.limit - self.inner[i] - reads[here].cumsum()[:, None, None, None]
+        left = np.where(left >= self.needed[here, None], left, -1).max(axis=2)
+        if i + width == self.b + 1:
+            sizes = np.arange(1, c + 1, dtype=np.int16)
+            labels[:, :, 0] = np.where(left[-1] >= 0, sizes, NONE)
+            left, here = left[:-1], slice(i, self.b)
+        enough = self.best[here.start + 1 : here.stop + 1].min(axis=1)[:, None] + np.arange(c) < c
+        p, r, x = np.nonzero(((left >= 0) & enough[:, None]).transpose(1, 2, 0))
+        if len(x) and self.most > 1:
+            j = i + x
+            slack = left[x, p, r] - self.closing[j, r]
+            begins = np.flatnonzero(np.diff(p * c + r, prepend=-1))
+            for then in range(2):
+                sought = slack + j * (self.limit + 2)
+                n = np.searchsorted(self.keys[then], sought, side="right") - j * c
+                rest = self.within[j + 1, then, np.maximum(n - 1, 0), :-1]
+                rest[n == 0] = NONE
+                at = p[begins], r[begins], slice(1, None)
+                total = np.minimum.reduceat(rest, begins, axis=0) + (r[begins] + 1)[:, None]
+                labels[at] = np.minimum(labels[at], np.minimum(total, NONE))
+        self.best[i] = labels.min(axis=(0, 1))
+        for p_own in range(2 if i else 0):
+            ordered = labels[p_own, self.bound.order[i - 1, p_own]]
+            np.minimum.accumulate(ordered, axis=0, out=self.within[i, p_own])
+
+
+def check(instance: Json, schedule: Json, proof: Json) -> list[str]:
+    """What was verified, one line each; raises `Refused` or `Unusable`."""
+    text = json.dumps(instance, sort_keys=True, separators=(",", ":"))
+    digest, name = hashlib.sha256(text.encode()).hexdigest(), get(instance, "name", str, "instance")
+    for document, form in zip((instance, schedule, proof), FORMATS, strict=True):
+        if document.get("format") != form:
+            raise Unusable(f"format: needs {form}; found {repr(document.get('format'))[:60]}")
+    if set(instance) - KNOWN - ({"constraints"} if instance.get("constraints") == {} else set()):
+        raise Unusable("instance: side constraints and unknown keys are not checked here")
+    own = "tables" in instance
+    package = {} if own else get(instance, "package", dict, "instance")
+    nop = {} if own else get(package, "nop", dict, "instance.package")
+    if nop.get("model", "regressed") != "regressed" or "activation_buffer_bytes" in package:
+        raise Unusable("instance: the placed model and activation buffers are not checked here")
+    for what, document in (("schedule", schedule), ("proof", proof)):
+        if get(get(document, "instance", dict, what), "digest", str, what) != digest:
+            raise Refused(f"{what}: is for another instance than {name}, {digest}")
+    whose = "instance" if own else "proof"
+    t = Tables(get(instance if own else proof, "tables", dict, whose), instance, f"{whose}.tables")
+    if proof.get("tables_sha256") != t.digest():
+        raise Refused(f"proof.tables_sha256: the tables have {t.digest()}")
+    value, bound = schedule_value(t, schedule), get(proof, "bound_ps", int, "proof")
+    if get(proof, "objective_ps", int, "proof") != value:
+        raise Refused(f"proof.objective_ps: the schedule takes {value} ps")
+    prefix = numbers(proof.get("prefix_bounds_ps"), t.layers + 1, "proof.prefix_bounds_ps")
+    if prefix[0] != 0 or prefix[-1] != bound:
+        raise Refused("proof.prefix_bounds_ps: must run from 0 to bound_ps")
+    verifier = Bound(t, prefix)
+    for b in range(t.layers):
+        verifier.verify(b)
+    gap = "0: the schedule is optimal" if value == bound else f"{(value - bound) / value:.4%}"
+    lines = [
+        f"accepted {name}",
+        f"value    {value} ps, what the schedule takes",
+        f"bound    {bound} ps, no schedule takes less",
+        f"gap      {gap}",
+        f"tables   {t.digest()}, of the {whose}",
+        f"level    1: labels computed here, at {verifier.runs} beats",
+    ]
+    if not own:
+        lines.append("not certified: that the instance's network and package have these tables")
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check the files that the command line names; returns the exit code."""
+    parser = argparse.ArgumentParser("scope-check", description=(__doc__ or "").splitlines()[0])
+    for name in ("instance", "schedule", "proof"):
+        parser.add_argument(name, metavar=name.upper(), help="JSON, packed with gzip or not")
+    files = parser.parse_args(arguments)
+    try:
+        found = check(read(files.instance), read(files.schedule), read(files.proof))
+        print("\n".join(found), flush=True)
+    except Refused as reason:
+        print(f"refused: {reason}")
+        return 1
+    except (Unusable, MemoryError, RecursionError, OSError) as reason:
+        print(f"scope-check: {reason or 'not enough memory'}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

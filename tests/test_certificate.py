@@ -1,0 +1,304 @@
+"""Certificates against the model written a second time, and against those who change them."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import certificates
+import numpy as np
+import oracle
+import pytest
+import strategies
+from certificates import Proved, change, is_true, prove
+from documents import INSTANCES
+from helpers import invoke, read
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scope_check
+from scope_opt import load
+from scope_opt.solving.certificate import Certificate
+
+if TYPE_CHECKING:
+    from documents import Json
+
+CHECKER = Path(scope_check.__file__)
+SHIPPED = [
+    *("tiny/tiny-tables", "tiny/tiny-skip", "tiny/tiny-projection", "tiny/tiny-oversized"),
+    *("tiny/tiny-stream", "tiny/tiny-depthwise", "tiny/tiny-attention"),
+    *("paper/alexnet-16", "paper/alexnet-256", "paper/vgg16-64", "paper/darknet19-32"),
+    *("paper/resnet18-16", "paper/resnet34-128"),
+]
+
+
+def save(folder: Path, proved: Proved) -> list[str]:
+    """The three files of a certificate, named as the checker takes them."""
+    paths = []
+    for name, document in zip(("instance", "schedule", "proof"), proved, strict=True):
+        paths.append(str(folder / f"{name}.json"))
+        Path(paths[-1]).write_text(json.dumps(document))
+    return paths
+
+
+# --- The checker is one file that stands alone ---------------------------------------------------
+
+
+def test_the_checker_is_one_short_file_that_imports_nothing_of_ours() -> None:
+    text = CHECKER.read_text()
+    assert len(text.splitlines()) <= 500
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            names.add(str(node.module).partition(".")[0])
+    assert names - {"numpy"} <= sys.stdlib_module_names
+    assert "importlib" not in names
+    code = "import sys, scope_check; print(*{n.partition('.')[0] for n in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"scope_opt", "formulations", "numba", "pydantic"} & set(done.stdout.split())
+
+
+# --- What it verifies ----------------------------------------------------------------------------
+
+
+def least_costs(document: Json) -> dict[tuple[int, int], int]:
+    """Least latency of each segment that has a schedule, by enumeration."""
+    judge = oracle.oracle(document)
+    found = {}
+    for first in range(judge.n_layers):
+        for last in range(first, judge.n_layers):
+            costs = [
+                judge.segment_ps(segment)
+                for segment in oracle.enumerate_segments(first, last, judge.chiplets)
+                if not judge.segment_codes(segment)
+            ]
+            if costs:
+                found[first, last] = min(costs)
+    return found
+
+
+SMALL = st.one_of(
+    strategies.table_instances(max_layers=4, max_chiplets=4),
+    strategies.physical_instances(max_layers=4, max_chiplets=4),
+)
+
+
+def tables_of(proved: Proved) -> scope_check.Tables:
+    """What the checker reads."""
+    own = "tables" in proved.instance
+    source = proved.instance if own else proved.proof
+    return scope_check.Tables(json.loads(json.dumps(source["tables"])), proved.instance, "tables")
+
+
+@given(SMALL, st.data())
+def test_bounds_of_prefixes_are_accepted_exactly_where_every_segment_takes_as_much(
+    document: Json, data: st.DataObject
+) -> None:
+    proved = prove(read(document))
+    if proved is None:
+        return
+    assert proved.accepted()
+    tables, costs = tables_of(proved), least_costs(document)
+    optimum = oracle.best(document)
+    assert optimum is not None
+    assert proved.proof["bound_ps"] == proved.proof["objective_ps"] == optimum[1]
+    prefix = list(proved.proof["prefix_bounds_ps"])
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(1, len(prefix) - 1))
+        slack = data.draw(st.sampled_from([1, 2, 10, optimum[1] // 20 + 1]))
+        prefix[at] = max(0, prefix[at] + data.draw(st.sampled_from([1, 1, -1])) * slack)
+    right = all(cost >= prefix[b + 1] - prefix[a] for (a, b), cost in costs.items())
+    bound = scope_check.Bound(tables, np.array(prefix, dtype=np.int64))
+    try:
+        for last in range(tables.layers):
+            bound.verify(last)
+    except scope_check.Refused:
+        assert not right
+    else:
+        assert right
+        assert prefix[-1] <= optimum[1]
+
+
+@given(SMALL, st.data())
+def test_schedules_have_the_value_that_the_second_model_gives_them(
+    document: Json, data: st.DataObject
+) -> None:
+    proved = prove(read(document))
+    if proved is None:
+        return
+    schedule = data.draw(strategies.valid_or_not(document))
+    try:
+        value = scope_check.schedule_value(tables_of(proved), schedule)
+    except (scope_check.Refused, scope_check.Unusable):
+        assert oracle.violations(document, schedule)
+    else:
+        assert not oracle.violations(document, schedule)
+        assert value == oracle.objective_ps(document, schedule)
+
+
+@given(SMALL)
+@settings(max_examples=strategies.share(4))
+def test_a_run_that_was_stopped_has_a_certificate_of_its_bound(document: Json) -> None:
+    proved = prove(read(document), rel_gap=0.6)
+    if proved is not None:
+        assert proved.accepted()
+        assert proved.proof["bound_ps"] <= proved.proof["objective_ps"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_optima_are_certified(name: str, tmp_path: Path) -> None:
+    instance = INSTANCES / f"{name}.json"
+    schedule, proof = tmp_path / "schedule.json", tmp_path / "proof.gz"
+    done = invoke("solve", instance, "-o", schedule, "--certificate", proof, "--json")
+    assert done.exit_code == 0
+    result = json.loads(done.stdout)
+    assert scope_check.main([str(instance), str(schedule), str(proof)]) == 0
+    claims = Certificate.load(proof)
+    assert claims.bound_ps == claims.objective_ps == result["bound_ps"]
+
+
+def test_what_was_verified_is_said_with_what_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("tiny-tables", "tiny-skip"):
+        proved = prove(load(name))
+        assert proved is not None
+        assert scope_check.main(save(tmp_path, proved)) == 0
+        said, claims = capsys.readouterr().out, proved.proof
+        assert f"bound    {claims['bound_ps']} ps" in said
+        assert claims["tables_sha256"] in said
+        assert ("not certified" in said) == (name == "tiny-skip")
+
+
+# --- What it refuses -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", certificates.SHIPPED)
+def test_changed_claims_are_refused_unless_they_are_true(name: str) -> None:
+    instance, rng = load(name), random.Random(name)
+    proved = prove(instance)
+    assert proved is not None
+    refused = 0
+    for _ in range(60):
+        changed = change(rng, proved)
+        if changed.accepted():
+            assert is_true(instance, proved.proof["objective_ps"], changed)
+        else:
+            refused += 1
+    assert refused > 30
+
+
+def test_a_bound_above_the_optimum_is_refused_with_the_segment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proved = prove(load("resnet18-16"))
+    assert proved is not None
+    for at in (5, 10, 21):
+        proof = dict(proved.proof)
+        prefix = [n + (e >= at) for e, n in enumerate(proof["prefix_bounds_ps"])]
+        proof |= {"prefix_bounds_ps": prefix, "bound_ps": prefix[-1]}
+        assert scope_check.main(save(tmp_path, proved._replace(proof=proof))) == 1
+        assert "take" in capsys.readouterr().out
+
+
+def test_another_instance_schedule_or_table_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proved = prove(load("tiny-skip"))
+    assert proved is not None
+    other = dict(proved.instance, samples=17)
+    assert scope_check.main(save(tmp_path, proved._replace(instance=other))) == 1
+    assert "another instance" in capsys.readouterr().out
+    tables = json.loads(json.dumps(proved.proof["tables"]))
+    tables["load_ps"][0][0] += 1
+    changed = proved._replace(proof=proved.proof | {"tables": tables})
+    assert scope_check.main(save(tmp_path, changed)) == 1
+    assert "tables_sha256" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["tiny-constraints", "tiny-energy", "tiny-links"])
+def test_what_the_checker_does_not_know_is_no_input(name: str, tmp_path: Path) -> None:
+    proved = prove(load("tiny-skip"))
+    assert proved is not None
+    instance = certificates.plain(load(name))
+    assert scope_check.main(save(tmp_path, proved._replace(instance=instance))) == 2
+
+
+def spoilt(value: Any) -> list[Any]:
+    return [None, -1, 1.5, float("nan"), True, "x", [], {}, [value], 2**200, 10**5000]
+
+
+@pytest.mark.parametrize("key", sorted(Certificate.model_fields))
+def test_malformed_certificates_are_refused_without_a_traceback(key: str, tmp_path: Path) -> None:
+    proved = prove(load("tiny-stream"))
+    assert proved is not None
+    sys.set_int_max_str_digits(0)
+    try:
+        for value in [*spoilt(proved.proof[key]), *([v] * 6 for v in spoilt(1))]:
+            if value != proved.proof[key]:
+                changed = proved._replace(proof=proved.proof | {key: value})
+                paths = save(tmp_path, changed)
+                sys.set_int_max_str_digits(4300)
+                assert scope_check.main(paths) in (1, 2)
+                sys.set_int_max_str_digits(0)
+    finally:
+        sys.set_int_max_str_digits(4300)
+
+
+@given(st.data())
+@settings(max_examples=strategies.share(2))
+def test_malformed_tables_are_refused_without_a_traceback(data: st.DataObject) -> None:
+    proved = prove(load("tiny-stream"))
+    assert proved is not None
+    proof = json.loads(json.dumps(proved.proof))
+    holder, key = data.draw(st.sampled_from(list(certificates._places(proof["tables"]))))
+    holder[key] = data.draw(st.sampled_from([*spoilt(holder[key])[:-1], 2**57, 2**62]))
+    assert not proved._replace(proof=proof).accepted()
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    proved = prove(load("tiny-tables"))
+    assert proved is not None
+    instance, schedule, proof = save(tmp_path, proved)
+    bomb = gzip.compress(b" " * 2**28)
+    whole = gzip.compress(Path(proof).read_bytes())
+    bad = [b"", b"[]", b"{", b"\xff\xfe", b"[" * 10**5, bomb, whole[:-9], b'{"a": ' * 10**5, b"7"]
+    for content in bad:
+        Path(proof).write_bytes(content)
+        assert scope_check.main([instance, schedule, proof]) == 2
+    Path(proof).write_bytes(whole)
+    assert scope_check.main([instance, schedule, proof]) == 0
+    assert scope_check.main([instance, schedule, str(tmp_path)]) == 2
+
+
+# --- The command that writes them ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("tiny/tiny-skip", ["--solver", "scope"], "--solver exact"),
+        ("tiny/tiny-skip", ["--segments", "single"], "only free segments"),
+        ("tiny/tiny-skip", ["--isolate"], "--isolate"),
+        ("tiny/tiny-constraints", [], "side constraints"),
+        ("tiny-placed/tiny-links", [], "placed model"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused_before_it_is_solved(
+    name: str, arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    proof = tmp_path / "proof.gz"
+    done = invoke("solve", INSTANCES / f"{name}.json", "--certificate", proof, *arguments)
+    assert done.exit_code == 2
+    assert "--certificate" in done.stderr
+    assert said in done.stderr
+    assert not proof.exists()
