@@ -18,12 +18,17 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.schedule.preflight import reasons
+from scope_opt.search.exact.places import segment as places_segment
+from scope_opt.search.exact.places.labels import label_pass
+from scope_opt.search.exact.places.relaxation import relax
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scope_opt.solving.solver import SegmentChoice
 
 Json = dict[str, Any]
@@ -202,6 +207,39 @@ def test_bounds_hold_at_any_time(document: Json) -> None:
         if not monitor.stopped_early:
             assert monitor.bound == best[1]
             break
+
+
+def test_the_clock_is_looked_at_every_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a segment: a pass of labels, or filling the relaxation, is cut into pieces."""
+    instance = Instance.load(INSTANCES / "placed" / "alexnet-16-placed.json")
+    tables = build_tables(instance)
+    plain = solve(instance, "exact", SolveOptions(programs=False))
+    unwatched = 0
+    pieces: list[int] = []
+
+    class Watching(Monitor):
+        @property
+        def stopping(self) -> bool:
+            nonlocal unwatched
+            unwatched = 0
+            return super().stopping
+
+    def counted(compute: Callable[..., Any], top: int) -> Callable[..., Any]:
+        def piece(*arguments: Any) -> Any:
+            nonlocal unwatched
+            unwatched += arguments[top] - arguments[top + 1] + 1
+            pieces.append(unwatched)
+            return compute(*arguments)
+
+        return piece
+
+    monkeypatch.setattr(places_segment, "ROW_REGIONS", 2 * 16**2)
+    monkeypatch.setattr(places_segment, "label_pass", counted(label_pass, 5))
+    monkeypatch.setattr(places_segment, "relax", counted(relax, 4))
+    monitor = Watching()
+    ExactSolver().run(instance, tables, SolveOptions(), monitor)
+    assert (monitor.objective, monitor.bound) == (plain.objective_ps, plain.bound_ps)
+    assert max(pieces) == 2
 
 
 @pytest.mark.parametrize(("name", "optimum"), OPTIMA)

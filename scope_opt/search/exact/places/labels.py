@@ -192,6 +192,8 @@ def label_pass(
     limit: int,
     most: int,
     closing: bool,
+    top: int,
+    bottom: int,
     labels: Labels,
     after: Labels,
     inner: Ints,
@@ -199,13 +201,15 @@ def label_pass(
     counts: Ints,
     offset: Offsets,
     steps: Ints,
+    used: int,
 ) -> int:
     """Fill a family of labels for clusters within ``limit``, at most ``most`` of them.
 
-    ``after`` are the labels of the clusters behind; ``closing`` says whether a single cluster is
-    enough. ``offset[x, s, r]`` says where ``steps`` has the least times to hand over what layer
-    ``x`` of the segment sends from size ``r`` to position ``s``, by the clusters behind. Returns -1
-    if ``steps`` is too short.
+    Of the layers from ``top`` down to ``bottom``, those behind them being filled. ``after`` are the
+    labels of the clusters behind; ``closing`` says whether a single cluster is enough.
+    ``offset[x, s, r]`` says where ``steps``, of which ``used`` are taken, has the least times to
+    hand over what layer ``x`` of the segment sends from size ``r`` to position ``s``, by the
+    clusters behind. Returns how many are taken then, -1 if ``steps`` is too short.
     """
     first, last = costs.first, costs.last
     reads, writes, travel, wanted = costs.reads, costs.writes, costs.travel, costs.wanted
@@ -223,8 +227,7 @@ def label_pass(
     chiplets = rows.shape[0]
     path = np.empty((last + 2, 4), dtype=np.int64)
     fits = np.empty(last + 2, dtype=np.bool_)
-    used = 0
-    for i in range(last, first - 1, -1):
+    for i in range(top, bottom - 1, -1):
         x = i - first
         fewest[x] = NONE
         lowest[x] = NONE

@@ -50,9 +50,9 @@ def forget(relaxed: Relaxed, changed: Flags, ends: tuple[int, int]) -> None:
 
 
 @compiled
-def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints) -> None:
-    """Fill the marked rows of a segment with the clusters that may meet ``limit``."""
-    first, last = costs.first, costs.last
+def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints, top: int, bottom: int) -> None:
+    """Fill the marked rows ``top`` down to ``bottom`` with clusters that may meet ``limit``."""
+    last = costs.last
     times, reach = relaxed
     longest, sizes = times.shape[1], times.shape[2]
     least_rows = costs.gather.shape[1] - sizes
@@ -60,7 +60,7 @@ def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints) -> None:
     fits = np.empty(last + 2, dtype=np.bool_)
     inner = np.empty((longest, 4), dtype=np.int64)
     chiplets = sizes - 1
-    for i in range(first, last + 1):
+    for i in range(top, bottom - 1, -1):
         if reach[i] >= 0:
             continue
         reach[i] = 0

@@ -53,6 +53,9 @@ WAYS, TRACES, LINKED_STEP = 24, 40, 0.003
 """Looking for schedules that load links little: ways compared at each cluster, schedules looked at
 with each beat, and how much larger the next beat is."""
 
+ROW_REGIONS = 2**16
+"""Regions, over a few first layers, that are looked at between two looks at the clock."""
+
 
 class SegmentSearch:
     """Searches segments one after the other.
@@ -118,7 +121,8 @@ class SegmentSearch:
         forget(self._relaxed, tables.changed, (self._last, last))
         tables.changed[:] = False
         self._last = last
-        relax(self._costs, self._row_limit, self._relaxed, self._nothing)
+        for top, bottom in self._rows():
+            relax(self._costs, self._row_limit, self._relaxed, self._nothing, top, bottom)
 
     def restrict(self, limit: int) -> None:
         """Prepare for segments with beats up to a limit."""
@@ -157,10 +161,16 @@ class SegmentSearch:
             )
         )
 
+    def _rows(self) -> Iterator[tuple[int, int]]:
+        """The open segment's layers from the last one on, few at a time; raises `SearchStopped`."""
+        rows = max(1, ROW_REGIONS // self.tables.chiplets**2)
+        for top in range(self._costs.last, self._costs.first - 1, -rows):
+            if self._monitor.stopping:
+                raise SearchStopped
+            yield top, max(self._costs.first, top - rows + 1)
+
     def _clusters(self, limit: int) -> int:
         """Fewest clusters within ``limit``; `NONE` if it cannot be met."""
-        if self._monitor.stopping:
-            raise SearchStopped
         self.passes += 1
         costs = self._costs
         layers, chiplets = costs.last - costs.first + 1, self.tables.chiplets
@@ -177,26 +187,35 @@ class SegmentSearch:
             self._labels.append(make_labels(len(self._offset), chiplets))
         for number, labels in enumerate(self._labels[: self._least], 1):
             after = self._labels[max(number - 2, 0)]
-            while True:
-                stamp = np.full(len(self._counts), -1, dtype=np.int64)
-                used = label_pass(
-                    costs,
-                    self._window,
-                    limit,
-                    self._most,
-                    number == 1,
-                    labels,
-                    after,
-                    self._inner,
-                    stamp,
-                    self._counts,
-                    self._offset,
-                    self._steps,
-                )
-                if used >= 0:
-                    break
+            while not self._fill(limit, number == 1, labels, after):
                 self._steps = np.zeros(2 * len(self._steps), dtype=np.int64)
         return int(self._labels[self._least - 1].fewest[0, 0].min())
+
+    def _fill(self, limit: int, closing: bool, labels: Labels, after: Labels) -> bool:
+        """Make all labels of a family; says whether there was room for the hand-overs."""
+        assert self._window is not None
+        stamp, used = np.full(len(self._counts), -1, dtype=np.int64), 0
+        for top, bottom in self._rows():
+            used = label_pass(
+                self._costs,
+                self._window,
+                limit,
+                self._most,
+                closing,
+                top,
+                bottom,
+                labels,
+                after,
+                self._inner,
+                stamp,
+                self._counts,
+                self._offset,
+                self._steps,
+                used,
+            )
+            if used < 0:
+                return False
+        return True
 
     # --- Schedules -------------------------------------------------------------------------------
 
