@@ -246,7 +246,7 @@ def solve(
         schedule = Schedule(instance=reference, order=order, segments=monitor.segments)
         evaluation = evaluate(instance, schedule, tables)
         _check(chosen.name, instance, monitor, schedule, evaluation)
-    if on_end is not None:
+    if on_end is not None and tables is not None:
         on_end(tables, monitor)
     phases = monitor.phases_s
     more_s = 0.0 if tried is None else tried.tables_s
