@@ -156,6 +156,20 @@ def test_programs_close_what_exact_leaves_open(document: Json) -> None:
         assert (continued.status, continued.bound_ps) == (alone.status, alone.bound_ps)
 
 
+def test_programs_prove_a_shipped_instance_whose_links_bind() -> None:
+    """ResNet-18 on 256 chiplets in the best cut: as `exact`, but with rows for its links."""
+    path = INSTANCES / "placed" / "resnet18-256-placed.json"
+    document = json.loads(path.read_text())
+    known = solve_with("exact", document)
+    assert (known.status, known.objective_ps) == (Status.OPTIMAL, 944_765_340)
+    assert known.schedule is not None
+    cut = tuple(segment.first_layer for segment in known.schedule.segments)
+    found = solve_with("interval-milp", document, cut)
+    assert (found.status, found.objective_ps) == (Status.OPTIMAL, 944_765_340)
+    assert found.proof is not None
+    assert (found.proof.library, found.proof.programs > 0) == ("highs", True)
+
+
 # --- The program is a relaxation -----------------------------------------------------------------
 
 
