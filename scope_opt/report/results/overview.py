@@ -18,6 +18,8 @@ STUDIES = {
     "scaling": "ResNet-152 on more and more chiplets (Fig. 9)",
     "segment-counts": "how many segments, and what decides the gain of merging (Fig. 1(b))",
     "case-study": "loads and energy of ResNet-152 on 256 chiplets (Fig. 10)",
+    "one-segment": "the whole network as one pipeline up to 64 chiplets, with shared links",
+    "transformers": "prompts and tokens of published transformers on up to 1,024 chiplets",
     "placed": "the 40 instances of the placed model: four schemes and the optimum, with shared links",
     "orders": "the best order of positions of each placed instance",
     "as-placed": "what the schedules of `optima` take where their regions lie, and who overtakes whom",
