@@ -8,13 +8,15 @@ does, labels follow for the region sizes that are fast enough.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from formulations.arrays import longer
+from formulations.columns.choices import ANY, Choices, choices, more_choices, same
 from formulations.columns.columns import NO_SENDING, NONE, Columns
 from formulations.columns.labels import Labels, find_labels, fitting, skip_sends
+from formulations.columns.surroundings import Surroundings, sends_fj, surroundings
 from formulations.formulas import copies_fit, layer_time
 from scope_opt.model.compiled import loop, released
 from scope_opt.model.tables import LIMIT, WSP
@@ -25,23 +27,6 @@ if TYPE_CHECKING:
     from formulations.columns.sized import SizedTables
 
     Ints = NDArray[np.int64]
-
-ANY = 2
-"""Number of the choices for any partition of the first layer; else it is that partition."""
-
-
-class Choices(NamedTuple):
-    """Choices of all partitions of a cluster, each of shape ``(n,)``; see `Columns`."""
-
-    time_ps: Ints
-    sending_ps: Ints
-    energy_fj: Ints
-    label: Ints
-
-
-def no_choices() -> Choices:
-    """Room for choices, which grows where it is needed."""
-    return Choices(*np.zeros((4, 1024), dtype=np.int64))
 
 
 # --- Times ---------------------------------------------------------------------------------------
@@ -99,181 +84,70 @@ def _soonest(heads: Ints, k: int) -> int:
     return int(min(heads[0, 0, k], heads[0, 1, k], heads[1, 0, k], heads[1, 1, k]))
 
 
-# --- Surroundings --------------------------------------------------------------------------------
-
-
-@released
-def end_ranges(tables: SizedTables, first: int, last: int) -> Ints:
-    """Ranges of segment ends beyond ``last`` between which no skip edge changes sides."""
-    layers = len(tables.weight_bytes)
-    cut = np.zeros(layers + 1, dtype=np.bool_)
-    cut[last + 1] = cut[layers] = True
-    for edge in range(tables.leaving[first], tables.leaving[last + 1]):
-        if tables.edges[edge, 1] > last:
-            cut[tables.edges[edge, 1]] = True
-    return ranges_between(np.flatnonzero(cut))
-
-
-@released
-def start_ranges(tables: SizedTables, first: int, last: int) -> Ints:
-    """Ranges of segment starts before ``first`` between which no skip edge changes sides."""
-    cut = np.zeros(first + 1, dtype=np.bool_)
-    cut[0] = cut[first] = True
-    for edge in range(tables.leaving[first]):
-        if first <= tables.edges[edge, 1] <= last:
-            cut[tables.edges[edge, 0] + 1] = True
-    return ranges_between(np.flatnonzero(cut))
-
-
-@released
-def ranges_between(cuts: Ints) -> Ints:
-    """(n, 2): first and last of what lies between each two cuts."""
-    ranges = np.empty((max(0, len(cuts) - 1), 2), dtype=np.int64)
-    for n in range(len(ranges)):
-        ranges[n, 0], ranges[n, 1] = cuts[n], cuts[n + 1] - 1
-    return ranges
-
-
-@loop
-def reads(tables: SizedTables, first: int, last: int, start: int) -> tuple[int, int]:
-    """Time and energy of reading what layers before the segment's first one made."""
-    time = tables.input[first] if start == first else 0
-    spent = tables.energy.input[first] if start == first else 0
-    for edge in range(tables.leaving[start]):
-        if first <= tables.edges[edge, 1] <= last:
-            time += tables.edges[edge, 3]
-            spent += tables.energy.edge_dram[edge]
-    return time, spent
-
-
-@loop
-def sends_fj(tables: SizedTables, first: int, last: int, k: int, end: int) -> int:
-    """Energy for all that leaves a cluster, in a segment up to ``end``; receiving is left out."""
-    spent = int(tables.energy.output[last] if end == last else tables.energy.send[last, k])
-    for edge in range(tables.leaving[first], tables.leaving[last + 1]):
-        to = tables.edges[edge, 1]
-        if to > end:
-            spent += tables.energy.edge_dram[edge]
-        elif to > last:
-            spent += tables.energy.edge_send[edge, k]
-    return spent
-
-
-@loop
-def largest(caps: Ints, starts: Ints, ends: Ints) -> int:
-    """Largest entry within ranges of segment starts and ends."""
-    top = -1
-    for start in range(starts[0], starts[1] + 1):
-        for end in range(ends[0], ends[1] + 1):
-            top = max(top, caps[start, end])
-    return top
-
-
 # --- Columns -------------------------------------------------------------------------------------
 
 
 @loop
-def choices(
-    labels: Labels,
-    spans: Ints,
-    low: Ints,
-    high: Ints,
-    handed: int,
-    spent: int,
-    head: int,
-    top: int,
-    at: Ints,
+def append(
+    tables: SizedTables,
+    cluster: tuple[int, int, int, int],
+    around: Surroundings,
+    sides: tuple[int, int],
     found: Choices,
+    spans: Ints,
+    columns: Columns,
     used: int,
 ) -> int:
-    """Append the choices that no other one beats, up to a time; how many there are then.
+    """Append the columns of one run and region size; how many there are then.
 
-    Whatever the next cluster charges for receiving, a choice that beats another is as fast, and
-    takes no more energy. It is enough to look at the least and the most that can be charged.
-
-    Parameters
-    ----------
-    labels, spans
-        Of the cluster's last layer.
-    low, high : int64 array, shape (2,)
-        What is added to the time of a label for the last layer, by its partition, if the next
-        cluster charges the least and the most.
-    handed, spent : int
-        What the last layer sends, and the energy for all that leaves the cluster.
-    head : int
-        Partition of the first layer, or `ANY`.
-    top : int
-        Largest time.
-    at : int64 array, shape (4,)
-        Overwritten.
-    found : Choices
-        With room for all labels.
-    used : int
-        How many choices there are before.
+    ``cluster``: first and last layer, index of the region size, bytes fetched again; ``sides``: how
+    many ranges of starts and ends there are; ``spans``: where the choices for each range of ends
+    and partition of the first layer begin.
     """
-    time_ps, energy_fj, _ = labels
-    for pair in range(4):
-        if head not in (ANY, pair // 2):
-            continue
-        q = pair % 2
-        for other in range(4):
-            at[other] = spans[other]
-        for n in range(spans[pair], spans[pair + 1]):
-            if time_ps[n] + low[q] > top:
-                break
-            beaten = False
-            for other in range(4):
-                if other == pair or head not in (ANY, other // 2):
+    first, last, k, refetched = cluster
+    j = 0
+    while j < sides[1]:
+        # Ranges between which no difference shows are one.
+        after = j + 1
+        while j > 0 and after < sides[1] and same(found, spans, j, after):
+            after += 1
+        for i in range(sides[0]):
+            top = around.tops[i, j]
+            for other in range(j, after):
+                top = max(top, around.tops[i, other])
+            for head in range(3):
+                if (head == ANY) != (i == 0):
                     continue
-                o = other % 2
-                # How much faster a label has to be for the other pair to be as fast.
-                ahead = max(low[o] - low[q], high[o] - high[q])
-                behind = max(low[q] - low[o], high[q] - high[o])
-                while at[other] < spans[other + 1] and time_ps[at[other]] + ahead <= time_ps[n]:
-                    at[other] += 1
-                best = at[other] - 1
-                if best < spans[other] or energy_fj[best] > energy_fj[n]:
-                    continue
-                # Of two that are equal the first one stays.
-                equal = time_ps[best] + ahead == time_ps[n] and energy_fj[best] == energy_fj[n]
-                beaten |= not equal or ahead + behind > 0 or other < pair
-            if not beaten:
-                found.time_ps[used] = time_ps[n] + low[q]
-                found.sending_ps[used] = NO_SENDING
-                if high[q] > low[q]:
-                    found.sending_ps[used] = time_ps[n] + handed
-                found.energy_fj[used] = energy_fj[n] + spent
-                found.label[used] = 4 * (n - spans[pair]) + pair
-                used += 1
+                received = received_fj = 0
+                if i > 0:
+                    received = tables.receive[first - 1, head, k]
+                    received_fj = tables.energy.receive[first - 1, head, k]
+                for n in range(spans[j, head], spans[j, head + 1]):
+                    time = found.time_ps[n] + around.read_ps[i]
+                    if time > top:
+                        continue
+                    columns.first[used] = first
+                    columns.last[used] = last
+                    columns.size[used] = tables.sizes[k]
+                    columns.partition[used] = NONE if head == ANY else head
+                    columns.opens[used] = i == 0
+                    columns.closes[used] = j == 0
+                    columns.start_low[used] = around.starts[i, 0]
+                    columns.start_high[used] = around.starts[i, 1]
+                    columns.end_low[used] = around.ends[j, 0]
+                    columns.end_high[used] = around.ends[after - 1, 1]
+                    columns.time_ps[used] = time
+                    columns.sending_ps[used] = NO_SENDING
+                    if found.sending_ps[n] != NO_SENDING:
+                        columns.sending_ps[used] = found.sending_ps[n] + around.read_ps[i]
+                    columns.receive_ps[used] = received
+                    columns.energy_fj[used] = found.energy_fj[n] + around.read_fj[i] + received_fj
+                    columns.refetched_bytes[used] = refetched
+                    columns.made_for[used] = around.ends[j, 0]
+                    columns.label[used] = found.label[n]
+                    used += 1
+        j = after
     return used
-
-
-@loop
-def same(found: Choices, spans: Ints, i: int, j: int) -> bool:
-    """Whether the choices for two ranges of ends have the same times and energies."""
-    for head in range(3):
-        a, b = spans[i, head], spans[j, head]
-        if spans[i, head + 1] - a != spans[j, head + 1] - b:
-            return False
-        for n in range(spans[i, head + 1] - a):
-            if found.time_ps[a + n] != found.time_ps[b + n]:
-                return False
-            if found.sending_ps[a + n] != found.sending_ps[b + n]:
-                return False
-            if found.energy_fj[a + n] != found.energy_fj[b + n]:
-                return False
-    return True
-
-
-@released
-def more_choices(found: Choices, count: int) -> Choices:
-    """The same with room for so many."""
-    return Choices(
-        longer(found.time_ps, count),
-        longer(found.sending_ps, count),
-        longer(found.energy_fj, count),
-        longer(found.label, count),
-    )
 
 
 @released
@@ -346,23 +220,13 @@ def columns_from(
     lowest, highest = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
     at = np.zeros(4, dtype=np.int64)
     stored = 0
-    starts_alone = np.array([[first, first]])
     for last in range(first, lasts[1] + 1):
         least += tables.least[last]
         stored += tables.weight_bytes[last]
         if last < lasts[0] or not tables.clusters[first, last]:
             continue
-        # Ranges of segment starts and ends: entry 0 is the cluster's own first or last layer.
-        starts = np.concatenate((starts_alone, start_ranges(tables, first, last)))
-        ends = np.concatenate((np.array([[last, last]]), end_ranges(tables, first, last)))
-        tops = np.empty((len(starts), len(ends)), dtype=np.int64)
-        times = np.empty(len(starts), dtype=np.int64)
-        energies = np.empty(len(starts), dtype=np.int64)
-        for i in range(len(starts)):
-            times[i], energies[i] = reads(tables, first, last, starts[i, 0])
-            for j in range(len(ends)):
-                tops[i, j] = largest(several, starts[i], ends[j])
-        tops[0, 0] = one[first, last]
+        around = surroundings(tables, first, last, one, several)
+        ends, tops = around.ends, around.tops
         top = tops.max()
         low, high = count, 0
         for k in range(count):
@@ -400,10 +264,9 @@ def columns_from(
         for k in range(some, beyond):
             if not active[k]:
                 continue
-            size = tables.sizes[k]
             # On the whole package there is no room for other clusters.
-            whole = size == tables.chiplets
-            sides = (1, 1) if whole else (len(starts), len(ends))
+            whole = tables.sizes[k] == tables.chiplets
+            sides = (1, 1) if whole else (len(tops), len(ends))
             number = 0
             for j in range(sides[1]):
                 spans[j] = number
@@ -413,13 +276,13 @@ def columns_from(
                     soonest = min(soonest, time)
                 if soonest > tops[: sides[0], j].max():
                     continue
+                spent = 0
                 if tables.energy_matters:
                     run = (first, last, stored)
                     labels = find_labels(tables, run, k, ends[j, 0], top, labels, label_spans)
                     last_span[:] = label_spans[last - first]
                     spent = sends_fj(tables, first, last, k, ends[j, 0])
                 else:
-                    spent = 0
                     for pair in range(4):
                         time = heads[j, pair // 2, pair % 2, k]
                         labels.time_ps[last_span[pair]] = time
@@ -453,47 +316,8 @@ def columns_from(
             wanted = used + number * sides[0]
             if wanted > len(columns.first):
                 columns = more_columns(columns, 2 * wanted)
-            j = 0
-            while j < sides[1]:
-                # Ranges between which no difference shows are one.
-                after = j + 1
-                while j > 0 and after < sides[1] and same(found, spans, j, after):
-                    after += 1
-                for i in range(sides[0]):
-                    most = tops[i, j:after].max()
-                    for head in range(3):
-                        if (head == ANY) != (i == 0):
-                            continue
-                        received = received_fj = 0
-                        if i > 0:
-                            received = tables.receive[first - 1, head, k]
-                            received_fj = tables.energy.receive[first - 1, head, k]
-                        for n in range(spans[j, head], spans[j, head + 1]):
-                            time = found.time_ps[n] + times[i]
-                            if time > most:
-                                continue
-                            columns.first[used] = first
-                            columns.last[used] = last
-                            columns.size[used] = size
-                            columns.partition[used] = NONE if head == ANY else head
-                            columns.opens[used] = i == 0
-                            columns.closes[used] = j == 0
-                            columns.start_low[used] = starts[i, 0]
-                            columns.start_high[used] = starts[i, 1]
-                            columns.end_low[used] = ends[j, 0]
-                            columns.end_high[used] = ends[after - 1, 1]
-                            columns.time_ps[used] = time
-                            columns.sending_ps[used] = NO_SENDING
-                            if found.sending_ps[n] != NO_SENDING:
-                                columns.sending_ps[used] = found.sending_ps[n] + times[i]
-                            columns.receive_ps[used] = received
-                            energy = found.energy_fj[n] + energies[i] + received_fj
-                            columns.energy_fj[used] = energy if tables.energy_matters else 0
-                            columns.refetched_bytes[used] = missing[k]
-                            columns.made_for[used] = ends[j, 0]
-                            columns.label[used] = found.label[n]
-                            used += 1
-                j = after
+            cluster = (first, last, k, missing[k])
+            used = append(tables, cluster, around, sides, found, spans, columns, used)
     return used, columns
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from formulations.arrays import joined, take
+from formulations.columns.choices import no_choices
 from formulations.columns.columns import no_columns
-from formulations.columns.kernels import columns_from, no_choices
+from formulations.columns.kernels import columns_from
 from formulations.columns.labels import no_labels, partitions_of
 from formulations.columns.parallel import each
 from formulations.columns.sized import sized_tables
