@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from scope_opt.report.results.records import Records
     from scope_opt.studies.records import Record
 
-FORMS = ("interval-milp", "cp-sat", "compact-milp", "interval-milp beats", "cp-sat columns")
+FORMS = (
+    *("interval-milp", "cp-sat", "compact-milp", "network-milp", "segment-milp"),
+    *("interval-milp beats", "cp-sat columns"),
+)
 LABELS = tuple(f"{form}{suffix}" for form in FORMS for suffix in ("", " warm"))
 FLOATS = 1e-4
 """Larger gaps are not due to floats."""
