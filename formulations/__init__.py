@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from formulations.family.open_program import OpenProgram
     from scope_opt.model.instance import Instance
     from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SegmentChoice
+    from scope_opt.solving.solver import SegmentChoice, Solver
 
 
 def build(
     instance: Instance | str | Path,
-    formulation: str,
+    formulation: str | Solver,
     *,
     segments: SegmentChoice | None = None,
     encoding: str | None = None,
@@ -33,8 +33,9 @@ def build(
     ----------
     instance : Instance, str or Path
         The problem, its file, or its name; see `scope_opt.load`.
-    formulation : str
-        A solver that has a program, such as ``"interval-milp"``.
+    formulation : str or Solver
+        The name of a solver that has a program, such as ``"interval-milp"``; or the solver, with
+        a tuning of one's own.
     segments : str, int or tuple of int, optional
         See `scope_opt.SolveOptions`; free if not given.
     encoding : str, optional

@@ -101,6 +101,8 @@ class Tuning:
     """and for so long, at most."""
     network_small: int = 1500
     """Up to so many clusters are left to a program in integers."""
+    network_grid: float = 1.1
+    """Ratio of the ends of the ranges of beats in exported programs."""
 
     # --- compact-milp ---
 

@@ -130,7 +130,9 @@ def test_refusals(tmp_path: Path) -> None:
     for formulation, suffix in (("cp-sat", ".mps"), ("interval-milp", ".pb")):
         with pytest.raises(InputError, match=r"\.pb"):
             written(instance, formulation, "single", tmp_path / f"program{suffix}")
-    with pytest.raises(InputError, match="formulations: compact-milp, cp-sat, interval-milp"):
+    with pytest.raises(
+        InputError, match="formulations: compact-milp, cp-sat, interval-milp, network-milp"
+    ):
         written(instance, "exact", None, tmp_path / "program.mps")
     with pytest.raises(InputError, match="--segments single"):
         written(instance, "compact-milp", None, tmp_path / "program.mps")

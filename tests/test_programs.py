@@ -496,7 +496,7 @@ def test_commands(tmp_path: Path) -> None:
     assert outcome.exit_code == 2
     outcome = invoke("import-solution", source, solution, "--formulation", "exact")
     assert outcome.exit_code == 2
-    assert "formulations: compact-milp, cp-sat, interval-milp" in outcome.stderr
+    assert "formulations: compact-milp, cp-sat, interval-milp, network-milp" in outcome.stderr
 
 
 def type_of(path: Path) -> Any:

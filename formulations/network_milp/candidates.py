@@ -13,6 +13,7 @@ from formulations.formulas import segment_latency
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from formulations.columns.columns import Columns
     from formulations.request import Request
     from scope_opt.schedule.schedule import Segment
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Single(NamedTuple):
-    """The fastest segment of one cluster of a run of layers."""
+    """A segment of one cluster."""
 
     first: int
     last: int
@@ -41,6 +42,8 @@ class Candidates:
         Largest latency.
     ends : (int, int), optional
         First and last layer of a segment, which is then all there is; else the whole network.
+    every : bool
+        Keep slower segments of one cluster too, which somebody's own constraints may ask for.
 
     Raises
     ------
@@ -49,7 +52,12 @@ class Candidates:
     """
 
     def __init__(
-        self, request: Request, ceiling_ps: int | None, ends: tuple[int, int] | None = None
+        self,
+        request: Request,
+        ceiling_ps: int | None,
+        ends: tuple[int, int] | None = None,
+        *,
+        every: bool = False,
     ) -> None:
         tables, space = request.tables, request.space
         self.span = (0, tables.layers - 1) if ends is None else ends
@@ -61,7 +69,7 @@ class Candidates:
         self._table = ColumnTable(request, ceiling_ps, ends=ends)
         caps, columns = self._table.caps, self._table.columns
         alone = (columns.opens & columns.closes) == 1
-        self.singles = self._fastest_singles(np.flatnonzero(alone), tables.segment_dram_ps)
+        self.singles = self._singles(np.flatnonzero(alone), tables.segment_dram_ps, every)
         self.index: Ints = np.flatnonzero(~alone)
         """Clusters of segments of several, by their place in the table; what follows is of them"""
         some = take(columns, self.index)
@@ -85,7 +93,13 @@ class Candidates:
         self.kind: Ints = np.asarray(inverse, dtype=np.int64).ravel()
         """Clusters of equal kind have equal layers and surroundings"""
         self.kinds = int(self.kind.max(initial=-1)) + 1
-        longest = caps.all_segments(max(2, space.fewest))
+        sending = max(0, int(self.sending_ps.max(initial=0)))
+        slowest = max(
+            int(self.time_ps.max(initial=0)),
+            sending + int(self.receive_ps.max(initial=0)),
+            int(tables.segment_dram_ps.max()),
+        )
+        longest = np.minimum(caps.all_segments(max(2, space.fewest)), slowest)
         self.beat_ps: Ints = np.maximum(caps.floors, tables.segment_dram_ps)
         """(L, L): least beat of a segment"""
         several = np.triu(np.ones_like(space.segments), 1) & space.segments
@@ -93,15 +107,22 @@ class Candidates:
         self.longest_beat_ps: Ints = np.where(several, longest, -1)
         """(L, L): largest beat of a segment of several clusters; -1 if it can have none"""
 
-    def _fastest_singles(self, index: Ints, dram_ps: Ints) -> list[Single]:
-        best: dict[tuple[int, int], Single] = {}
+    def _singles(self, index: Ints, dram_ps: Ints, every: bool) -> list[Single]:
+        """Segments of one cluster; the fastest of each run of layers, or every one."""
+        found: list[Single] = []
         some = take(self._table.columns, index)
         times = some.time_ps.tolist()
         for column, (a, b), time_ps in zip(index.tolist(), some.runs, times, strict=True):
             beat = max(time_ps, int(dram_ps[a, b]))
             latency = segment_latency(int(self.load_ps[a, b]), self.samples, 1, beat)
-            if (a, b) not in best or latency < best[a, b].latency_ps:
-                best[a, b] = Single(a, b, latency, column)
+            found.append(Single(a, b, latency, column))
+        if every:
+            return found
+        best: dict[tuple[int, int], Single] = {}
+        for single in found:
+            known = best.setdefault((single.first, single.last), single)
+            if single.latency_ps < known.latency_ps:
+                best[single.first, single.last] = single
         return list(best.values())
 
     @property
@@ -114,8 +135,15 @@ class Candidates:
         high = int(self.longest_beat_ps.max())
         return (low, high) if low <= high else None
 
+    def columns(self, clusters: Ints, singles: list[Single]) -> Columns:
+        """Columns of some clusters, and of some segments of one."""
+        alone = np.array([single.column for single in singles], dtype=np.int64)
+        return take(self._table.columns, np.concatenate([self.index[clusters], alone]))
+
+    def partitions(self, columns: Columns) -> list[tuple[int, ...]]:
+        """Partitions of the layers of each column."""
+        return self._table.partitions(columns)
+
     def segments(self, clusters: Ints, singles: list[Single]) -> tuple[Segment, ...]:
         """Segments made of some clusters, and some of one."""
-        alone = np.array([single.column for single in singles], dtype=np.int64)
-        index = np.concatenate([self.index[clusters], alone])
-        return self._table.segments(take(self._table.columns, index))
+        return self._table.segments(self.columns(clusters, singles))

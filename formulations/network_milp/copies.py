@@ -73,9 +73,16 @@ class Copy:
     Of clusters of one kind that arrive and leave at the same levels, the one with the smallest
     region is enough. Levels say how much of the beat is left, after a layer, for the next cluster's
     receiving; level 0 is the least that any cluster needs.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    beats : Beats
+    every : bool
+        Keep larger regions too, which somebody's own constraints may ask for.
     """
 
-    def __init__(self, candidates: Candidates, beats: Beats) -> None:
+    def __init__(self, candidates: Candidates, beats: Beats, *, every: bool = False) -> None:
         c, self.beats = candidates, beats
         low, high = beats.low_ps, beats.high_ps
         possible = beats.segments & (c.longest_beat_ps >= low) & (c.beat_ps <= high)
@@ -87,7 +94,8 @@ class Copy:
         kind = c.kind[k]
         key = (kind * (1 + leaves.max(initial=0)) + leaves) * (1 + arrives.max(initial=0)) + arrives
         order = np.lexsort((c.size[k], key))
-        order = order[np.diff(key[order], prepend=-1) > 0]
+        if not every:
+            order = order[np.diff(key[order], prepend=-1) > 0]
         self.clusters: Ints = k[order]
         """Places in `Candidates`, ordered by kind, and so by first layer"""
         self.leaves, self.arrives = leaves[order], arrives[order]

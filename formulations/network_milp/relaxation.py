@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from formulations.highs import REL_GAP, TOLERANCE, import_highs, log_to
 from formulations.highs import Run as HighsRun
 from formulations.network_milp.certificate import Certificate
+from formulations.network_milp.sums import PrefixSums
 from formulations.space import Stopped
 from scope_opt.model.tables import LIMIT
 
@@ -27,18 +28,6 @@ BROKEN = 1e-5
 """Part of what there is by which a run may be exceeded before it becomes a row."""
 PARTS = 10**5
 """The dearest variable costs so many units, so that tolerances mean the same everywhere."""
-
-
-class Sums(NamedTuple):
-    """Where the prefix sums of one copy begin, that runs are made of; ``L`` variables each.
-
-    ``used`` by the clusters that begin at a layer, and ``level``, all that is used up to a layer
-    less what the segments begun supply, by resource; ``covered`` is 1 where a segment has a layer.
-    """
-
-    used: list[int]
-    level: list[int]
-    covered: int
 
 
 class InHighs:
@@ -62,46 +51,13 @@ class InHighs:
         cheapest = max(1, int(program.cost.max(initial=1)))
         self._unit = max(1.0, cheapest / PARTS)
         with request.monitor.timed("translate"):
+            self._sums = PrefixSums(program)
             self._highs = self._load()
 
     def _load(self) -> Any:
         highspy, program = self._highspy, self._program
-        layers = program.candidates.layers
-        count = len(program.cost)
-        rows, columns, values = [program.rows], [program.columns], [program.values]
-        self._sums: list[Sums] = []
-        height = own = len(program.lower)
-
-        def put(row: Ints, column: Ints, value: Ints | int) -> None:
-            row, column, value = np.broadcast_arrays(row, column, value)
-            rows.append(row.ravel())
-            columns.append(column.ravel())
-            values.append(value.ravel())
-
-        line = np.arange(layers)
-        for copy, at in zip(program.copies, program.variables, strict=True):
-            first = program.candidates.first[copy.clusters]
-            x = np.arange(at.clusters, at.steps)
-            s = np.arange(at.segments, at.clusters)
-            a, b = copy.segments.T
-            sums = Sums([], [], count)
-            put(height + line, count + line, -1)
-            for layer in range(layers):
-                inside = (a <= layer) & (b >= layer)
-                put(np.array(height + layer), s[inside], 1)
-            height, count = height + layers, count + layers
-            for resource in program.resources:
-                sums.used.append(count)
-                put(height + line, count + line, -1)
-                put(height + first, x, resource.use[copy.clusters])
-                height, count = height + layers, count + layers
-                sums.level.append(count)
-                put(height + line, count + line, -1)
-                put(height + line, sums.used[-1] + line, 1)
-                put(height + line[1:], count + line[:-1], 1)
-                put(height + a, s, -resource.supply)
-                height, count = height + layers, count + layers
-            self._sums.append(sums)
+        own, sums = len(program.lower), self._sums
+        count, height = sums.width, own + sums.height
         infinity = highspy.kHighsInf
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = count, height
@@ -116,13 +72,15 @@ class InHighs:
         sides[0, :own] = np.where(program.lower <= -LIMIT, -infinity, program.lower)
         sides[1, :own] = np.where(program.upper >= LIMIT, infinity, program.upper)
         lp.row_lower_, lp.row_upper_ = sides
-        row, column = np.concatenate(rows), np.concatenate(columns)
+        row = np.concatenate([program.rows, own + sums.rows])
+        column = np.concatenate([program.columns, sums.columns])
+        value = np.concatenate([program.values, sums.values])
         order = np.lexsort((row, column))
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = count, height
         lp.a_matrix_.start_ = np.searchsorted(column[order], np.arange(count + 1)).astype(np.int32)
         lp.a_matrix_.index_ = row[order].astype(np.int32)
-        lp.a_matrix_.value_ = np.concatenate(values)[order].astype(float)
+        lp.a_matrix_.value_ = value[order].astype(float)
         if self._integer:
             kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
             whole = np.zeros(count, dtype=np.bool_)
@@ -157,9 +115,9 @@ class InHighs:
         starts: list[int] = []
         index: list[int] = []
         value: list[int] = []
-        for copy, sums in enumerate(self._sums):
+        for copy in range(len(self._sums.copies)):
             for run in new:
-                terms = self._terms_of(sums, run)
+                terms = self._sums.terms(copy, run)
                 starts.append(len(index))
                 index += [column for column, _ in terms]
                 value += [coefficient for _, coefficient in terms]
@@ -178,14 +136,6 @@ class InHighs:
         rows = self._height + len(self._row_of)
         self._request.monitor.size(self._width, rows, self._terms)
         return len(new)
-
-    def _terms_of(self, sums: Sums, run: Run) -> list[tuple[int, int]]:
-        supply = self._program.resources[run.resource].supply
-        used, level = sums.used[run.resource], sums.level[run.resource]
-        terms = [(used + run.first, 1), (sums.covered + run.first, -supply)]
-        if run.first < run.last:
-            terms += [(level + run.last, 1), (level + run.first, -1)]
-        return terms
 
     @property
     def runs(self) -> set[Run]:
@@ -216,7 +166,7 @@ class InHighs:
                     return values, certificate
 
     def _certificate(self, duals: Floats) -> Certificate:
-        runs: list[dict[Run, float]] = [{} for _ in self._sums]
+        runs: list[dict[Run, float]] = [{} for _ in self._sums.copies]
         for (copy, run), dual in zip(self._row_of, duals[self._height :].tolist(), strict=True):
             if dual < 0:
                 runs[copy][run] = -dual * self._unit

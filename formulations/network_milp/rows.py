@@ -68,11 +68,20 @@ class Program:
     none_ps : int
         What it costs to have no schedule, more than any that is wanted: so there always is a
         solution, and bounds alone say that there is no schedule.
+    every : bool
+        See `Copy`.
     """
 
-    def __init__(self, candidates: Candidates, ranges: Sequence[Beats], none_ps: int) -> None:
+    def __init__(
+        self,
+        candidates: Candidates,
+        ranges: Sequence[Beats],
+        none_ps: int,
+        *,
+        every: bool = False,
+    ) -> None:
         c = self.candidates = candidates
-        copies = [Copy(c, beats) for beats in ranges]
+        copies = [Copy(c, beats, every=every) for beats in ranges]
         self.copies = [copy for copy in copies if len(copy.segments) and len(copy.clusters)]
         self.resources = [Resource("chiplets", c.size, c.chiplets)]
         if c.most < min(c.layers, c.chiplets // int(c.size.min(initial=1))):

@@ -7,22 +7,29 @@ and the simple sums over tables that every solver begins with.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from formulations.cp_sat.rows import import_cp_sat
+from formulations.family.open_program import Scale
 from formulations.family.opening import begin_with_schedule
-from formulations.family.solver import ProgramSolver
-from formulations.highs import import_highs
+from formulations.family.pyomo_program import PyomoProgram
+from formulations.family.solver import Family
+from formulations.highs import import_highs, import_pyomo
 from formulations.network_milp.goal import WholeNetwork
+from formulations.network_milp.grid import ENCODINGS, GridProgram
 from formulations.network_milp.search import UNDECIDED, Search
 from formulations.paths.cuts import Cuts
+from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from formulations.request import Request
+    from scope_opt.schedule.schedule import Segment
 
 
-class NetworkMilpSolver(ProgramSolver):
+class NetworkMilpSolver(Family):
     """One mixed-integer program, with a copy of the layers for every range of beats.
 
     Energies and refetched bytes would need rows that tell segments apart: those side constraints
@@ -32,17 +39,25 @@ class NetworkMilpSolver(ProgramSolver):
     name = "network-milp"
     summary = "one program for the whole network, layers copied per range of beats (HiGHS, CP-SAT)"
     library = "HiGHS"
-    encodings = ()
+    encodings = ENCODINGS
     constraints: ClassVar[frozenset[str]] = SHAPE
-    options: ClassVar[frozenset[str]] = frozenset({"seed", "warm_start", "threads", "log"})
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"seed", "warm_start", "threads", "encoding", "log"}
+    )
 
     def import_library(self) -> None:
-        """See `ProgramSolver`."""
+        """See `Family`."""
         import_highs()
         import_cp_sat()
 
     def search(self, request: Request) -> None:
         """Search up to ceilings that rise until there is a schedule below."""
+        if request.options.encoding is not None:
+            problem = (
+                f"found {request.options.encoding!r}, which is for programs on a fixed grid of "
+                "beats, as export writes them; to solve, leave it out: the grid is refined then"
+            )
+            raise InputError("encoding", [problem])
         monitor, tuning = request.monitor, request.tuning
         worst = request.tables.worst_latency_ps
         opened = begin_with_schedule(request)
@@ -69,3 +84,23 @@ class NetworkMilpSolver(ProgramSolver):
                 return
             if not settled or monitor.objective is None or monitor.objective > ceiling:
                 rise *= 2
+
+    def program(self, request: Request, ceiling_ps: int | None) -> PyomoProgram:
+        """The program over a fixed grid of beats; see `Family`."""
+        import_pyomo()
+        program = GridProgram(request, ceiling_ps, request.options.encoding or ENCODINGS[0])
+
+        def start(segments: Sequence[Segment]) -> list[tuple[Any, float]] | None:
+            return program.start(segments, request.offer(segments).segments)
+
+        return PyomoProgram(
+            request,
+            self.name,
+            program.model,
+            Scale(program.unit_ps, 1, program.unit_ps, 0),
+            program.read,
+            ceiling_ps,
+            bound=program.bound,
+            start=start,
+            presolve=False,
+        )

@@ -17,6 +17,7 @@ from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rounds
 from formulations.highs import Highs, import_pyomo
 from formulations.interval_milp.beats import BeatsProgram
+from formulations.network_milp.grid import GridProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
 from formulations.tuning import DEFAULT
@@ -71,7 +72,7 @@ def main() -> None:
 def rows(instance: Instance, best_ps: int) -> list[Row]:
     """Every formulation of one instance."""
     ceiling = int(ROOM * best_ps)
-    names = ["interval-milp, beats"]
+    names = ["interval-milp, beats", "network-milp, relaxation"]
     names += [f"compact-milp, {encoding}" for encoding in (*ENCODINGS, "coarse tables")]
     return [relaxation(instance, name, best_ps, ceiling) for name in names]
 
@@ -85,6 +86,8 @@ def relaxation(instance: Instance, formulation: str, best_ps: int, ceiling_ps: i
     program: Any
     if encoding == "beats":
         program = beats(request, ceiling_ps)
+    elif solver == "network-milp":
+        program = GridProgram(request, ceiling_ps, encoding)
     else:
         tolerance = 0.0 if encoding in ENCODINGS else DEFAULT.first_error
         ends = [(0, request.tables.layers - 1)]

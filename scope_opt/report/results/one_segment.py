@@ -28,7 +28,9 @@ def page() -> Article:
         f"is no schedule, of {len(found)} instances.",
     ]
     if infeasible:
-        lines.append(f"Weights do not fit the package at once: {', '.join(map(_short, infeasible))}.")
+        lines.append(
+            f"Weights do not fit the package at once: {', '.join(map(_short, infeasible))}."
+        )
     free = records_of("placed")
     return Article(
         "One segment",

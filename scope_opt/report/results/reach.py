@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from scope_opt.report.results.records import Records
     from scope_opt.studies.records import Record
 
-FORMS = ("interval-milp", "cp-sat", "compact-milp", "interval-milp beats", "cp-sat columns")
+FORMS = (
+    *("interval-milp", "cp-sat", "compact-milp", "network-milp", "segment-milp"),
+    *("interval-milp beats", "cp-sat columns"),
+)
 LABELS = tuple(f"{form}{suffix}" for form in FORMS for suffix in ("", " warm"))
 FLOATS = 1e-4
 """Larger gaps are not due to floats."""
@@ -50,6 +53,7 @@ def page() -> Article:
             "*cp-sat columns* put the whole network into one program: that is what HiGHS and CP-SAT do by "
             "themselves; they were asked for networks on up to 64 chiplets, without the deep ones, and for "
             "the largest instance.",
+            "[Classes](../../formulations/README.md#classes): " + _classes(forms) + ".",
             "Proved optimal in 60 s: "
             + ", ".join(f"{label} {_proved(short, names, label)}" for label in labels)
             + " of those it was asked for.",
@@ -90,6 +94,16 @@ def page() -> Article:
             ),
         ],
     )
+
+
+def _classes(forms: list[str]) -> str:
+    """What each of the forms speaks for."""
+    found = []
+    for key, meaning in metrics.CLASS_NAMES.items():
+        of_it = [form for form in forms if metrics.CLASSES[form] == key]
+        if of_it:
+            found.append(f"{key} ({meaning}) {', '.join(of_it)}")
+    return "; ".join(found)
 
 
 def _proved(records: Records, names: list[str], label: str) -> str:
