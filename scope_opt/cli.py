@@ -80,7 +80,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 solved or valid, 1 nothing found or check failed, 2 bad input, "
     "3 solver not available, 130 ended by Ctrl-C, SIGTERM or SIGHUP with nothing to show.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -20,6 +20,7 @@ import scope_opt.solving.solver
 from scope_opt import __version__, load
 from scope_opt.commands.arguments import duration
 from scope_opt.commands.making import NETWORK_NAMES, PRESET_NAMES, TRANSFORMER_NAMES
+from scope_opt.model.files import InputError
 from scope_opt.model.generate import TITLES, instance_named, paper_instance
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.presets import PRESETS
@@ -235,6 +236,9 @@ def test_solve_writes_the_schedule_once(folder: Path, tmp_path: Path, alexnet: I
     file = tmp_path / "schedule.json"
     assert invoke("solve", folder / "instance.json", "-o", file).exit_code == 0
     assert evaluate(alexnet, Schedule.load(file)).feasible
+    saved = Result.load(file)
+    assert (saved.status, saved.bound_ps) == ("optimal", saved.objective_ps)
+    assert saved.proof is not None
     before = file.read_bytes()
     refused = invoke("solve", folder / "instance.json", "-o", file, "--segments", 8)
     assert refused.exit_code == 2
@@ -244,6 +248,31 @@ def test_solve_writes_the_schedule_once(folder: Path, tmp_path: Path, alexnet: I
     forced = invoke("solve", folder / "instance.json", "-o", file, "--force", "--segments", 8)
     assert forced.exit_code == 0
     assert len(Schedule.load(file).segments) == 8
+
+
+def test_what_takes_a_schedule_takes_the_saved_result(folder: Path, tmp_path: Path) -> None:
+    instance, file = folder / "instance.json", tmp_path / "result.json"
+    assert invoke("solve", instance, "-o", file).exit_code == 0
+    for arguments in (
+        ("evaluate", instance, file),
+        ("simulate", instance, file),
+        ("show", file, instance),
+        ("report", file, "--instance", instance, "-o", tmp_path / "pages"),
+        ("solve", instance, "--segments", file),
+        ("solve", instance, "--warm-start", file),
+    ):
+        assert invoke(*arguments).exit_code == 0, arguments
+    assert "optimal" in invoke("show", file, instance).stdout
+    page = (tmp_path / "pages" / "index.html").read_text()
+    assert "optimal" in page
+
+
+def test_a_result_without_a_schedule_is_no_schedule(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    solved = invoke("solve", folder / "instance.json", "--solver", "pipeline", "--json")
+    file.write_text(solved.stdout)
+    with pytest.raises(InputError, match="schedule: this result holds none"):
+        Schedule.load(file)
 
 
 def test_output_is_checked_before_solving(

@@ -82,7 +82,12 @@ def solve(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the schedule here."),
+        typer.Option(
+            *("--output", "-o"),
+            metavar="FILE",
+            help="Write the result here: the schedule with its bound and who proved it. Whatever "
+            "takes a schedule takes it.",
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -147,8 +152,8 @@ def solve(
     unwritten: InputError | None = None
     if output is not None and result.schedule is not None:
         try:
-            result.schedule.save(output, force=force)
-            complain(f"schedule written to {output}")
+            result.save(output, force=force)
+            complain(f"result written to {output}")
         except InputError as error:  # what was found is printed before this counts
             unwritten = error
     if result.stop_reason == "interrupted":

@@ -26,7 +26,6 @@ def build_within(instance: Instance, monitor: Monitor) -> LatencyTables:
 
     A time limit gives them at least `LEAST_S`.
     """
-
     began_s = cpu_s()
 
     def pause() -> None:
