@@ -88,6 +88,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line."""
     _prepare_streams()
+    if os.environ.get("NO_COLOR"):
+        os.environ["TERM"] = "dumb"  # bold and dim text, and live lines, are escape codes as well
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, signal.default_int_handler)
