@@ -81,7 +81,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 solved or valid, 1 nothing found or check failed, 2 bad input, "
     "3 solver not available, 130 ended by Ctrl-C, SIGTERM or SIGHUP with nothing to show.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -90,6 +89,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line."""
     _prepare_streams()
+    if os.environ.get("NO_COLOR"):
+        os.environ["TERM"] = "dumb"  # bold and dim text, and live lines, are escape codes as well
     for number in ENDINGS:
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, signal.default_int_handler)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -20,6 +22,7 @@ import scope_opt.solving.solver
 from scope_opt import __version__, load
 from scope_opt.commands.arguments import duration
 from scope_opt.commands.making import NETWORK_NAMES, PRESET_NAMES, TRANSFORMER_NAMES
+from scope_opt.model.files import InputError
 from scope_opt.model.generate import TITLES, instance_named, paper_instance
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.presets import PRESETS
@@ -27,6 +30,7 @@ from scope_opt.model.transformers import TRANSFORMERS
 from scope_opt.model.zoo import NETWORKS
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule, make_segment
+from scope_opt.solving.fallback import FALLBACK
 from scope_opt.solving.result import Result
 from scope_opt.terminal.doctor import OPTIONAL, PACKAGES, Check, run_checks
 
@@ -235,6 +239,9 @@ def test_solve_writes_the_schedule_once(folder: Path, tmp_path: Path, alexnet: I
     file = tmp_path / "schedule.json"
     assert invoke("solve", folder / "instance.json", "-o", file).exit_code == 0
     assert evaluate(alexnet, Schedule.load(file)).feasible
+    saved = Result.load(file)
+    assert (saved.status, saved.bound_ps) == ("optimal", saved.objective_ps)
+    assert saved.proof is not None
     before = file.read_bytes()
     refused = invoke("solve", folder / "instance.json", "-o", file, "--segments", 8)
     assert refused.exit_code == 2
@@ -244,6 +251,66 @@ def test_solve_writes_the_schedule_once(folder: Path, tmp_path: Path, alexnet: I
     forced = invoke("solve", folder / "instance.json", "-o", file, "--force", "--segments", 8)
     assert forced.exit_code == 0
     assert len(Schedule.load(file).segments) == 8
+
+
+def test_what_takes_a_schedule_takes_the_saved_result(folder: Path, tmp_path: Path) -> None:
+    instance, file = folder / "instance.json", tmp_path / "result.json"
+    assert invoke("solve", instance, "-o", file).exit_code == 0
+    for arguments in (
+        ("evaluate", instance, file),
+        ("simulate", instance, file),
+        ("show", file, instance),
+        ("report", file, "--instance", instance, "-o", tmp_path / "pages"),
+        ("solve", instance, "--segments", file),
+        ("solve", instance, "--warm-start", file),
+    ):
+        assert invoke(*arguments).exit_code == 0, arguments
+    assert "optimal" in invoke("show", file, instance).stdout
+    page = (tmp_path / "pages" / "index.html").read_text()
+    assert "optimal" in page
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    outcome = subprocess.run(
+        [*SCOPE_OPT, "--show-completion", shell], capture_output=True, text=True, check=True
+    )
+    assert "_SCOPE_OPT_COMPLETE" in outcome.stdout
+    environment = {**os.environ, "_SCOPE_OPT_COMPLETE": "complete_bash"}
+    words = {"COMP_WORDS": "scope-opt warm", "COMP_CWORD": "1"}
+    completed = subprocess.run(
+        SCOPE_OPT, env=environment | words, capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.split() == ["warmup"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("solve", "--help"), ("solve", "tiny-skip"), ("solvers",), ("solv",)]
+)
+def test_no_color_means_no_escape_codes(arguments: tuple[str, ...]) -> None:
+    """In a terminal, where help, tables and progress are styled otherwise."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm-256color"}
+    with subprocess.Popen(
+        [*SCOPE_OPT, *arguments], env=environment, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 4096):
+                seen += part
+        os.close(ours)
+    assert process.returncode == (2 if arguments == ("solv",) else 0)
+    assert seen
+    assert b"\x1b" not in seen
+
+
+def test_a_result_without_a_schedule_is_no_schedule(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    solved = invoke("solve", folder / "instance.json", "--solver", "pipeline", "--json")
+    file.write_text(solved.stdout)
+    with pytest.raises(InputError, match="schedule: this result holds none"):
+        Schedule.load(file)
 
 
 def test_output_is_checked_before_solving(
@@ -463,15 +530,17 @@ def test_interrupt_keeps_the_schedule(
     assert len(json.loads(outcome.stdout)) == 1
 
 
-def test_interrupt_before_a_schedule_exits_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_before_a_schedule_shows_a_simple_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def act(monitor: Any, _schedule: Schedule) -> None:
         interrupt()
         assert monitor.stopping
 
     use_solver(monkeypatch, folder, act)
     outcome = invoke("solve", folder / "instance.json", "--solver", "fake")
-    assert outcome.exit_code == 1
-    assert "unknown" in outcome.stdout
+    assert outcome.exit_code == 0
+    assert FALLBACK in outcome.stdout
     assert "interrupted" in outcome.stderr
 
 

@@ -36,7 +36,7 @@ from formulations.arrays import take  # noqa: E402
 from formulations.columns.maker import ColumnMaker  # noqa: E402
 from formulations.columns.table import ColumnTable  # noqa: E402
 from formulations.cp_sat.columns import Program  # noqa: E402
-from formulations.cp_sat.run import drive  # noqa: E402
+from formulations.cp_sat.run import drive, refuse_overflow  # noqa: E402
 from formulations.cp_sat.solver import CpSatSolver  # noqa: E402
 from formulations.cp_sat.thresholds import CpThresholdProgram  # noqa: E402
 from formulations.interval_milp.thresholds import ThresholdProgram  # noqa: E402
@@ -657,3 +657,16 @@ def test_limits_that_nothing_reaches_change_nothing(solver: str) -> None:
     assert found.objective_fj == best[1]
     assert found.bound_fj is not None
     assert best[1] * (1 - 1e-5) <= found.bound_fj <= best[1]
+
+
+def test_sums_that_overflow_are_refused_in_words() -> None:
+    model = cp_model.CpModel()
+    terms = [model.new_int_var(0, 2**40, "") for _ in range(8)]
+    model.add(sum(2**40 * term for term in terms) <= 2**60)
+    with pytest.raises(InputError) as caught:
+        refuse_overflow(model)
+    (problem,) = caught.value.problems
+    assert "must fit 64 bits (Possible integer overflow in constraint)" in problem
+    assert "\n" not in problem
+    assert "coeffs" not in problem
+    refuse_overflow(cp_model.CpModel())

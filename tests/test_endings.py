@@ -183,7 +183,7 @@ def test_schedule_is_saved_before_it_cannot_be_printed(tmp_path: Path) -> None:
     code, errors = run("solve", str(TINY), "-o", str(saved), stdout=subprocess.DEVNULL, close=1)
     assert code == 2
     assert errors.splitlines() == [
-        f"schedule written to {saved}",
+        f"result written to {saved}",
         "error: stdout: cannot be written: Bad file descriptor",
     ]
     assert Schedule.load(saved).segments

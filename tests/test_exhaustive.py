@@ -27,6 +27,7 @@ from scope_opt.search.census.distribution import Distribution, distribution
 from scope_opt.search.census.exhaustive import ExhaustiveSolver
 from scope_opt.search.census.tuning import BINS
 from scope_opt.search.stopping import SearchStopped
+from scope_opt.solving.fallback import FALLBACK
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, load_solver, solve
@@ -229,7 +230,8 @@ def test_constraints_can_make_a_large_space_small_enough() -> None:
 
 def test_out_of_time_at_once() -> None:
     result = run(paper_instance("alexnet", 16, overflow="stream"), time_limit_s=0)
-    assert (result.status, result.stop_reason) == (Status.UNKNOWN, StopReason.TIME_LIMIT)
+    assert (result.status, result.stop_reason) == (Status.FEASIBLE, StopReason.TIME_LIMIT)
+    assert result.explanation == (FALLBACK,)  # it has none of its own
     assert result.bound_ps is not None
 
 

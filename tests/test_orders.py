@@ -23,6 +23,7 @@ from scope_opt.schedule.evaluate import evaluate, link_loads
 from scope_opt.schedule.schedule import Schedule, make_segment
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.solving.api import solve
+from scope_opt.solving.fallback import FALLBACK
 from scope_opt.solving.isolate import Isolated
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.orders import chosen
@@ -226,7 +227,7 @@ def test_the_time_limit_is_shared() -> None:
     result = solve(small(), solver, order=["zigzag", "blocks-2"], time_limit_s=0.5)
     assert result.stop_reason is StopReason.TIME_LIMIT
     assert 15 <= solver.rounds["zigzag"] <= 25
-    assert result.status is Status.UNKNOWN
+    assert result.explanation == (FALLBACK,)  # no schedule of its own
     assert all(outcome.stop_reason is StopReason.TIME_LIMIT for outcome in result.orders)
 
 

@@ -549,6 +549,17 @@ for name in sys.argv[1:]:
     subprocess.run(command, check=True)
 
 
+def test_limits_of_processor_time_and_orders_reach_the_solver(tmp_path: Path) -> None:
+    head = "cpu_limit_s = 5.0\n" + HEAD
+    entries = (
+        '[[solvers]]\nsolver = "exact"\norder = ["zigzag", "blocks-2"]\n'
+        '[[solvers]]\nsolver = "scope"\norder = "all"\ncpu_limit_s = 7.0\n'
+    )
+    first, second = (job.solve_options(None) for job in jobs(tmp_path, head + entries))
+    assert (first.cpu_limit_s, first.order) == (5.0, ("zigzag", "blocks-2"))
+    assert (second.cpu_limit_s, second.order) == (7.0, "all")
+
+
 # --- Interruptions -------------------------------------------------------------------------------
 
 WAITING = HEAD + SCOPE + '[[solvers]]\nsolver = "waits"\n'

@@ -84,7 +84,12 @@ def solve(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the schedule here."),
+        typer.Option(
+            *("--output", "-o"),
+            metavar="FILE",
+            help="Write the result here: the schedule with its bound and who proved it. Whatever "
+            "takes a schedule takes it.",
+        ),
     ] = None,
     certificate: Annotated[
         Path | None,
@@ -171,8 +176,8 @@ def solve(
     unwritten: InputError | None = None
     try:
         if output is not None and result.schedule is not None:
-            result.schedule.save(output, force=force)
-            complain(f"schedule written to {output}")
+            result.save(output, force=force)
+            complain(f"result written to {output}")
         if certificate is not None and certified is not None:
             certified.save(certificate, force=force)
             complain(f"certificate of a bound of {certified.bound_ps} ps written to {certificate}")
@@ -213,6 +218,7 @@ def compare(
         str, typer.Option(metavar="NAME,NAME,...", help="Solvers, separated by commas.")
     ] = "sequential,pipeline,segmented,scope,exact",
     segments: SegmentsOption = None,
+    order: OrderOption = None,
     time_limit: TimeLimit = None,
     cpu_limit: CpuLimit = None,
     as_json: Json = False,
@@ -228,13 +234,18 @@ def compare(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError
     from scope_opt.solving.solver import SolveOptions, check_segments, load_solver
-    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
+    from scope_opt.terminal.inputs import load_instance, naming, order_choice, segment_choice
 
     names = list(dict.fromkeys(name.strip() for name in solvers.split(",") if name.strip()))
     if not names:
         raise InputError("--solvers", [f"found {solvers!r}; needs at least one solver"])
     problems = [load_instance(path) for path in instances]
-    options = SolveOptions(segment_choice(segments), time_limit, cpu_limit_s=cpu_limit)
+    options = SolveOptions(
+        segment_choice(segments),
+        time_limit,
+        cpu_limit_s=cpu_limit,
+        order=order_choice(order),
+    )
     for path, problem in zip(instances, problems, strict=True):
         with naming(path):
             check_segments(options.segments, len(problem.layer_names))

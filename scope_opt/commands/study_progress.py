@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain, live
+from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain, is_live, live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +37,7 @@ def study_progress(
     jobs: Sequence[Job], known: Iterable[Record], slots: Callable[[], int]
 ) -> Iterator[PlainWatcher]:
     """A watcher of the jobs, of which some are known already."""
-    if not sys.stderr.isatty():
+    if not is_live():
         yield PlainWatcher(jobs, known, slots)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -9,6 +9,7 @@ import typer
 
 from scope_opt.commands.arguments import (
     NOTHING_FOUND,
+    CpuLimit,
     Encoding,
     Force,
     InstanceFile,
@@ -49,6 +50,7 @@ def pareto(
         float | None,
         typer.Option(metavar="TIME", parser=duration, help="For each solve: 90, 1m, 2h."),
     ] = None,
+    cpu_limit: CpuLimit = None,
     segments: SegmentsOption = None,
     threads: Threads = None,
     encoding: Encoding = None,
@@ -98,7 +100,9 @@ def pareto(
         if output is not None and front.points:
             front.save(output, force=True)
 
-    options = SolveOptions(choice, time_limit, threads=threads, encoding=encoding)
+    options = SolveOptions(
+        choice, time_limit, threads=threads, encoding=encoding, cpu_limit_s=cpu_limit
+    )
     with naming(instance):
         front = trace_front(
             problem,

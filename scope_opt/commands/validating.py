@@ -39,6 +39,10 @@ def validate_heuristic(
         float | None,
         typer.Option(metavar="TIME", parser=duration, help="Of each run of the solver: 90, 1m."),
     ] = None,
+    solver_cpu_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="Processor time of each run of the solver."),
+    ] = None,
     time_limit: Annotated[
         float | None,
         typer.Option(
@@ -83,6 +87,7 @@ def validate_heuristic(
         solver=SolveOptions(
             segments=segment_choice(segments),
             time_limit_s=solver_time_limit,
+            cpu_limit_s=solver_cpu_limit,
             seed=seed,
             iterations=iterations,
         ),

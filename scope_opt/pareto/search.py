@@ -314,5 +314,6 @@ def _recorded(options: SolveOptions, points: int | None, slowest: float | None) 
         "slowest": slowest,
         "segments": listed(options.segments),
         "time_limit_s": options.time_limit_s,
+        **({} if options.cpu_limit_s is None else {"cpu_limit_s": options.cpu_limit_s}),
         **{name: getattr(options, name) for name in sorted(options.given())},
     }

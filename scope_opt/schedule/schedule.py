@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
-from scope_opt.model.files import MAX_INT, Document, InputError
+from scope_opt.model.files import MAX_INT, Document, InputError, read_json, refuse_excess
 from scope_opt.model.network import Index, Name
 from scope_opt.model.package import Order
 from scope_opt.model.shown import Shown
@@ -53,6 +55,10 @@ class Segment(Document):
         return sum(cluster.chiplets for cluster in self.clusters)
 
 
+RESULT = "scope-result/1"
+"""Format of results, which hold the schedule they are about."""
+
+
 class InstanceReference(Document):
     """Which instance a schedule or result belongs to."""
 
@@ -76,6 +82,21 @@ class Schedule(Document, Shown):
     instance: InstanceReference
     order: Order | None = None
     segments: Annotated[tuple[Segment, ...], Field(min_length=1)]
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a schedule, or that of a result, from a file; raises as `from_json` does."""
+        text, source = read_json(Path(path)), str(path)
+        refuse_excess(text, source)
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            content = None  # `from_json` says what is wrong
+        if not isinstance(content, dict) or content.get("format") != RESULT:
+            return cls.from_json(text, source)
+        if content.get("schedule") is None:
+            raise InputError(source, ["schedule: this result holds none"])
+        return cls.from_json(json.dumps(content["schedule"]), source)
 
     @property
     def clusters(self) -> Iterator[Cluster]:

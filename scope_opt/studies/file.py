@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -46,8 +46,10 @@ class Entry(Document):
     instances: Texts | None = None
     seeds: Seeds | None = None
     time_limit_s: Seconds | None = None
+    cpu_limit_s: Seconds | None = None
     memory_limit_gib: Gib | None = None
     threads: Threads | None = None
+    order: Literal["all"] | Texts | None = None
     segments: Segments | None = None
     encoding: str | None = None
     rel_gap: Share | None = None
@@ -71,6 +73,7 @@ class Study(Document):
 
     instances: Texts
     time_limit_s: Seconds | None = None
+    cpu_limit_s: Seconds | None = None
     memory_limit_gib: Gib | None = None
     threads: Threads | None = None
     seeds: Seeds = (0,)

@@ -49,8 +49,11 @@ class Job:
 
     def solve_options(self, start: Schedule | None) -> SolveOptions:
         """Options of the solve that begins with that schedule."""
-        own = ("time_limit_s", "threads", "segments", "encoding", "rel_gap", "iterations")
-        asked = {name: self.options[name] for name in own if name in self.options}
+        own = ("time_limit_s", "cpu_limit_s", "threads", "segments", "encoding", "rel_gap")
+        asked = {name: self.options[name] for name in (*own, "iterations") if name in self.options}
+        order = self.options.get("order")
+        if order is not None:
+            asked["order"] = order if order == "all" else tuple(order)
         return SolveOptions(**asked, seed=self.seed, warm_start=start)
 
     def __str__(self) -> str:
@@ -237,8 +240,10 @@ def _plan(
     memory_gib = entry.memory_limit_gib or study.memory_limit_gib
     asked = {
         "time_limit_s": entry.time_limit_s or study.time_limit_s,
+        "cpu_limit_s": entry.cpu_limit_s or study.cpu_limit_s,
         "memory_limit_bytes": None if memory_gib is None else memory_bytes(memory_gib, place),
         "threads": entry.threads or (study.threads if "threads" in solver.options else None),
+        "order": entry.order if entry.order in (None, "all") else list(entry.order or ()),
         **{name: getattr(entry, name) for name in ("segments", "encoding", "rel_gap")},
         **{name: getattr(entry, name) for name in ("iterations", "warm_start")},
     }

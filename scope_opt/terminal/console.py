@@ -6,6 +6,7 @@ Everything heavy is imported inside the functions, so that help and usage errors
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -103,7 +104,7 @@ def print_schedule(schedule: Schedule, instance: Instance | None) -> Evaluation:
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[Monitor], None]]:
     """What a solver reports, on stderr: a live line on a terminal, else a line now and then."""
-    if not sys.stderr.isatty():
+    if not is_live():
         yield _PlainProgress(label)
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -123,6 +124,11 @@ def progress(label: str) -> Iterator[Callable[[Monitor], None]]:
             display.update(task, completed=monitor.done, description=f"{label}: {_state(monitor)}")
 
         yield on_progress
+
+
+def is_live() -> bool:
+    """Whether lines on stderr can change; not where escape codes are not wanted."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 @contextmanager

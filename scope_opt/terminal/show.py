@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +56,8 @@ def make_console(*, stderr: bool = False) -> Console:
     """Console that takes text literally and does not cut tables short in a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PIPED_WIDTH
+    if width is None and os.environ.get("NO_COLOR"):
+        width = shutil.get_terminal_size().columns  # rich takes 80 where it may not style
     return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
 
 
