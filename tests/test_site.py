@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -60,3 +61,12 @@ def test_formulas_are_mathml(site: Path) -> None:
     assert "$" not in prose
     assert "\\frac" not in text
     assert "merror" not in text
+
+
+def test_links_that_lead_nowhere_fail(site: Path) -> None:
+    assert site.is_dir()
+    script = runpy.run_path(str(ROOT / "docs" / "build_site.py"))
+    page = script["BUILD"] / "docs" / "tutorial.md"
+    page.write_text(page.read_text("utf-8") + "\n[a](nowhere.md) [b](model.md#no-such-place)\n")
+    with pytest.raises(SystemExit, match=r"(?s)nowhere\.md.*#no-such-place"):
+        script["build"]()
