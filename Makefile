@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTANCE := instances/placed/resnet50-64-placed.json
 
-.PHONY: solve test fuzz bench figures dist clean
+.PHONY: solve test fuzz bench figures docs dist clean
 
 # A schedule, then the same instance with the baselines beside it.
 solve: $(STAMP)
@@ -21,11 +21,13 @@ test: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-# Every figure again: the README's picture (needs an installed Chromium), the rest from the
+# Every figure again: the README's picture and those of notebooks (need an installed Chromium), the rest from the
 # measurements and records that are there; nothing is measured again.
 figures: $(STAMP)
 	$(BIN)/python docs/figures/report.py
 	$(BIN)/python docs/figures/house.py
+	$(BIN)/python docs/figures/schedule.py
+	$(BIN)/python docs/notebooks/run.py
 	$(BIN)/python docs/figures/exact_growth.py --draw
 	$(BIN)/python -m scope_opt.report.results
 
@@ -34,6 +36,10 @@ SECONDS := 3600
 SEED := 0
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS) --seed $(SEED)
+
+# The documentation site, in site/; fails where a link leads nowhere. Needs no network.
+docs: $(STAMP)
+	$(BIN)/python docs/build_site.py
 
 # The sdist, and the wheel as it is built from the sdist.
 dist: $(STAMP)
@@ -56,6 +62,6 @@ $(STAMP): requirements.lock pyproject.toml setup.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
 	find scope_opt formulations tests instances -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ DOCUMENTS = sorted(
     for path in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
 )
 HOUSE = runpy.run_path(str(ROOT / "docs" / "figures" / "house.py"))
+SCHEDULE = runpy.run_path(str(ROOT / "docs" / "figures" / "schedule.py"))
 FAMILIES = sorted(path.parent for path in (ROOT / "formulations").glob("**/README.md"))
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 NAME = re.compile(r"`((?:scope_opt|formulations)(?!\.solvers`)(?:\.\w+)+)`")
@@ -70,6 +71,13 @@ def test_families_name_their_modules(family: Path) -> None:
 def test_the_house_is_drawn_as_it_is() -> None:
     """If not: ``python docs/figures/house.py``."""
     assert HOUSE["PICTURE"].read_text() == HOUSE["draw"]()
+
+
+@pytest.mark.parametrize("name", SCHEDULE["PICTURES"])
+def test_schedules_are_drawn_as_they_are(name: str) -> None:
+    """If not: ``python docs/figures/schedule.py``."""
+    picture = ROOT / "docs" / "figures" / name
+    assert picture.read_text("utf-8") == SCHEDULE["PICTURES"][name]()
 
 
 def test_the_house_leaves_out_implied_arrows() -> None:

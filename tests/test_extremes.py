@@ -24,7 +24,7 @@ from scope_opt.model.files import InputError
 from scope_opt.model.package import LEAST, MOST
 from scope_opt.model.tables import LIMIT
 from scope_opt.pareto.front import Front
-from scope_opt.pareto.view import front_figure
+from scope_opt.report.front_page import front_page
 from scope_opt.schedule.preflight import reasons, refuse_power
 from scope_opt.solving.result import Result, Status, StopReason
 from scope_opt.solving.solver import SolveOptions, solve
@@ -276,7 +276,7 @@ def test_title_of_a_front_is_no_markup() -> None:
         latency_bound_ps=None,
         points=(),
     )
-    page = front_figure(front, instance)
+    page = front_page(front, instance)
     assert "\\u0026lt;a href=" in page or "&lt;a href=" in page
     assert "<a href='x'" not in page
     assert "\\u003ca href" not in page

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import jsonschema
 import oracle
@@ -19,6 +21,7 @@ from helpers import invoke, read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from scope_opt.model import units
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.pareto.front import Front, Point, check_front, strengthened, undominated
@@ -373,7 +376,17 @@ def test_command(tmp_path: Path) -> None:
     assert outcome.stdout.count("optimal") == len(front.points)
     page = figure.read_text()
     assert "least energy within a latency" in page
-    assert "<script src" not in page
+    assert "<script" not in page
+    assert len(page) < 50_000
+    tree = ElementTree.fromstring(re.search("<svg.*</svg>", page, re.S)[0])  # type: ignore[index]
+    circles = tree.findall("circle")
+    assert len(circles) == len(front.points)
+    for circle, point in zip(circles, front.points, strict=True):
+        assert units.joules(point.energy_fj / 1e15) in (circle[0].text or "")
+    across = [float(circle.attrib["cx"]) for circle in circles]
+    up = [float(circle.attrib["cy"]) for circle in circles]
+    assert across == sorted(across)
+    assert up == sorted(up)  # less energy is further down
 
     outcome = invoke("pareto", source, "-o", output, "--json")
     assert outcome.exit_code == 0, outcome.output

@@ -30,15 +30,15 @@ FRAMES = ("scope_opt.search", "formulations")
 Imports = dict[str, set[str]]
 
 PLACES = {
-    "scope_opt.cli": (1.5, 11),
-    "scope_opt.commands": (1.5, 10),
-    "scope_opt.report.results": (3.4, 10),
-    "scope_opt.notebook": (4.6, 10),
+    "scope_opt.cli": (1.5, 12),
+    "scope_opt.commands": (1.5, 11),
+    "scope_opt.report.results": (3.4, 11),
+    "scope_opt.notebook": (4.6, 11),
     "scope_opt.importing": (0, 9),
     "scope_opt.pareto": (1, 9),
     "scope_opt.replay": (2, 9),
     "scope_opt.validation": (3, 9),
-    "scope_opt.report": (4, 9),
+    "scope_opt.report": (4, 10),
     "scope_opt.terminal": (1, 8),
     "scope_opt.studies": (2.2, 8),
     "scope_opt.search.anneal": (0, 4),

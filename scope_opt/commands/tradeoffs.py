@@ -128,9 +128,9 @@ def pareto(
     if not front.points:
         raise typer.Exit(NOTHING_FOUND)
     if figure is not None:
-        from scope_opt.pareto.view import front_figure
+        from scope_opt.report.front_page import front_page
 
-        write_text(figure, front_figure(front, problem), force=force)
+        write_text(figure, front_page(front, problem), force=force)
         complain(f"figure written to {figure}")
 
 

@@ -1,4 +1,4 @@
-"""What documents show of themselves in Python, as `scope_opt.model.shown` says."""
+"""Documents as they are shown in Python, see `scope_opt.model.shown`."""
 
 from __future__ import annotations
 

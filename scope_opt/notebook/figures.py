@@ -235,7 +235,6 @@ def _layout(figure: Figure) -> dict[str, Any]:
     side = {
         "automargin": True,
         **dict.fromkeys(("gridcolor", "zerolinecolor", "linecolor", "tickcolor"), line),
-        "title": {"standoff": 8},
     }
     base: dict[str, Any] = {
         "template": "none",
@@ -254,7 +253,7 @@ def _layout(figure: Figure) -> dict[str, Any]:
         },
         "height": figure.height + 74,
         "xaxis": side,
-        "yaxis": side,
+        "yaxis": {**side, "title": {"standoff": 8}},
     }
     if not figure.wide:
         base["width"] = 620

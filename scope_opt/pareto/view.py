@@ -1,8 +1,7 @@
-"""A latency-energy front as text for the terminal, and as a figure."""
+"""A latency-energy front as text for the terminal."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -118,34 +117,3 @@ def _picture(points: tuple[Point, ...]) -> list[Text]:
 
 def _place(value: int, least: int, most: int, length: int) -> int:
     return (value - least) * (length - 1) // (most - least) if most > least else 0
-
-
-def front_figure(front: Front, instance: Instance) -> str:
-    """The front as a page of its own, with the numbers of each point on hover."""
-    import plotly.graph_objects as go
-
-    points = front.points
-    labels = [
-        f"{units.picoseconds(point.latency_ps)}, {units.joules(point.energy_fj / 1e15)}<br>"
-        f"{units.plural(len(point.schedule.segments), 'segment')}, "
-        f"{units.plural(len(list(point.schedule.clusters)), 'cluster')}<br>{_certificate(point)}"
-        for point in points
-    ]
-    figure = go.Figure(
-        go.Scatter(
-            x=[point.latency_ps / 1e9 for point in points],
-            y=[point.energy_fj / 1e12 for point in points],
-            text=labels,
-            hoverinfo="text",
-            mode="lines+markers",
-            line={"shape": "hv"},  # up to the next point, nothing takes less energy
-        )
-    )
-    figure.update_layout(
-        title={"text": f"{escape(front.instance.name)}: least energy within a latency"},
-        xaxis={"title": {"text": f"latency of {instance.samples} samples, ms"}},
-        yaxis={"title": {"text": "energy, mJ"}},
-        template="plotly_white",
-    )
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
-    return page

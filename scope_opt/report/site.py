@@ -107,6 +107,11 @@ def _environment() -> Environment:
     return environment
 
 
+def render(page: Page) -> str:
+    """A page that stands alone."""
+    return _render(_environment(), page)
+
+
 def _render(environment: Environment, page: Page) -> str:
     return environment.get_template(page.template).render(page=page, **page.content)
 
