@@ -473,9 +473,8 @@ def check(instance: Json, schedule: Json, proof: Json) -> list[str]:
         f"tables   {t.digest()}, of the {whose}",
         f"level    1: labels computed here, at {verifier.runs} beats",
     ]
-    if not own:
-        lines.append("not certified: that the instance's network and package have these tables")
-    return lines
+    other = "not certified: that the instance's network and package have these tables"
+    return lines if own else [*lines, other]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -485,8 +484,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(name, metavar=name.upper(), help="JSON, packed with gzip or not")
     files = parser.parse_args(arguments)
     try:
-        found = check(read(files.instance), read(files.schedule), read(files.proof))
-        print("\n".join(found), flush=True)
+        plan = read(files.schedule)
+        plan = get(plan, "schedule", dict, "result") if "status" in plan else plan  # a result's
+        print("\n".join(check(read(files.instance), plan, read(files.proof))), flush=True)
     except Refused as reason:
         print(f"refused: {reason}")
         return 1
