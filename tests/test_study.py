@@ -492,7 +492,7 @@ def test_lost_jobs_have_no_record_and_nothing_begins_with_them(tmp_path: Path) -
 
 
 def test_oversubscription_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scope_opt.studies.pool.os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr("scope_opt.solving.host.os.sched_getaffinity", lambda _: set(range(8)))
     entry = '[[solvers]]\nsolver = "cp-sat"\nthreads = 3\n'
     many = jobs(tmp_path, HEAD + SCOPE + entry)
     assert slots_for(many, None, oversubscribe=False) == 2
