@@ -16,7 +16,13 @@ from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.solving.isolate import memory_bytes
 from scope_opt.solving.result import versions
-from scope_opt.solving.solver import ENTRY_POINTS, SolveOptions, SolverUnavailable, load_solver
+from scope_opt.solving.solver import (
+    ENTRY_POINTS,
+    READINGS,
+    SolveOptions,
+    SolverUnavailable,
+    load_solver,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -49,7 +55,15 @@ class Job:
 
     def solve_options(self, start: Schedule | None) -> SolveOptions:
         """Options of the solve that begins with that schedule."""
-        own = ("time_limit_s", "threads", "segments", "encoding", "rel_gap", "iterations")
+        own = (
+            "time_limit_s",
+            "threads",
+            "segments",
+            "encoding",
+            "rel_gap",
+            "iterations",
+            *READINGS,
+        )
         asked = {name: self.options[name] for name in own if name in self.options}
         return SolveOptions(**asked, seed=self.seed, warm_start=start)
 
@@ -229,7 +243,7 @@ def _plan(
         reader.problems.append(f"{place}.solver: {error}")
         return None
     used = ", ".join(sorted(solver.options)) or "none"
-    for option in ("threads", "encoding", "seed", "iterations", "warm_start"):
+    for option in ("threads", "encoding", "seed", "iterations", "warm_start", *READINGS):
         field = "seeds" if option == "seed" else option
         if getattr(entry, field) is not None and option not in solver.options:
             wrong = f"solver {entry.solver!r} does not use it; it uses: {used}"
@@ -240,7 +254,7 @@ def _plan(
         "memory_limit_bytes": None if memory_gib is None else memory_bytes(memory_gib, place),
         "threads": entry.threads or (study.threads if "threads" in solver.options else None),
         **{name: getattr(entry, name) for name in ("segments", "encoding", "rel_gap")},
-        **{name: getattr(entry, name) for name in ("iterations", "warm_start")},
+        **{name: getattr(entry, name) for name in ("iterations", "warm_start", *READINGS)},
     }
     own = entry.instances
     return _Plan(
