@@ -23,7 +23,11 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.search.packed import NEVER, PackedTables, pack_tables
+from scope_opt.search.paper.segment import ANY as ANY_DONOR
 from scope_opt.search.paper.segment import (
+    BEST,
+    FASTEST,
+    MEAN,
     balance,
     first_regions,
     merge_order,
@@ -90,7 +94,7 @@ def points(load: list[int], places: list[tuple[float, float]]) -> PackedTables:
 
 def rows(packed: PackedTables) -> list[list[int]]:
     """First layers of the clusters, from one cluster per layer to a single one."""
-    step = merge_order(packed, 0, len(packed.times) - 1)
+    step = merge_order(packed, 0, len(packed.times) - 1, MEAN)
     layers = len(step)
     return [
         [k for k in range(layers) if k == 0 or step[k] > layers - count]
@@ -132,7 +136,7 @@ def test_float_noise_does_not_decide_a_tie() -> None:
 
 def shared(load: list[int], least: list[int], chiplets: int) -> list[int]:
     regions = np.zeros(len(load), dtype=np.int64)
-    first_regions(np.array(load), np.array(least), chiplets, regions)
+    first_regions(np.array(load), np.array(least), chiplets, regions, 1, chiplets)
     return [int(size) for size in regions]
 
 
@@ -187,8 +191,10 @@ def balances(draw: st.DrawFn) -> tuple[LatencyTables, Any]:
     return tables, (start, np.array(sums), transition, np.array(regions))
 
 
-@given(balances())
-def test_balancing_never_ends_behind_its_start(drawn: tuple[LatencyTables, Any]) -> None:
+@given(balances(), st.sampled_from([FASTEST, ANY_DONOR, BEST]))
+def test_balancing_never_ends_behind_its_start(
+    drawn: tuple[LatencyTables, Any], donors: int
+) -> None:
     tables, (start, weights, transition, regions) = drawn
     packed, least = pack_tables(tables), np.ones(len(weights), dtype=np.int64)
     last = tables.layers - 1
@@ -199,7 +205,20 @@ def test_balancing_never_ends_behind_its_start(drawn: tuple[LatencyTables, Any])
         facts = segment_facts(packed.places, 0, last)
         start_times(packed, 0, last, start, weights, transition, own, facts, partition, times)
         beat = balance(
-            packed, 0, last, start, weights, floor, transition, own, facts, partition, times
+            packed,
+            0,
+            last,
+            start,
+            weights,
+            floor,
+            transition,
+            own,
+            facts,
+            partition,
+            times,
+            1,
+            tables.chiplets,
+            donors,
         )
         return beat, own.tolist()
 
@@ -224,7 +243,10 @@ def test_balancing_moves_to_the_slowest_from_the_fastest() -> None:
     start, none, times = np.arange(4), ones * 0, ones * 0
     facts = segment_facts(packed.places, 0, 2)
     start_times(packed, 0, 2, start, none, 0, regions, facts, partition, times)
-    beat = balance(packed, 0, 2, start, none, ones, 0, regions, facts, partition, times)
+    sizes = (1, int(regions.sum()))
+    beat = balance(
+        packed, 0, 2, start, none, ones, 0, regions, facts, partition, times, *sizes, FASTEST
+    )
     assert (beat, regions.tolist()) == (10, [6, 1, 1])
 
 
@@ -240,7 +262,9 @@ def test_a_segment_s_latency_is_the_oracle_s(data: st.DataObject) -> None:
     fewest = data.draw(st.integers(1, last - first + 1))
     most = data.draw(st.integers(fewest, last - first + 1))
     packed = pack_tables(tables)
-    latency, start, regions, partition = search_segment(packed, first, last, fewest, most)
+    latency, start, regions, partition = search_segment(
+        packed, first, last, fewest, most, 1, len(packed.times[0]) - 1, MEAN, FASTEST
+    )
     if latency == NEVER:
         return
     assert fewest <= len(regions) <= most

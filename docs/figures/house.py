@@ -46,6 +46,7 @@ PLACES = {
     "scope_opt.search.exact": (0.5, 5),
     "scope_opt.search.exact.places": (1.3, 4),
     "scope_opt.search.paper": (0.5, 3),
+    "scope_opt.search.plus": (0, 6),
     "scope_opt.search": (1, 2),
     "scope_opt.solving": (2.2, 2),
     "scope_opt.schedule": (2.2, 1),

@@ -93,6 +93,21 @@ Encoding = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Variant of a formulation; see formulations/README.md."),
 ]
+Similarity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="How scope decides which clusters merge: mean (default), meeting, widest, ratio or "
+        "load; see docs/model.md, section 12.1.",
+    ),
+]
+Donor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which cluster gives chiplets in the paper's search: fastest (default), any, best.",
+    ),
+]
 Ceiling = Annotated[
     int | None,
     typer.Option(

@@ -8,10 +8,12 @@ import typer
 
 from scope_opt.commands.arguments import (
     NOTHING_FOUND,
+    Donor,
     InstanceFile,
     Iterations,
     Json,
     SegmentsOption,
+    Similarity,
     duration,
 )
 from scope_opt.terminal.console import print_text, print_view, progress
@@ -35,6 +37,8 @@ def validate_heuristic(
         int, typer.Option(min=1, help="Runs of a randomized solver, with a seed each.")
     ] = 1,
     iterations: Iterations = None,
+    similarity: Similarity = None,
+    donor: Donor = None,
     solver_time_limit: Annotated[
         float | None,
         typer.Option(metavar="TIME", parser=duration, help="Of each run of the solver: 90, 1m."),
@@ -90,6 +94,8 @@ def validate_heuristic(
             cpu_limit_s=solver_cpu_limit,
             seed=seed,
             iterations=iterations,
+            similarity=similarity,
+            donor=donor,
         ),
         seeds=seeds,
         time_limit_s=time_limit,

@@ -55,7 +55,7 @@ CLASSES: dict[str, SolverClass] = {
 }
 """Class of each solver, and of an encoding whose class is another: what its results speak for.
 
-``anneal`` has none; solvers of other packages neither.
+``anneal`` and ``scope-plus`` have none; solvers of other packages neither.
 """
 
 CLASS_NAMES: dict[SolverClass, str] = {

@@ -92,7 +92,9 @@ _KNOWN_OPTIONS: dict[str, tuple[Callable[[object], bool], str]] = {
         ("seed", "iterations", "threads", "points", "memory_limit_bytes"),
         (_is_count, "an integer from 0"),
     ),
-    "encoding": (lambda value: isinstance(value, str), "a name"),
+    **dict.fromkeys(
+        ("encoding", "similarity", "donor"), (lambda value: isinstance(value, str), "a name")
+    ),
     "segments": (_is_choice, "single, balanced, dp, a number, or a list of first layers"),
 }
 Options = Annotated[dict[str, Any], AfterValidator(_options)]

@@ -62,6 +62,23 @@ RANGES: Mapping[str, tuple[float, float]] = {
 """What options may be: what every library takes, and sums of a few still fit."""
 
 
+READINGS: Mapping[str, tuple[str, ...]] = {
+    "similarity": ("mean", "meeting", "widest", "ratio", "load"),
+    "donor": ("fastest", "any", "best"),
+}
+"""Readings of the paper's search where its text leaves a choice; the first is the default."""
+
+
+def reading_problem(name: str, value: str) -> str | None:
+    """What is wrong with a reading, see `READINGS`; None if it is one."""
+    readings = READINGS[name]
+    if value in readings:
+        return None
+    close = difflib.get_close_matches(value, readings, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"found {value!r}; {hint}allowed: {', '.join(readings)}"
+
+
 @dataclass(frozen=True)
 class SolveOptions:
     """Options common to solvers.
@@ -73,14 +90,15 @@ class SolveOptions:
     this. The others are refused by solvers that do not list them: ``seed`` of all randomness;
     ``iterations``, a budget that, unlike time, makes
     runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
-    ``encoding``, a variant of the formulation; ``log``, a file for the library's own log.
+    ``encoding``, a variant of the formulation; ``log``, a file for the library's own log;
+    ``similarity`` and ``donor``, readings of the paper's search, see `READINGS`.
     ``programs``: whether a solver that proves the placed optimum without shared links hands on to
     mathematical programs where they leave a gap.
 
     Raises
     ------
     InputError
-        For a number outside of its range in `RANGES`.
+        For a number outside of its range in `RANGES`, or a reading that is none of `READINGS`.
     """
 
     segments: SegmentChoice | None = None
@@ -95,6 +113,8 @@ class SolveOptions:
     order: OrderChoice | None = None
     programs: bool = True
     cpu_limit_s: float | None = None
+    similarity: str | None = None
+    donor: str | None = None
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -102,10 +122,15 @@ class SolveOptions:
             if value is not None and not least <= value <= most:  # not so for NaN either
                 problem = f"found {value}; allowed {least:.10g} to {most:.10g}"
                 raise InputError(f"--{name.removesuffix('_s').replace('_', '-')}", [problem])
+        for name in READINGS:
+            reading = getattr(self, name)
+            wrong = None if reading is None else reading_problem(name, reading)
+            if wrong is not None:
+                raise InputError(f"--{name}", [wrong])
 
     def given(self) -> frozenset[str]:
         """Names of the solver-specific options that are set."""
-        names = ("seed", "iterations", "warm_start", "threads", "encoding", "log")
+        names = ("seed", "iterations", "warm_start", "threads", "encoding", "log", *READINGS)
         return frozenset(name for name in names if getattr(self, name) is not None)
 
 

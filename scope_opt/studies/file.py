@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import tomllib
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from scope_opt.model.files import Document, InputError, inconsistent, read_text
 from scope_opt.model.network import Name
 from scope_opt.solving.isolate import MOST_GIB
-from scope_opt.solving.solver import RANGES
+from scope_opt.solving.solver import RANGES, reading_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +27,13 @@ def _segments(value: object) -> object:
     raise ValueError("allowed: single, balanced, dp, a number, or a list of first layers")
 
 
+def _reading(name: str, value: str) -> str:
+    problem = reading_problem(name, value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
 Segments = Annotated[Any, BeforeValidator(_segments)]
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=RANGES["seed"][1])]
@@ -35,6 +43,10 @@ Seconds = Annotated[float, Field(gt=0, le=RANGES["time_limit_s"][1])]
 Gib = Annotated[float, Field(gt=0, le=MOST_GIB)]
 Threads = Annotated[int, Field(ge=1, le=RANGES["threads"][1])]
 Iterations = Annotated[int, Field(ge=1, le=RANGES["iterations"][1])]
+
+
+Similarity = Annotated[str, AfterValidator(partial(_reading, "similarity"))]
+Donor = Annotated[str, AfterValidator(partial(_reading, "donor"))]
 
 
 class Entry(Document):
@@ -54,6 +66,8 @@ class Entry(Document):
     encoding: str | None = None
     rel_gap: Share | None = None
     iterations: Iterations | None = None
+    similarity: Similarity | None = None
+    donor: Donor | None = None
 
     @property
     def name(self) -> str:

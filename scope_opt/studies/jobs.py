@@ -16,7 +16,13 @@ from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.solving.isolate import memory_bytes
 from scope_opt.solving.result import versions
-from scope_opt.solving.solver import ENTRY_POINTS, SolveOptions, SolverUnavailable, load_solver
+from scope_opt.solving.solver import (
+    ENTRY_POINTS,
+    READINGS,
+    SolveOptions,
+    SolverUnavailable,
+    load_solver,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -50,7 +56,8 @@ class Job:
     def solve_options(self, start: Schedule | None) -> SolveOptions:
         """Options of the solve that begins with that schedule."""
         own = ("time_limit_s", "cpu_limit_s", "threads", "segments", "encoding", "rel_gap")
-        asked = {name: self.options[name] for name in (*own, "iterations") if name in self.options}
+        names = (*own, "iterations", *READINGS)
+        asked = {name: self.options[name] for name in names if name in self.options}
         order = self.options.get("order")
         if order is not None:
             asked["order"] = order if order == "all" else tuple(order)
@@ -232,7 +239,7 @@ def _plan(
         reader.problems.append(f"{place}.solver: {error}")
         return None
     used = ", ".join(sorted(solver.options)) or "none"
-    for option in ("threads", "encoding", "seed", "iterations", "warm_start"):
+    for option in ("threads", "encoding", "seed", "iterations", "warm_start", *READINGS):
         field = "seeds" if option == "seed" else option
         if getattr(entry, field) is not None and option not in solver.options:
             wrong = f"solver {entry.solver!r} does not use it; it uses: {used}"
@@ -245,7 +252,7 @@ def _plan(
         "threads": entry.threads or (study.threads if "threads" in solver.options else None),
         "order": entry.order if entry.order in (None, "all") else list(entry.order or ()),
         **{name: getattr(entry, name) for name in ("segments", "encoding", "rel_gap")},
-        **{name: getattr(entry, name) for name in ("iterations", "warm_start")},
+        **{name: getattr(entry, name) for name in ("iterations", "warm_start", *READINGS)},
     }
     own = entry.instances
     return _Plan(

@@ -26,6 +26,7 @@ STUDIES = {
     "alexnet-space": "every schedule of AlexNet on 16 chiplets (Fig. 8)",
     "sensitivity": "the gain against samples, bandwidth, buffers and the split of PEs",
     "validation": "the paper's search by gap, rank and losses",
+    "readings": "the paper's search where its text leaves a choice, and what each choice is worth",
     "reach": "what the formulations prove in one minute, and in ten",
     "gaps": "every solver against the best that is known; registry of best known schedules",
     "formulations": "sizes and linear relaxations of the formulations",

@@ -241,13 +241,13 @@ def _fill_rows(
         for r in range(1, length.shape[1]):
             if length[i, r] > 0:
                 stop = max(i, first) + length[i, r]
-                _fill_row(
+                fill_row(
                     packed, allowed, seg_last, i, r, stop, first, inner, start[i, r], path, fits
                 )
 
 
 @loop
-def _fill_row(
+def fill_row(
     packed: PackedTables,
     allowed: Allowed,
     seg_last: int,

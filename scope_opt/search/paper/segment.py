@@ -25,16 +25,53 @@ from scope_opt.search.times import (
 )
 
 if TYPE_CHECKING:
-    from scope_opt.search.packed import Bytes, Ints, PackedTables
+    from scope_opt.search.packed import Bytes, Floats, Ints, PackedTables
+
+
+MEAN, MEETING, WIDEST, RATIO, LOAD_ONLY = 0, 1, 2, 3, 4
+"""Measures of similarity, in the order of `scope_opt.solving.solver.READINGS`."""
+FASTEST, ANY, BEST = 0, 1, 2
+"""Donors of chiplets, likewise."""
+
+
+@loop
+def _distance(
+    packed: PackedTables,
+    similarity: int,
+    load: Floats,
+    weighted: Floats,
+    low: Floats,
+    high: Floats,
+    start: Ints,
+    k: int,
+) -> float:
+    """Squared distance of clusters ``k`` and ``k + 1``."""
+    if similarity == LOAD_ONLY:
+        return 0.0
+    if similarity == MEETING:
+        here, there = packed.parallelism[start[k + 1] - 1], packed.parallelism[start[k + 1]]
+        across, along = here[0] - there[0], here[1] - there[1]
+    elif similarity == WIDEST:
+        across = max(high[k, 0], high[k + 1, 0]) - min(low[k, 0], low[k + 1, 0])
+        along = max(high[k, 1], high[k + 1, 1]) - min(low[k, 1], low[k + 1, 1])
+    else:
+        across = weighted[k, 0] / load[k] - weighted[k + 1, 0] / load[k + 1]
+        along = weighted[k, 1] / load[k] - weighted[k + 1, 1] / load[k + 1]
+        if similarity == RATIO:
+            return float((across - along) * (across - along))
+    return float(across * across + along * along)
 
 
 @compiled
-def merge_order(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
+def merge_order(packed: PackedTables, seg_first: int, seg_last: int, similarity: int) -> Ints:
     """Cluster merge table of a segment, as the step at which each boundary disappears.
 
-    Starting from one cluster per layer, each step merges the adjacent pair whose MAC-weighted mean
-    ``(log2 channels, log2 outputs)`` are closest (squared distance, to 1e-9); ties go to the pair
-    with fewer MACs, then to the earlier one.
+    Starting from one cluster per layer, each step merges the adjacent pair that is closest (squared
+    distance, to 1e-9); ties go to the pair with fewer MACs, then to the earlier one. Points are
+    ``(log2 channels, log2 outputs)``. ``similarity`` says what is compared: the MAC-weighted means
+    of both clusters (`MEAN`), the two layers that meet (`MEETING`), the extent of all layers of
+    both (`WIDEST`), the means of channels over outputs (`RATIO`), or nothing but MACs
+    (`LOAD_ONLY`).
 
     Returns
     -------
@@ -45,9 +82,11 @@ def merge_order(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
     """
     layers = seg_last - seg_first + 1
     step = np.zeros(layers, dtype=np.int64)
-    start = np.arange(layers)
+    start = np.arange(seg_first, seg_last + 1)
     load = np.empty(layers)
     weighted = np.empty((layers, 2))
+    low = packed.parallelism[seg_first : seg_last + 1].copy()
+    high = low.copy()
     for k in range(layers):
         load[k] = max(1.0, float(packed.layers[seg_first + k, LOAD]))
         weighted[k] = load[k] * packed.parallelism[seg_first + k]
@@ -55,10 +94,9 @@ def merge_order(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
     for merge in range(1, layers):
         best, best_distance, best_load = -1, 0.0, 0.0
         for k in range(clusters - 1):
-            across = weighted[k, 0] / load[k] - weighted[k + 1, 0] / load[k + 1]
-            along = weighted[k, 1] / load[k] - weighted[k + 1, 1] / load[k + 1]
             # Repeated blocks are equally far apart but for float noise, which must not decide.
-            distance = np.round((across * across + along * along) * 1e9)
+            squared = _distance(packed, similarity, load, weighted, low, high, start, k)
+            distance = np.round(squared * 1e9)
             merged = load[k] + load[k + 1]
             if (
                 best < 0
@@ -66,20 +104,27 @@ def merge_order(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
                 or (distance == best_distance and merged < best_load)
             ):
                 best, best_distance, best_load = k, distance, merged
-        step[start[best + 1]] = merge
+        step[start[best + 1] - seg_first] = merge
         weighted[best] += weighted[best + 1]
         load[best] = best_load
+        for axis in range(2):
+            low[best, axis] = min(low[best, axis], low[best + 1, axis])
+            high[best, axis] = max(high[best, axis], high[best + 1, axis])
         for k in range(best + 1, clusters - 1):
             start[k], load[k] = start[k + 1], load[k + 1]
             weighted[k] = weighted[k + 1]
+            low[k], high[k] = low[k + 1], high[k + 1]
         clusters -= 1
     return step
 
 
 @compiled
-def first_regions(load: Ints, least: Ints, chiplets: int, regions: Ints) -> None:
+def first_regions(
+    load: Ints, least: Ints, chiplets: int, regions: Ints, unit: int, largest: int
+) -> None:
     """Fill ``regions``: proportional to ``load`` by largest remainder, at least ``least`` each.
 
+    Regions are multiples of ``unit`` and at most ``largest``, as ``least`` and ``chiplets`` are.
     The caller guarantees ``sum(least) <= chiplets``.
     """
     clusters = len(load)
@@ -88,18 +133,22 @@ def first_regions(load: Ints, least: Ints, chiplets: int, regions: Ints) -> None
     used = 0
     for j in range(clusters):
         ideal[j] = chiplets * (float(load[j]) / total)
-        regions[j] = max(least[j], int(ideal[j]))
+        regions[j] = min(largest, max(least[j], int(ideal[j]) // unit * unit))
         used += regions[j]
     while used != chiplets:
         best = -1
         for j in range(clusters):
             missing = ideal[j] - regions[j]
             if used < chiplets:
-                if best < 0 or missing > ideal[best] - regions[best]:
+                if regions[j] + unit <= largest and (
+                    best < 0 or missing > ideal[best] - regions[best]
+                ):
                     best = j
             elif regions[j] > least[j] and (best < 0 or missing < ideal[best] - regions[best]):
                 best = j
-        change = 1 if used < chiplets else -1
+        if best < 0:  # all regions are as large as they may be
+            break
+        change = unit if used < chiplets else -unit
         regions[best] += change
         used += change
 
@@ -226,6 +275,52 @@ def start_times(
 
 
 @loop
+def _move(
+    packed: PackedTables,
+    seg_first: int,
+    seg_last: int,
+    start: Ints,
+    weights: Ints,
+    transition: int,
+    facts: Ints,
+    unit: int,
+    gains: int,
+    donor: int,
+    regions: Ints,
+    partition: Bytes,
+    times: Ints,
+) -> None:
+    """Give chiplets of one cluster to another."""
+    regions[gains] += unit
+    regions[donor] -= unit
+    for j in (gains, donor):
+        _assign(
+            packed, seg_first, seg_last, start, weights, regions, j, transition, facts, partition
+        )
+    low, high = min(gains, donor), max(gains, donor)
+    for j in range(max(0, low - 1), high + 1):
+        # The cluster before a changed region sends into it; regions in between move.
+        if packed.places.placed or j in (low - 1, low, high - 1, high):
+            times[j] = _time(
+                packed, seg_first, seg_last, start, weights, regions, j, facts, partition
+            )
+
+
+@loop
+def _next_donor(times: Ints, regions: Ints, least: Ints, slowest: int, after: int) -> int:
+    """The fastest cluster that can spare chiplets, of those behind ``after``; -1 for none."""
+    best = -1
+    for j in range(len(times)):
+        if j == slowest or regions[j] <= least[j]:
+            continue
+        if after >= 0 and (times[j], j) <= (times[after], after):
+            continue
+        if best < 0 or times[j] < times[best]:
+            best = j
+    return best
+
+
+@loop
 def balance(
     packed: PackedTables,
     seg_first: int,
@@ -238,61 +333,89 @@ def balance(
     facts: Ints,
     partition: Bytes,
     times: Ints,
+    unit: int,
+    largest: int,
+    donors: int,
 ) -> int:
-    """Move chiplets from the fastest to the slowest cluster while the segment's latency falls.
+    """Move chiplets to the slowest cluster while the segment's latency falls.
 
     Where several clusters are equally slow the latency cannot fall until the last of them got
-    faster, so a move also counts as progress when fewer clusters are slowest. ``regions``,
-    ``partition`` and the clusters' ``times`` are updated in place; returns the slowest cluster's
-    time in ps.
+    faster, so a move also counts as progress when fewer clusters are slowest. Chiplets come from
+    the fastest cluster (`FASTEST`), from the fastest of those with which that is progress (`ANY`),
+    or from the one that leaves the slowest time least (`BEST`). ``regions``, ``partition`` and the
+    clusters' ``times`` are updated in place; returns the slowest cluster's time in ps.
     """
     enough = packed.segment_dram_ps[seg_first, seg_last]
     slowest, ties, donor = _extremes(times, regions, least)
     while True:
         top = times[slowest]
-        if donor < 0 or donor == slowest or top <= enough:
+        if donor < 0 or top <= enough or regions[slowest] + unit > largest:
             return int(top)
-        regions[slowest] += 1
-        regions[donor] -= 1
-        for j in (slowest, donor):
-            _assign(
+        if donors == FASTEST and donor == slowest:
+            return int(top)
+        if donors != FASTEST:
+            donor = _next_donor(times, regions, least, slowest, -1)
+        chosen, chosen_top, chosen_ties = -1, top, ties
+        while donor >= 0:
+            _move(
                 packed,
                 seg_first,
                 seg_last,
                 start,
                 weights,
-                regions,
-                j,
                 transition,
                 facts,
+                unit,
+                slowest,
+                donor,
+                regions,
                 partition,
+                times,
             )
-        low, high = min(slowest, donor), max(slowest, donor)
-        for j in range(max(0, low - 1), high + 1):
-            # The cluster before a changed region sends into it; regions in between move.
-            if packed.places.placed or j in (low - 1, low, high - 1, high):
-                times[j] = _time(
-                    packed, seg_first, seg_last, start, weights, regions, j, facts, partition
-                )
-        now, now_ties, next_donor = _extremes(times, regions, least)
-        if times[now] > top or (times[now] == top and now_ties >= ties):
-            regions[slowest] -= 1
-            regions[donor] += 1
-            for j in (slowest, donor):
-                _assign(
-                    packed,
-                    seg_first,
-                    seg_last,
-                    start,
-                    weights,
-                    regions,
-                    j,
-                    transition,
-                    facts,
-                    partition,
-                )
+            now, now_ties, _ = _extremes(times, regions, least)
+            fine = times[now] < chosen_top
+            fine = fine or (times[now] == chosen_top and now_ties < chosen_ties)
+            if fine:
+                chosen, chosen_top, chosen_ties = donor, times[now], now_ties
+                if donors != BEST:
+                    break
+            _move(
+                packed,
+                seg_first,
+                seg_last,
+                start,
+                weights,
+                transition,
+                facts,
+                unit,
+                donor,
+                slowest,
+                regions,
+                partition,
+                times,
+            )
+            if donors == FASTEST:
+                break
+            donor = _next_donor(times, regions, least, slowest, donor)
+        if chosen < 0:
             return int(top)
-        slowest, ties, donor = now, now_ties, next_donor
+        if donors == BEST:
+            _move(
+                packed,
+                seg_first,
+                seg_last,
+                start,
+                weights,
+                transition,
+                facts,
+                unit,
+                slowest,
+                chosen,
+                regions,
+                partition,
+                times,
+            )
+        slowest, ties, donor = _extremes(times, regions, least)
 
 
 @compiled
@@ -302,8 +425,15 @@ def search_segment(
     seg_last: int,
     min_clusters: int,
     max_clusters: int,
+    unit: int,
+    largest: int,
+    similarity: int,
+    donors: int,
 ) -> tuple[int, Ints, Ints, Bytes]:
     """Best schedule of one segment over all rows of the merge table and all transitions.
+
+    Regions are multiples of ``unit`` and at most ``largest``; see `merge_order` for ``similarity``
+    and `balance` for ``donors``.
 
     Returns
     -------
@@ -316,19 +446,20 @@ def search_segment(
         Meaningful for the segment's layers.
     """
     layers = seg_last - seg_first + 1
-    package = packed.times.shape[1] - 1
-    step = merge_order(packed, seg_first, seg_last)
+    chiplets = packed.times.shape[1] - 1
+    package, largest = chiplets // unit * unit, min(largest, chiplets) // unit * unit
+    step = merge_order(packed, seg_first, seg_last, similarity)
     facts = segment_facts(packed.places, seg_first, seg_last)
     best = NEVER
     best_start = np.zeros(0, dtype=np.int64)
     best_regions = np.zeros(0, dtype=np.int64)
     best_partition = np.zeros(len(packed.times), dtype=np.int8)
     partition = best_partition.copy()
-    for clusters in range(max(1, min_clusters), min(layers, package, max_clusters) + 1):
+    for clusters in range(max(1, min_clusters), min(layers, package // unit, max_clusters) + 1):
         start = np.empty(clusters + 1, dtype=np.int64)
         load = np.zeros(clusters, dtype=np.int64)
         weights = np.zeros(clusters, dtype=np.int64)
-        least = np.ones(clusters, dtype=np.int64)
+        least = np.full(clusters, unit, dtype=np.int64)
         j = -1
         for k in range(layers):
             if k == 0 or step[k] > layers - clusters:
@@ -337,15 +468,17 @@ def search_segment(
             load[j] += packed.layers[seg_first + k, LOAD]
             weights[j] += packed.layers[seg_first + k, WEIGHTS]
         start[clusters] = seg_last + 1
-        if not packed.stream and layers > 1:
-            for j in range(clusters):
-                least[j] = max(1, chiplets_for(weights[j], packed.weight_buffer_bytes))
-        if layers == 1:  # alone on the whole package, weights of any size pass through
+        alone = layers == 1 and largest == chiplets
+        if alone:  # on the whole package weights of any size pass through
             least[0] = package
-        if least.sum() > package:
+        elif not packed.stream:
+            for j in range(clusters):
+                needed = chiplets_for(weights[j], packed.weight_buffer_bytes)
+                least[j] = max(unit, -(-needed // unit) * unit)
+        if least.sum() > package or least.max() > largest:
             continue
         begin = np.empty(clusters, dtype=np.int64)
-        first_regions(load, least, package, begin)
+        first_regions(load, least, package, begin, unit, largest)
         regions = np.empty(clusters, dtype=np.int64)
         times, first_times = regions.copy(), regions.copy()
         first_partition = partition.copy()
@@ -405,6 +538,9 @@ def search_segment(
                 facts,
                 partition,
                 times,
+                unit,
+                largest,
+                donors,
             )
             if beat >= NEVER:
                 continue

@@ -19,6 +19,7 @@ from scope_opt.search.cuts import CostedSegment, segment_ends
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.paper.segment import search_segment
 from scope_opt.search.paper.segmentation import SegmentSearch
+from scope_opt.solving.solver import READINGS
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
@@ -41,9 +42,9 @@ class ScopeSolver:
     summary = "the paper's merged pipeline: merge table, transition point, region heuristic"
     exact = False
     constraints: ClassVar[frozenset[str]] = frozenset(
-        {"min_clusters", "max_clusters", "fixed_segments"} | PLACES
+        {"min_clusters", "max_clusters", "fixed_segments", "region_multiple", "max_region"} | PLACES
     )
-    options: ClassVar[frozenset[str]] = frozenset()
+    options: ClassVar[frozenset[str]] = frozenset({"donor", "similarity"})
 
     def cluster_counts(self, layers: int) -> tuple[int, int]:
         """Fewest and most clusters the scheme allows in a segment of so many layers."""
@@ -63,12 +64,17 @@ class ScopeSolver:
         """Search; see `scope_opt.solving.solver.Solver`."""
         packed = pack_tables(tables)
         limits = instance.constraints
+        similarity = READINGS["similarity"].index(options.similarity or "mean")
+        donors = READINGS["donor"].index(options.donor or "fastest")
+        unit, largest = limits.region_multiple or 1, limits.max_region or tables.chiplets
 
         def schedule(first: int, last: int) -> CostedSegment | None:
             fewest, most = self.cluster_counts(last - first + 1)
             fewest = max(fewest, limits.min_clusters or 1)
             most = min(most, limits.max_clusters or most)
-            latency, start, regions, partition = search_segment(packed, first, last, fewest, most)
+            latency, start, regions, partition = search_segment(
+                packed, first, last, fewest, most, unit, largest, similarity, donors
+            )
             if latency == NEVER:
                 return None
             clusters = [
@@ -156,6 +162,7 @@ class SequentialSolver(ScopeSolver):
 
     name = "sequential"
     summary = "baseline: one cluster per segment, layers one after another on all chiplets"
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def cluster_counts(self, layers: int) -> tuple[int, int]:
         """One cluster."""
@@ -168,6 +175,7 @@ class SegmentedSolver(ScopeSolver):
     name = "segmented"
     summary = "baseline: segmented pipeline, one layer per cluster"
     single_layers: ClassVar[bool] = True
+    options: ClassVar[frozenset[str]] = frozenset({"donor"})
 
     def cluster_counts(self, layers: int) -> tuple[int, int]:
         """As many clusters as layers."""

@@ -1,0 +1,1 @@
+"""The paper's scheme with every decision taken by a recursion."""

@@ -1,0 +1,150 @@
+"""`scope-plus`: the paper's scheme, with each of its decisions taken by a recursion.
+
+- Segments: a shortest path over all cuts, on the latencies that the scheme itself reaches. Those
+  are estimated for all segments at once; segments on the path that looks best are scheduled, until
+  all on it are.
+- Clusters: a table by time. For every segment and number of clusters, those that need the fewest
+  chiplets within a beat (`clusters`), at beats 3 % apart, instead of one table by similarity.
+- Regions and partitions: for given clusters the best ones (`regions`), instead of moves from
+  proportional regions and one transition from WSP to ISP.
+
+It proves nothing: clusters are chosen by sizes of regions alone, and links that transfers share are
+not looked at before a schedule is complete.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from scope_opt.model.instance import PLACES, SHAPE
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.bounds import latency_bound
+from scope_opt.search.anneal.solver import chosen_cuts
+from scope_opt.search.cuts import segment_ends, shortest_cut, total_cost
+from scope_opt.search.paper.segmentation import SegmentSearch
+from scope_opt.search.paper.solver import ScopeSolver
+from scope_opt.search.plus.scheme import Scheme
+
+if TYPE_CHECKING:
+    from scope_opt.model.instance import Instance
+    from scope_opt.model.tables import LatencyTables
+    from scope_opt.search.cuts import CostedSegment
+    from scope_opt.search.packed import Ints
+    from scope_opt.solving.monitor import Monitor
+    from scope_opt.solving.solver import SolveOptions
+
+    Ends = tuple[int, int]
+
+REFINED, SCHEDULED = 4, 2
+"""Most segments that are estimated closer, and scheduled, for each layer of the network."""
+CLOSER, EXACT, ENOUGH = 0.95, 0.985, 0.997
+"""Estimates are a little too long, as beats of the cluster table are steps apart: factors on those
+of all segments and on closer ones. The search ends when it promises less than that of the best."""
+
+
+class ScopePlusSolver:
+    """The paper's scheme with better decisions."""
+
+    name: ClassVar[str] = "scope-plus"
+    summary: ClassVar[str] = (
+        "the paper's scheme with better decisions: recursions over cuts, clusters and regions"
+    )
+    exact: ClassVar[bool] = False
+    constraints: ClassVar[frozenset[str]] = SHAPE | PLACES
+    options: ClassVar[frozenset[str]] = frozenset()
+
+    def run(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        options: SolveOptions,
+        monitor: Monitor,
+    ) -> None:
+        """Search; see `scope_opt.solving.solver.Solver`.
+
+        Equal input gives equal output, unless a limit stops the search.
+        """
+        bound_ps = latency_bound(tables)
+        if bound_ps < LIMIT:
+            monitor.raise_bound(bound_ps, "simple bound")
+        choice = chosen_cuts(instance, options.segments)
+        monitor.report("estimates of segments", 0.0)
+        scheme = Scheme(instance, tables, lambda: monitor.stopping)
+        if isinstance(choice, int):
+            _Cut(scheme, tables.layers, choice, monitor).run()
+        elif choice == "dp":
+            _Cut(scheme, tables.layers, None, monitor).run()
+        else:
+            SegmentSearch(tables, scheme.schedule, monitor).run(choice)
+        if monitor.segments is None and not monitor.stopped_early:
+            proofs = ScopeSolver().obstacles(instance, tables, choice)
+            if proofs:
+                monitor.prove_infeasible(proofs, "simple bound")
+                return
+            monitor.give_up(
+                [
+                    f"solver {self.name!r} finds no schedule for these segments under the side "
+                    "constraints and the weight capacity, though there may be one; try solver "
+                    "'exact', segments 'dp', more chiplets or overflow 'stream'"
+                ]
+            )
+
+
+class _Cut:
+    """The best cut, with segments scheduled only where it looks best."""
+
+    def __init__(self, scheme: Scheme, layers: int, count: int | None, monitor: Monitor) -> None:
+        self._scheme, self._layers, self._count = scheme, layers, count or 0
+        self._monitor = monitor
+        hopeful = (scheme.estimate * CLOSER).astype(np.int64)
+        self._costs = np.where(scheme.estimate < LIMIT, hopeful, LIMIT)
+        self._known: dict[Ends, CostedSegment] = {}
+        self._refined: set[Ends] = set()
+
+    def run(self) -> None:
+        """Schedule segments of the path that looks best, until it promises too little."""
+        for layer in range(self._layers):
+            if self._monitor.stopping:
+                return
+            self._schedule((layer, layer))
+        self._report()
+        scheduled = 0
+        while scheduled < SCHEDULED * self._layers and not self._monitor.stopping:
+            total, path = self._path(self._costs)
+            left = [ends for ends in path if ends not in self._known]
+            best = self._monitor.objective
+            if not left or (best is not None and total > ENOUGH * best):
+                break
+            closer = [ends for ends in left if ends not in self._refined]
+            if closer and len(self._refined) < REFINED * self._layers:
+                for ends in closer:
+                    self._refined.add(ends)
+                    found = self._scheme.refine(ends)
+                    self._costs[ends] = int(found * EXACT) if found < LIMIT else LIMIT
+                continue
+            for ends in left:
+                self._schedule(ends)
+            scheduled += len(left)
+            self._report()
+
+    def _path(self, costs: Ints) -> tuple[int, list[Ends]]:
+        """The best cut, and what it costs; no segments if there is none."""
+        total, starts = shortest_cut(costs, self._count, LIMIT)
+        return int(total), segment_ends(starts.tolist(), self._layers) if total < LIMIT else []
+
+    def _schedule(self, ends: Ends) -> None:
+        found = self._scheme.schedule(*ends)
+        self._costs[ends] = LIMIT if found is None else found.cost
+        if found is not None:
+            self._known[ends] = found
+
+    def _report(self) -> None:
+        """Tell the monitor of the best schedule that known segments make up."""
+        costs = np.full_like(self._costs, LIMIT)
+        for ends, found in self._known.items():
+            costs[ends] = found.cost
+        path = [self._known[ends] for ends in self._path(costs)[1]]
+        if path:
+            self._monitor.improve(total_cost(path), [found.segment for found in path])

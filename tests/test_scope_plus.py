@@ -1,0 +1,188 @@
+"""`scope-plus`: valid schedules, best regions of given clusters, the cluster table, small gaps."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import oracle
+import placed_strategies
+import pytest
+import strategies
+from documents import INSTANCES, keep_constraints
+from helpers import plain, read, solve_with
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scope_opt import load
+from scope_opt.model.cost import build_tables
+from scope_opt.search.allowed import make_allowed
+from scope_opt.search.packed import NEVER, pack_tables
+from scope_opt.search.placed import segment_facts
+from scope_opt.search.plus.clusters import clusters_of, table_rows
+from scope_opt.search.plus.regions import best_regions
+from scope_opt.search.plus.sizes import make_needs
+from scope_opt.search.plus.solver import ScopePlusSolver
+from scope_opt.solving.result import Result, Status
+from scope_opt.solving.solver import SolveOptions, solve
+
+if TYPE_CHECKING:
+    from documents import Json
+
+SMALL = (
+    strategies.table_instances(max_layers=5, max_chiplets=5, constraints=True)
+    | strategies.physical_instances(max_layers=5, max_chiplets=5, constraints=True)
+    | placed_strategies.placed_instances()
+)
+TINY = (
+    strategies.table_instances(max_layers=4, max_chiplets=4)
+    | strategies.physical_instances(max_layers=4, max_chiplets=4)
+    | placed_strategies.placed_instances()
+)
+
+
+def firsts(result: Result) -> tuple[int, ...]:
+    assert result.schedule is not None
+    return tuple(segment.first_layer for segment in result.schedule.segments)
+
+
+@settings(max_examples=60)
+@given(SMALL, st.sampled_from(["single", "balanced", "dp", 1, 2]))
+def test_schedules_are_valid_and_no_better_than_the_best(document: Json, segments: Any) -> None:
+    document = keep_constraints(document, ScopePlusSolver.constraints)
+    layers = len(read(document).layer_names)
+    segments = min(segments, layers) if isinstance(segments, int) else segments
+    fixed = document.get("constraints", {}).get("fixed_segments")
+    if fixed is not None:
+        segments = tuple(fixed)
+    result = solve_with("scope-plus", document, segments)
+    best = oracle.best(document)
+    if result.schedule is None:
+        # Only simple reasons prove anything here.
+        assert result.explanation
+        assert result.status is Status.UNKNOWN or best is None or segments != "dp"
+        return
+    assert best is not None
+    assert oracle.violations(document, plain(result.schedule)) == []
+    assert result.objective_ps == oracle.objective_ps(document, plain(result.schedule)) >= best[1]
+    assert result.bound_ps is not None
+    assert result.bound_ps <= best[1]
+    if isinstance(segments, int):
+        assert len(firsts(result)) == segments
+    elif isinstance(segments, tuple):
+        assert firsts(result) == segments
+    again = solve_with("scope-plus", document, segments)
+    assert again.schedule == result.schedule
+
+
+@settings(max_examples=40)
+@given(TINY, st.data())
+def test_regions_of_given_clusters_are_the_best(document: Json, data: st.DataObject) -> None:
+    """With windows over the whole package, and links that are not shared."""
+    if oracle.is_placed(document):
+        nop = {**document["package"]["nop"], "shared_links": False}
+        document = {**document, "package": {**document["package"], "nop": nop}}
+    instance = read(document)
+    tables = build_tables(instance)
+    layers, chiplets = tables.layers, tables.chiplets
+    inner: st.SearchStrategy[set[int]] = st.just(set())
+    if layers > 1:
+        inner = st.sets(st.integers(1, layers - 1), max_size=chiplets - 1)
+    starts = np.array([0, *sorted(data.draw(inner)), layers])
+    clusters = len(starts) - 1
+    packed = pack_tables(tables)
+    ones = np.ones(clusters, dtype=np.int64)
+    beat, regions, partition = best_regions(
+        packed,
+        make_allowed(instance.constraints, layers, chiplets),
+        segment_facts(packed.places, 0, layers - 1),
+        starts,
+        ones,
+        ones * chiplets,
+    )
+    judge = oracle.oracle(document)
+
+    def slowest(sizes: tuple[int, ...], chosen: tuple[str, ...]) -> int | None:
+        segment = tuple(
+            oracle.Cluster(int(a), int(b) - 1, size, chosen[a:b])
+            for (a, b), size in zip(itertools.pairwise(starts), sizes, strict=True)
+        )
+        if judge.segment_codes(segment):
+            return None
+        return max(times.time_ps for times in judge.cluster_times(segment))
+
+    sizes = [
+        s for s in itertools.product(range(1, chiplets + 1), repeat=clusters) if sum(s) <= chiplets
+    ]
+    every = itertools.product(sizes, itertools.product(oracle.PARTITIONS, repeat=layers))
+    times = [time for each in every if (time := slowest(*each)) is not None]
+    if beat >= NEVER:
+        assert not times
+        return
+    assert beat == min(times)
+    names = tuple(oracle.PARTITIONS[p] for p in partition[:layers])
+    assert slowest(tuple(regions.tolist()), names) == beat
+
+
+@settings(max_examples=40)
+@given(strategies.table_instances(max_layers=5, max_chiplets=6), st.data())
+def test_the_cluster_table_needs_the_fewest_chiplets(document: Json, data: st.DataObject) -> None:
+    """Its rows against all clusterings, each cluster by its smallest region in the table of needs.
+
+    Partitions of neighbours have to agree, so that at most what all of them need at best is less.
+    """
+    instance = read(document)
+    tables = build_tables(instance)
+    packed, layers, chiplets = pack_tables(tables), tables.layers, tables.chiplets
+    beats = np.unique(np.array(data.draw(st.lists(st.integers(1, 400), min_size=1, max_size=4))))
+    needs = make_needs(packed, make_allowed(instance.constraints, layers, chiplets), beats)
+    most = min(layers, chiplets)
+    for _, k, n in table_rows(packed, *needs, 1, most, 0, layers - 1).tolist():
+        starts, needed = clusters_of(packed, *needs, n, 0, layers - 1, k)
+        assert starts[0] == 0
+        assert starts[-1] == layers
+        assert (np.diff(starts) > 0).all()
+        assert needed.sum() <= chiplets
+        # What the segment reads at its beginning shortens the beat of its first cluster only.
+        least = []
+        for inner in itertools.combinations(range(1, layers), k - 1):
+            cut = [0, *inner, layers]
+            sizes = [
+                int(needs.fewest[n, roles, a, b - 1].min())
+                for (a, b), roles in zip(
+                    itertools.pairwise(cut),
+                    [slice(0, 4)] * (k - 1) + [slice(4, 6)],
+                    strict=True,
+                )
+            ]
+            least.append(sum(sizes))
+        assert needed.sum() >= min(least)
+
+
+@pytest.mark.parametrize("name", ["resnet18-32", "vgg16-64", "darknet19-128"])
+def test_is_close_to_the_optimum_and_better_than_the_paper_s_search(name: str) -> None:
+    entries = json.loads((INSTANCES / "best_known.json").read_text())["entries"]
+    known = next(e["objective_ps"] for e in entries if e["instance"]["name"] == name)
+    result, paper = solve(load(name), "scope-plus"), solve(load(name), "scope")
+    assert result.objective_ps is not None
+    assert paper.objective_ps is not None
+    assert result.objective_ps <= 1.08 * known
+    assert result.objective_ps < paper.objective_ps
+
+
+def test_it_is_better_in_place_too_and_can_be_asked_for_an_order() -> None:
+    instance = load("resnet18-64-placed")
+    result, paper = solve(instance, "scope-plus"), solve(instance, "scope")
+    assert result.objective_ps is not None
+    assert paper.objective_ps is not None
+    assert result.objective_ps < paper.objective_ps
+    every = solve(instance, "scope-plus", SolveOptions(order="all"))
+    assert every.objective_ps is not None
+    assert every.objective_ps <= result.objective_ps
+
+
+def test_a_limit_leaves_it_with_what_it_has() -> None:
+    result = solve(load("resnet18-64"), "scope-plus", SolveOptions(time_limit_s=0))
+    assert result.status in (Status.UNKNOWN, Status.FEASIBLE)
