@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import oracle
@@ -77,7 +78,8 @@ def test_a_small_instance_for_the_one_that_refuses_others() -> None:
 def test_energy(name: str) -> None:
     instance = paper_instance("alexnet", 16, overflow="stream")
     limits = instance.constraints.model_copy(update={"latency_bound_s": 1.0})
-    result = solve(instance.model_copy(update={"constraints": limits}), name, AT_ONCE)
+    bounded = instance.model_copy(update={"constraints": limits})
+    result = solve(bounded, name, replace(AT_ONCE, segments="single"))
     assert result.objective_ps is None
     assert result.objective_fj is not None
     assert result.bound_fj is not None
