@@ -15,6 +15,7 @@ from helpers import invoke
 from report_cases import MARKUP, hostile, placed, save_records, small_study
 
 from scope_opt.model.generate import paper_instance
+from scope_opt.notebook.figures import FIGURES
 from scope_opt.report.figure import duration
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.metrics import objective
@@ -320,6 +321,38 @@ def test_names_are_shown_as_they_are(browser: Browser, folder: Path) -> None:
             "() => document.querySelector('#layers .plot').data[0].customdata[0][1]"
         )
         assert hover == MARKUP.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def test_python_draws_what_the_page_draws(browser: Browser, folder: Path) -> None:
+    """`plot` does in Python what the page's script does, in the page's light colours."""
+    instance, schedule = placed()
+    path = folder / "placed" / "index.html"
+    with Opened(browser, path, color_scheme="light") as opened:
+        pages = opened.page.evaluate(PLOTTED)
+    names = {"pipeline": "pipeline-0", "mesh": "mesh-0", "links": "links-0", "loads": "load-0"}
+    names |= {"times": "times-0", "memory": "memory-0"}
+    names |= {name: name for name in ("timeline", "layers", "utilization", "energy")}
+    assert set(names) == set(FIGURES)
+    for name, key in names.items():
+        text = schedule.plot(name, instance=instance).to_json(engine="json")
+        drawn = json.loads(text.replace(instance.name, "placed"))  # the page's label is its file
+        assert len(drawn["data"]) == len(pages[key]["data"])
+        for mine, theirs in zip(drawn["data"], pages[key]["data"], strict=True):
+            texts = mine.pop("customdata"), theirs.pop("customdata")
+            assert comparable(mine) == comparable(theirs), name
+            for row, other in zip(*texts, strict=True):
+                assert len(row) == len(other)
+
+
+def comparable(value: Any) -> Any:
+    """A trace with what two writers of JSON and of colours may write differently made one."""
+    if isinstance(value, dict):
+        return {key: comparable(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [comparable(inner) for inner in value]
+    if isinstance(value, str):
+        return value.replace(", ", ",").lower()
+    return pytest.approx(value) if isinstance(value, float) else value
 
 
 def test_study_pages_show_the_records(browser: Browser, folder: Path) -> None:

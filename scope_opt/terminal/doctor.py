@@ -21,6 +21,7 @@ PACKAGES = (
 )
 OPTIONAL = {
     "onnx": "scope-opt import: pip install 'scope-opt[onnx]'",
+    "pandas": "data frames in Python: pip install 'scope-opt[notebook]'",
     "distributed": "studies on other machines: pip install 'scope-opt[cluster]'",
 }
 """What only some commands need: which, and how it is installed."""
