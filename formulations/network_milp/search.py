@@ -79,7 +79,9 @@ class Search:
 
     def _round(self) -> None:
         request, tuning = self._request, self._tuning
-        request.monitor.report(f"network program, round {self._rounds + 1}", 0.0)
+        ends = self._goal.ends
+        what = "the network" if ends is None else f"layers {ends[0]}-{ends[1]}"
+        request.monitor.report(f"program of {what}, round {self._rounds + 1}", 0.0)
         program = self._program(self._ranges)
         relaxation = InHighs(program, request, integer=False)
         relaxation.add(self._runs)
