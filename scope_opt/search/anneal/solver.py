@@ -416,7 +416,6 @@ class Annealing:
     def _recall_best(self, count: int) -> None:
         """Go back to the best schedule that segments of the memory make up."""
         _, cuts = shortest_cut(self.walk.memory.latency, count, LIMIT)
-        self.walk.state.layer[cuts, MARK] = SEGMENT  # a segment is read up to the next one's mark
         for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
             recall(self.walk, low, high)
 

@@ -80,6 +80,7 @@ def recall(walk: Walk, low: int, high: int) -> None:
     for a in range(low, high):
         for column in range(3):
             layer[a, column] = rows[start + a - low, column]
+    layer[high, MARK] = SEGMENT  # up to there it is read
     evaluate_segment(walk, low, high)
 
 
