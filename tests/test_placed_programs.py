@@ -15,8 +15,9 @@ from helpers import read, read_schedule, solve_with
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
+from formulations.arrays import take
 from formulations.placed.costs import PlacedCosts
-from formulations.placed.labels import FIRST, INNER, find_arcs, find_labels, find_windows
+from formulations.placed.labels import find_arcs, find_labels, find_windows, no_arcs
 from formulations.placed.links import Links
 from formulations.placed.program import UNITS, PathProgram
 from formulations.request import make_request
@@ -190,7 +191,8 @@ def find_path(program: PathProgram, segment: Segment) -> list[list[int]]:
             size, then = after.chiplets, PARTITIONS.index(after.partitions[0])
         wanted = [cluster.first_layer, s, cluster.chiplets, opening]
         wanted += [cluster.last_layer, closing, size, then]
-        same = (program.arcs[:, FIRST:INNER] == wanted).all(axis=1) & program.live
+        numbers = np.stack(program.arcs[:-1], axis=1)
+        same = (numbers == wanted).all(axis=1) & program.live
         found.append(np.flatnonzero(same).tolist())
         s += cluster.chiplets
     return found
@@ -215,20 +217,22 @@ def test_no_schedule_within_the_beat_is_cut_off(drawn: tuple[Json, Json]) -> Non
     assert windows.clusters <= count
     labels = find_labels(costs, windows, report.beat_ps, count)
     assert labels[0, 0].min() <= count
-    number, arcs = find_arcs(costs, windows, report.beat_ps, count, labels, 10**5)
-    assert number == len(arcs)
+    arcs = no_arcs(10**5)
+    number = find_arcs(costs, windows, report.beat_ps, count, labels, arcs)
+    assert number <= arcs.number
+    arcs = take(arcs, np.arange(number))
     links = Links(tables.placed)
     program = PathProgram(costs, links, arcs, (1, count), report.beat_ps, 1)
     path = find_path(program, segment)
     assert [len(some) for some in path] == [1] * count
-    used = np.zeros(len(arcs))
+    used = np.zeros(number)
     used[[some[0] for some in path]] = 1
     assert program.separate(used) == 0
     # Split, the clusters' choices have the schedule's own partitions among them, or better ones.
     program.split([some[0] for some in path])
     choices = find_path(program, segment)
     assert all(choices)
-    every = np.arange(len(program.arcs))
+    every = np.arange(program.arcs.number)
     units = np.floor(program._loads(slice(None), every) / program._capacity * UNITS)
     assert sum(units[:, some].min(axis=1) for some in choices).max() <= UNITS
 

@@ -139,7 +139,7 @@ class LinkedPaths:
     def _begin(self, request: Request) -> None:
         """A program with the rows of paths and the number of clusters."""
         program, highspy = self._program, self._highspy
-        count, nodes = len(program.arcs), program.nodes
+        count, nodes = program.arcs.number, program.nodes
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = count, nodes + 1
         lp.col_cost_ = np.ones(count)

@@ -30,10 +30,43 @@ NEVER = 2**61
 NONE = 30000
 """Stands for "not at all" among counts of clusters and chiplets."""
 
-FIRST, START, SIZE, OPENING, LAST, CLOSING, NEXT_SIZE, NEXT_OPENING, INNER = range(9)
-"""Columns of arcs: first layer, position, size and first partition of the cluster, its last layer
-and partition, size and first partition of the next one (0 at the end), and how long the cluster may
-take before its last layer computes, reads left out."""
+
+class Arcs(NamedTuple):
+    """Clusters in place with what follows them, each of shape ``(n,)``.
+
+    They are no `formulations.columns.columns.Columns`: a column knows the cluster after it only by
+    a range of times for receiving, and has the best partitions for that. An arc knows the region it
+    hands over to, and stands for all partitions that are fast enough under one beat.
+    """
+
+    first: Ints
+    """First layer,"""
+    start: Ints
+    """first position,"""
+    size: Ints
+    """chiplets"""
+    opening: Ints
+    """and partition of the first layer of the cluster,"""
+    last: Ints
+    """its last layer"""
+    closing: Ints
+    """and that one's partition,"""
+    next_size: Ints
+    """chiplets of the next cluster, 0 at the end,"""
+    next_opening: Ints
+    """and partition of its first layer, 0 at the end"""
+    inner_ps: Ints
+    """How long the cluster may take before its last layer computes, reads left out"""
+
+    @property
+    def number(self) -> int:
+        """How many arcs there are."""
+        return len(self.first)
+
+
+def no_arcs(room: int) -> Arcs:
+    """Room for so many arcs."""
+    return Arcs(*np.zeros((len(Arcs._fields), room), dtype=np.int64))
 
 
 class Windows(NamedTuple):
@@ -266,11 +299,11 @@ def find_labels(costs: SegmentCosts, windows: Windows, limit: int, most: int) ->
 
 @compiled
 def find_arcs(
-    costs: SegmentCosts, windows: Windows, limit: int, most: int, fewest: Shorts, room: int
-) -> tuple[int, Ints]:
-    """Arcs on paths of at most ``most`` clusters, by first layer; their number, and up to ``room``.
+    costs: SegmentCosts, windows: Windows, limit: int, most: int, fewest: Shorts, arcs: Arcs
+) -> int:
+    """List the arcs on paths of at most ``most`` clusters, by first layer; how many there are.
 
-    ``fewest`` are labels for the same limit.
+    ``fewest`` are labels for the same limit. Those that ``arcs`` has no room for are only counted.
     """
     first, last, chiplets = costs.first, costs.last, costs.row.shape[0]
     layers = last - first + 1
@@ -281,7 +314,6 @@ def find_arcs(
     passed = np.full((layers, chiplets + 1, chiplets + 1, 2), NONE, dtype=np.int16)
     """Fewest clusters before each node"""
     passed[0, 0] = 0
-    arcs = np.empty((room, 9), dtype=np.int64)
     number = 0
     for i in range(first, last + 1):
         x = i - first
@@ -319,17 +351,19 @@ def find_arcs(
                                         )
                                     if time > slack or done + 1 + left > most:
                                         continue
-                                    if number < room:
-                                        arc = arcs[number]
-                                        arc[FIRST], arc[START], arc[SIZE], arc[OPENING] = i, s, r, p
-                                        arc[LAST], arc[CLOSING] = j, q
-                                        arc[NEXT_SIZE] = following if j < last else 0
-                                        arc[NEXT_OPENING] = then
-                                        sending = time + costs.writes[j]
-                                        arc[INNER] = budget - max(costs.compute[j, r, q], sending)
+                                    if number < len(arcs.first):
+                                        arcs.first[number], arcs.start[number] = i, s
+                                        arcs.size[number], arcs.opening[number] = r, p
+                                        arcs.last[number], arcs.closing[number] = j, q
+                                        arcs.next_size[number] = following if j < last else 0
+                                        arcs.next_opening[number] = then
+                                        longest = max(
+                                            costs.compute[j, r, q], time + costs.writes[j]
+                                        )
+                                        arcs.inner_ps[number] = budget - longest
                                     number += 1
                                     if j < last:
                                         after = passed[x + length + 1, to, following]
                                         if done + 1 < after[then]:
                                             after[then] = done + 1
-    return number, arcs[: min(number, room)]
+    return number

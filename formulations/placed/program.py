@@ -21,18 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from formulations.arrays import joined, take
 from formulations.placed.fronts import find_front, moved
-from formulations.placed.labels import (
-    CLOSING,
-    FIRST,
-    INNER,
-    LAST,
-    NEXT_OPENING,
-    NEXT_SIZE,
-    OPENING,
-    SIZE,
-    START,
-)
 from scope_opt.model.compiled import compiled
 
 if TYPE_CHECKING:
@@ -41,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from formulations.placed.costs import SegmentCosts
+    from formulations.placed.labels import Arcs
     from formulations.placed.links import Links
     from formulations.request import Request
 
@@ -82,8 +73,7 @@ class PathProgram:
     ----------
     costs : SegmentCosts
     links : Links
-    arcs : int64 array, shape (n, 9)
-        As `formulations.placed.labels.find_arcs` has them.
+    arcs : Arcs
     counts : (int, int)
         Fewest and most clusters.
     beat_ps : int
@@ -95,7 +85,7 @@ class PathProgram:
         self,
         costs: SegmentCosts,
         links: Links,
-        arcs: Ints,
+        arcs: Arcs,
         counts: tuple[int, int],
         beat_ps: int,
         needed: int,
@@ -106,7 +96,7 @@ class PathProgram:
         self._nodes: dict[tuple[int, ...], int] = {}
         self.arcs = arcs
         self.tails, self.heads = self._ends(arcs)
-        self.live: Flags = np.ones(len(arcs), dtype=np.bool_)
+        self.live: Flags = np.ones(arcs.number, dtype=np.bool_)
         """Which arcs have not been split"""
         self.rows: list[tuple[int, Ints]] = []
         """Links that have a row, and the units of every arc."""
@@ -121,7 +111,7 @@ class PathProgram:
         self._exact: list[bool] = []
         self._halos = np.zeros((1, 4 * costs.row.shape[0]))
         """Halos of the choices by `_halo`; 0 stands for none"""
-        self._told = np.full(len(arcs), CHOICES, dtype=np.int64)
+        self._told = np.full(arcs.number, CHOICES, dtype=np.int64)
         self._begin, self._end = self._list_choices()
 
     @property
@@ -129,11 +119,12 @@ class PathProgram:
         """Number of nodes, the first two of which are the beginning and the end."""
         return len(self._nodes) + 2
 
-    def _ends(self, arcs: Ints) -> tuple[Ints, Ints]:
+    def _ends(self, arcs: Arcs) -> tuple[Ints, Ints]:
         nodes, costs = self._nodes, self.costs
-        tails = np.zeros(len(arcs), dtype=np.int64)
-        heads = np.ones(len(arcs), dtype=np.int64)
-        for k, (i, s, r, p, j, _, following, then, _) in enumerate(arcs.tolist()):
+        tails = np.zeros(arcs.number, dtype=np.int64)
+        heads = np.ones(arcs.number, dtype=np.int64)
+        rows = zip(*(values.tolist() for values in arcs), strict=True)
+        for k, (i, s, r, p, j, _, following, then, _) in enumerate(rows):
             if i > costs.first:
                 tails[k] = nodes.setdefault((i, s, r, p), len(nodes) + 2)
             if j < costs.last:
@@ -146,20 +137,21 @@ class PathProgram:
         """Fronts of all clusters; arcs with the same cluster share one, each as far as its time."""
         costs, arcs = self.costs, self.arcs
         # Regions of one row take the same time.
-        rows = costs.row[arcs[:, START], arcs[:, SIZE]]
-        clusters = np.column_stack([arcs[:, [FIRST, LAST, SIZE, OPENING, CLOSING]], rows])
+        rows = costs.row[arcs.start, arcs.size]
+        same = (arcs.first, arcs.last, arcs.size, arcs.opening, arcs.closing, rows)
+        clusters = np.column_stack(same)
         keys, group = np.unique(clusters, axis=0, return_inverse=True)
         group = group.reshape(-1)
         limits = np.zeros(len(keys), dtype=np.int64)
-        np.maximum.at(limits, group, arcs[:, INNER])
+        np.maximum.at(limits, group, arcs.inner_ps)
         begin = np.zeros(len(keys), dtype=np.int64)
-        end = np.zeros(len(arcs), dtype=np.int64)
+        end = np.zeros(arcs.number, dtype=np.int64)
         fronts = []
         members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
         for k, (i, j, r, p, q, row) in enumerate(keys.tolist()):
             front = find_front(costs, i, j, row, r, p, q, int(limits[k]), CHOICES, False)
             begin[k] = len(self._exact)
-            fast = np.searchsorted(front.time, arcs[members[k], INNER], side="right")
+            fast = np.searchsorted(front.time, arcs.inner_ps[members[k]], side="right")
             end[members[k]] = begin[k] + fast
             fronts.append(front)
             self._partitions += front.partition.tolist()
@@ -176,7 +168,7 @@ class PathProgram:
 
     def split(self, path: Sequence[int]) -> bool:
         """Split the arcs of a path into their choices; False if all of them are."""
-        new: list[Ints] = []
+        new: list[int] = []
         begin: list[int] = []
         told: list[int] = []
         halos: list[Floats] = []
@@ -185,14 +177,14 @@ class PathProgram:
         for arc in path:
             if self._settled(arc):
                 continue
-            i, s, r, p, j, q, _, _, inner = self.arcs[arc].tolist()
+            i, s, r, p, j, q, _, _, inner = (int(values[arc]) for values in self.arcs)
             most = int(self._told[arc]) * MORE_CHOICES
             row = int(self.costs.row[s, r])
             front = find_front(self.costs, i, j, row, r, p, q, inner, most, True)
             self.live[arc] = False
             for k in range(len(front.time)):
                 begin.append(len(self._exact))
-                new.append(self.arcs[arc])
+                new.append(arc)
                 told.append(most)
                 load = np.zeros(self._halos.shape[1])
                 for x in np.flatnonzero(front.halo[k]).tolist():
@@ -213,7 +205,7 @@ class PathProgram:
         self._begin = np.concatenate([self._begin, np.array(begin)])
         self._end = np.concatenate([self._end, np.array(begin) + 1])
         self._told = np.concatenate([self._told, np.array(told)])
-        self.arcs = np.concatenate([self.arcs, np.array(new)])
+        self.arcs = joined([self.arcs, take(self.arcs, np.array(new))])
         self.live = np.concatenate([self.live, np.ones(len(new), dtype=np.bool_)])
         self.tails, self.heads = self._ends(self.arcs)
         self.rows = [(link, self._units(link)) for link, _ in self.rows]
@@ -227,8 +219,8 @@ class PathProgram:
 
     def _loads(self, link: int | slice, some: Ints) -> Floats:
         """Least bytes that arcs put on a link, or on links; shape ``(..., arcs)``."""
-        arcs, costs, links = self.arcs[some], self.costs, self._links
-        start, size, following, j = arcs[:, START], arcs[:, SIZE], arcs[:, NEXT_SIZE], arcs[:, LAST]
+        arcs, costs, links = take(self.arcs, some), self.costs, self._links
+        start, size, following, j = arcs.start, arcs.size, arcs.next_size, arcs.last
         halo = np.ascontiguousarray(self._halos.T[link])
         loads = _least(
             np.atleast_2d(links.gathers(start, size, link)),
@@ -243,13 +235,13 @@ class PathProgram:
         on = following > 0
         behind, then = start + size, np.maximum(following, 1)
         loads[:, on] += (costs.travel[j] * links.scatters(start, size, following, link))[..., on]
-        isp = on & (arcs[:, NEXT_OPENING] == 0)
+        isp = on & (arcs.next_opening == 0)
         wanted = costs.wanted[j[isp]]
         loads[:, isp] += wanted * links.gathers(behind[isp], then[isp], link)
         return loads
 
     def _units(self, link: int) -> Ints:
-        loads = self._loads(link, np.arange(len(self.arcs)))[0]
+        loads = self._loads(link, np.arange(self.arcs.number))[0]
         units: Ints = np.floor(loads / self._capacity * UNITS).astype(np.int64)
         return units
 
@@ -265,10 +257,10 @@ class PathProgram:
 
     def shortest(self) -> list[int]:
         """A path of the fewest arcs, whatever it does to links."""
-        left = np.full(self.nodes, len(self.arcs) + 1)
+        left = np.full(self.nodes, self.arcs.number + 1)
         left[1] = 0
         onward = np.full(self.nodes, -1)
-        for arc in np.argsort(-self.arcs[:, FIRST], kind="stable").tolist():
+        for arc in np.argsort(-self.arcs.first, kind="stable").tolist():
             tail, head = self.tails[arc], self.heads[arc]
             if left[head] + 1 < left[tail]:
                 left[tail], onward[tail] = left[head] + 1, arc
@@ -282,7 +274,7 @@ class PathProgram:
 
     def path(self, used: Sequence[int]) -> list[int]:
         """Arcs in the order of their layers."""
-        return sorted(used, key=lambda arc: int(self.arcs[arc, FIRST]))
+        return sorted(used, key=lambda arc: int(self.arcs.first[arc]))
 
     def schedule(self, path: Sequence[int]) -> list[tuple[int, int, list[int]]]:
         """Layers, chiplets and partitions of each cluster, chosen so that links are loaded little.
@@ -307,14 +299,14 @@ class PathProgram:
                     chosen[index] = int((trials**STEEPNESS).sum(axis=1).argmin())
                     total = rest + some[chosen[index]]
         return [
-            (len(some[k]), int(self.arcs[arc, SIZE]), some[k])
+            (len(some[k]), int(self.arcs.size[arc]), some[k])
             for arc, some, k in zip(path, options, chosen, strict=True)
         ]
 
     def _map(self, arc: int, partition: list[int]) -> Floats:
         """Bytes of an arc's cluster with these partitions on all links, what is handed over too."""
         costs, links, every = self.costs, self._links, slice(None)
-        i, s, r, _, j, _, following, then, _ = self.arcs[arc].tolist()
+        i, s, r, _, j, _, following, then, _ = (int(values[arc]) for values in self.arcs)
         at, size, to = np.array([s]), np.array([r]), np.array([following])
         gathered, exchanged, halos = moved(costs, i, partition)
         load: Floats = gathered * links.gathers(at, size, every)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formulations.arrays import take
 from formulations.formulas import longest_beat, segment_latency
 from formulations.paths.staircase import Undecided
-from formulations.placed.labels import NONE, find_arcs, find_labels, find_windows
+from formulations.placed.labels import NONE, find_arcs, find_labels, find_windows, no_arcs
 from formulations.placed.program import PathProgram
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.schedule import make_segment
@@ -160,9 +161,12 @@ class SegmentProof:
             return further + 1, None
         if needed > most or not wanted:
             return needed, None
-        number, arcs = find_arcs(costs, windows, beat_ps, most, labels, 1 << 16)
-        if number > len(arcs):
-            number, arcs = find_arcs(costs, windows, beat_ps, most, labels, number)
+        arcs = no_arcs(1 << 16)
+        number = find_arcs(costs, windows, beat_ps, most, labels, arcs)
+        if number > arcs.number:
+            arcs = no_arcs(number)
+            find_arcs(costs, windows, beat_ps, most, labels, arcs)
+        arcs = take(arcs, np.arange(number))
         fewest = self._request.space.fewest
         text = f"beat {beat_ps} ps, {needed} to {most} clusters, {number} arcs"
         first, last = self._ends
@@ -180,7 +184,7 @@ class SegmentProof:
             if len(path) >= program.counts[0]:
                 if self._accept(program, path, beat_ps):
                     return needed
-                used = np.zeros(len(program.arcs))
+                used = np.zeros(program.arcs.number)
                 used[path] = 1
                 if not program.separate(used) and not program.split(path):
                     program.exclude(path)
