@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scope_opt.model.tables import LatencyTables
+    from scope_opt.search.cuts import CostedSegment
     from scope_opt.solving.solver import SegmentChoice
 
 Costs = dict[tuple[int, int], int]
@@ -529,6 +530,69 @@ def test_warm_starts_of_other_segments(document: Json, data: st.DataObject) -> N
             solve(read(document), "exact", options)
 
 
+# --- Annealings beside a proof -------------------------------------------------------------------
+
+
+class Clock(Monitor):
+    """Time passes when a test says so."""
+
+    now = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.now
+
+    @property
+    def left_s(self) -> float | None:
+        return 100 - self.now
+
+
+def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end() -> None:
+    instance = paper_instance("alexnet", 16)
+    tables = build_tables(instance)
+    monitor = Clock()
+    monitor.raise_bound(1, "simple bound")
+    starts = start.Starts(instance, tables, "dp", 1, monitor)
+    lengths: list[int] = []
+    gains: list[int] = []
+
+    def anneal(times: int) -> list[CostedSegment]:
+        lengths.append(times)
+        monitor.now += times
+        monitor.improve((monitor.objective or 10**6) - gains.pop(0), [])
+        return []
+
+    with mock.patch.object(starts, "_anneal", anneal):
+        gains[:] = [1, 1, 1, 0]
+        for now in (0, 9, 10, 39, 40, 69):
+            monitor.now = max(monitor.now, now)
+            starts.learn()
+        # The first at once, one when a tenth is over, one when the proof had as long.
+        assert lengths == [1, start.LONGER, start.LONGER]
+        monitor.now = 70
+        starts.learn()
+        assert len(lengths) == 4
+        monitor.now = 99
+        starts.learn()
+        assert len(lengths) == 4  # the last one found nothing
+
+
+def test_no_more_annealing_when_a_proof_is_near_its_end() -> None:
+    instance = paper_instance("alexnet", 16)
+    tables = build_tables(instance)
+    monitor = Clock()
+    starts = start.Starts(instance, tables, "dp", 1, monitor)
+    with mock.patch.multiple(start, MOVES_PER_LAYER=20):
+        assert starts.learn()
+        best = monitor.objective
+        assert best is not None
+        monitor.raise_bound(best - best // 50, "simple bound")
+        monitor.now = 10
+        assert starts.learn()
+        monitor.now = 99
+        assert not starts.learn()
+
+
 # --- Stopped at any time -------------------------------------------------------------------------
 
 
@@ -918,8 +982,7 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     segments = make_segments(packed, coupling, allowed, shared, last, ceiling + 1)
     # Clusters before the split know nothing of the segment's end.
     assert segments.ending.first == min([last, *(u for u, v in judge.times.skips if u <= last < v)])
-    labels = make_labels(layers, chiplets, most)
-    again = make_labels(layers, chiplets, most)
+    labels = make_labels(layers + 1, chiplets, most)
     nothing = np.zeros(layers + 1, np.int64)
     # One chiplet set aside for what lies before some layer.
     reserved = nothing.copy()
@@ -938,10 +1001,12 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
         labels=labels,
     )
     solve_rows(partial)
-    complete = make_labels(layers, chiplets, most)
+    complete = make_labels(layers + 1, chiplets, most)
     whole = partial._replace(reserved=nothing, known=complete, labels=complete)
     solve_rows(whole)
     reach = max([first, *(v for u, v in judge.times.skips if u < first <= v <= last)])
+    # Only the rows that are wanted.
+    again = make_labels(reach - first + 1, chiplets, most)._replace(first=first)
     solve_rows(whole._replace(top=reach, bottom=first, reads=reads, labels=again))
 
     def within(label: int, available: int) -> int:
@@ -962,9 +1027,15 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
                 for p in range(2)
             ]
             for p, r in itertools.product(range(2), range(1, chiplets + 1)):
-                label = int(found.fewest[i, p, r, k])
-                assert within(label, left) == within(own[p][r - 1], left)
-            assert within(int(found.best[i, k]), left) == within(min(map(min, own)), left)
+                if i == rows[0]:  # the layer computed last
+                    label = int(found.fewest[p, r, k])
+                    assert within(label, left) == within(own[p][r - 1], left)
+                if i > 0:
+                    sizes = coupling.order[i - 1, p, :r]
+                    label = int(found.within[i - found.first, p, r - 1, k])
+                    assert within(label, left) == within(min(own[p][n - 1] for n in sizes), left)
+            label = int(found.best[i - found.first, k])
+            assert within(label, left) == within(min(map(min, own)), left)
 
 
 def test_counts_of_the_largest_package_fit_their_type() -> None:

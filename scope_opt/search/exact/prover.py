@@ -122,11 +122,13 @@ class Prover:
 
     @cached_property
     def _labels(self) -> Labels:
-        return make_labels(self.tables.layers, self.tables.chiplets, self.most)
+        return make_labels(self.tables.layers + 1, self.tables.chiplets, self.most)
 
     @cached_property
     def _opened(self) -> Labels:
-        return make_labels(self.tables.layers, self.tables.chiplets, self.most)
+        """Only of layers that read from before their segment."""
+        rows = int((self._reach - np.arange(self.tables.layers)).max()) + 1
+        return make_labels(rows, self.tables.chiplets, self.most)
 
     def _stopping(self) -> bool:
         return self._monitor.stopping
@@ -278,7 +280,7 @@ class Prover:
             bottom=first,
             reads=opening_times(self.packed, first),
             reserved=self._zeros,
-            labels=self._opened,
+            labels=self._opened._replace(first=first),
         )
         self._solve(run)
         impossible = self._refute(run, np.array([first]), refuted)
@@ -334,7 +336,9 @@ class Prover:
     def _refute(self, run: Run, starts: Ints, refuted: Ints) -> NDArray[np.bool_]:
         """Record which segments no number of chiplets allows; shape ``(starts, k)``."""
         most = run.clusters
-        impossible = np.asarray(run.labels.best[starts, : most + 1] > self.tables.chiplets)
+        impossible = np.asarray(
+            run.labels.best[starts - run.labels.first, : most + 1] > self.tables.chiplets
+        )
         part = refuted[starts, : most + 1]
         refuted[starts, : most + 1] = np.where(impossible, np.maximum(part, run.limit), part)
         impossible[:, 0] = True

@@ -63,22 +63,29 @@ def make_coupling(packed: PackedTables) -> Coupling:
 
 
 class Labels(NamedTuple):
-    """Results of the recursion; rows of layers outside the last call are stale."""
+    """Results of the recursion; rows of layers outside the last call are stale.
 
+    Each layer's `F` is wanted only until its prefix minima are there: these also say, where they
+    fall, which size has which label.
+    """
+
+    first: int
+    """Layer of the first row"""
     fewest: Shorts
-    """(L+1, 2, C+1, K+1) `F` of the module docstring"""
+    """(2, C+1, K+1) `F` of the module docstring, of the layer computed last"""
     within: Shorts
-    """(L+1, 2, C, K+1) prefix minima of ``fewest`` over the sizes in `Coupling.order`"""
+    """(rows, 2, C, K+1) prefix minima of `F` over the sizes in `Coupling.order`; not of layer 0"""
     best: Shorts
-    """(L+1, K+1) minimum over partitions and sizes; column 0 holds the minimum over ``k``"""
+    """(rows, K+1) minimum over partitions and sizes; column 0 holds the minimum over ``k``"""
 
 
-def make_labels(layers: int, chiplets: int, clusters: int) -> Labels:
-    """Room for up to ``clusters`` clusters."""
+def make_labels(rows: int, chiplets: int, clusters: int) -> Labels:
+    """Room for so many layers from 0 on, and up to ``clusters`` clusters."""
     return Labels(
-        np.full((layers + 1, 2, chiplets + 1, clusters + 1), TOO_MANY, dtype=np.int16),
-        np.full((layers + 1, 2, chiplets, clusters + 1), TOO_MANY, dtype=np.int16),
-        np.full((layers + 1, clusters + 1), TOO_MANY, dtype=np.int16),
+        0,
+        np.full((2, chiplets + 1, clusters + 1), TOO_MANY, dtype=np.int16),
+        np.full((rows, 2, chiplets, clusters + 1), TOO_MANY, dtype=np.int16),
+        np.full((rows, clusters + 1), TOO_MANY, dtype=np.int16),
     )
 
 
@@ -180,8 +187,8 @@ def _count_within(values: Ints, limit: int) -> int:
 @loop
 def _clear(labels: Labels, i: int, most: int) -> None:
     """No label of layer ``i`` yet."""
-    labels.best[i, :] = TOO_MANY
-    labels.fewest[i, :, :, : most + 1] = TOO_MANY
+    labels.best[i - labels.first, :] = TOO_MANY
+    labels.fewest[:, :, : most + 1] = TOO_MANY
 
 
 @inlined
@@ -198,14 +205,15 @@ def _put_first(run: Run, costs: InnerTimes, i: int) -> None:
     """Labels of layer ``i`` by all clusters of ``costs`` that begin there."""
     times, reads, top, limit, last = run.times, run.reads, run.top, run.limit, run.segments.last
     closing, fastest, received = run.segments.closing, run.coupling.fastest, run.coupling.received
-    chiplets, reserved, own = times.shape[1] - 1, run.reserved[i], run.labels.fewest[i]
+    chiplets, reserved, own = times.shape[1] - 1, run.reserved[i], run.labels.fewest
     for r in range(1, chiplets + 1 - reserved):
         first, stop = _stored(costs, i, r)
         for j in range(first, stop):
             if fastest[j + 1, r] - fastest[i, r] > limit:
                 break
             behind = run.known if j >= top else run.labels
-            if j < last and reserved + r + behind.best[j + 1, 0] > chiplets:
+            row = j + 1 - behind.first
+            if j < last and reserved + r + behind.best[row, 0] > chiplets:
                 continue
             inner = costs.inner[costs.start[i, r] + j - first]
             budget = limit - (reads[j + 1] - reads[i])
@@ -220,14 +228,15 @@ def _put_first(run: Run, costs: InnerTimes, i: int) -> None:
                 for q_next in range(2):
                     found = _count_within(received[j, q_next], slack)
                     if found > 0:
-                        rest = behind.within[j + 1, q_next, found - 1]
+                        rest = behind.within[row, q_next, found - 1]
                         _put_before(own[pq // 2, r], rest, r, most)
 
 
 @loop
 def _take_minima(labels: Labels, order: Ints, i: int, most: int) -> None:
     """``within`` and ``best`` of layer ``i``; ``order`` are the sizes by receive time."""
-    fewest, within, best = labels.fewest[i], labels.within[i], labels.best[i]
+    row = i - labels.first
+    fewest, within, best = labels.fewest, labels.within[row], labels.best[row]
     for p in range(2):
         for r in range(1, fewest.shape[1]):
             own = fewest[p, r]
@@ -272,28 +281,31 @@ def _first_cluster(fewest: Shorts, wanted: int, clusters: int) -> tuple[int, int
 
 @compiled
 def _successor(
-    coupling: Coupling, fewest: Shorts, j: int, slack: int, wanted: int, k: int
+    coupling: Coupling, within: Shorts, j: int, slack: int, wanted: int, k: int
 ) -> tuple[int, int]:
-    """Partition and size of a next cluster with that label and receive time; size 0 if none."""
+    """Partition and size of a next cluster with that label and receive time; size 0 if none.
+
+    Where prefix minima first reach the label, which is the least there is, a size has it.
+    """
     for q_next in range(2):
         found = _count_within(coupling.received[j, q_next], slack)
         for n in range(found):
-            r_next = coupling.order[j, q_next, n]
-            if fewest[q_next, r_next, k] == wanted:
-                return q_next, r_next
+            if within[q_next, n, k] == wanted:
+                return q_next, coupling.order[j, q_next, n]
     return 0, 0
 
 
 @compiled
 def _rest_of_cluster(
-    run: Run, costs: InnerTimes, i: int, p: int, r: int, k: int
+    run: Run, costs: InnerTimes, i: int, p: int, r: int, k: int, wanted: int
 ) -> tuple[int, int, int, int]:
     """What follows in a solution of label ``F[i, p, r, k]``, its first cluster being in ``costs``.
+
+    ``wanted`` is the label of the next cluster.
 
     Last layer of the cluster, or -1; its partition; partition and size of the next cluster.
     """
     reads, last = run.reads, run.segments.last
-    own = run.known.fewest[i] if i > run.top else run.labels.fewest[i]
     first, stop = _stored(costs, i, r)
     for j in range(first, stop):
         if (j == last) != (k == 1):
@@ -308,9 +320,8 @@ def _rest_of_cluster(
                 continue
             if j == last:
                 return j, q, 0, 0
-            q_next, r_next = _successor(
-                run.coupling, behind.fewest[j + 1], j, slack, own[p, r, k] - r, k - 1
-            )
+            within = behind.within[j + 1 - behind.first]
+            q_next, r_next = _successor(run.coupling, within, j, slack, wanted, k - 1)
             if r_next > 0:
                 return j, q, q_next, r_next
     return -1, 0, 0, 0
@@ -327,12 +338,14 @@ def trace(run: Run, clusters: int) -> Ints:
     """
     result = np.empty((clusters, 5), dtype=np.int64)
     i = run.bottom
-    p, r = _first_cluster(run.labels.fewest[i], run.labels.best[i, clusters], clusters)
+    label = run.labels.best[i - run.labels.first, clusters]
+    p, r = _first_cluster(run.labels.fewest, label, clusters)
     for index in range(clusters):
         k = clusters - index
-        j, q, q_next, r_next = _rest_of_cluster(run, run.segments.shared, i, p, r, k)
+        label -= r
+        j, q, q_next, r_next = _rest_of_cluster(run, run.segments.shared, i, p, r, k, label)
         if j < 0:
-            j, q, q_next, r_next = _rest_of_cluster(run, run.segments.ending, i, p, r, k)
+            j, q, q_next, r_next = _rest_of_cluster(run, run.segments.ending, i, p, r, k, label)
         result[index] = np.array([i, j, r, p, q])
         i, p, r = j + 1, q_next, r_next
     return result
