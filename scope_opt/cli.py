@@ -21,6 +21,7 @@ from scope_opt.commands import (
     documents,
     installation,
     making,
+    registry,
     replaying,
     reporting,
     solving,
@@ -171,3 +172,4 @@ for _command in (
     app.command()(_command)
 app.command("import")(making.import_network)
 app.add_typer(making.packages, name="package")
+app.add_typer(registry.registry, name="registry")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scope_opt.model.files import write_text
 from scope_opt.report.results import transformers
@@ -92,6 +92,21 @@ def write(
         )
     content = {"format": "scope-best-known/2", "entries": entries}
     write_text(registry, json.dumps(content, indent=2) + "\n", force=True)
+    write_text(registry.with_suffix(".solu"), solution_values(entries), force=True)
+
+
+def solution_values(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The values of a registry as benchmarks of optimization publish theirs, one per line."""
+    lines = []
+    for entry in entries:
+        name, value, bound = entry["instance"]["name"], entry["objective_ps"], entry["bound_ps"]
+        if value == bound:
+            lines.append(f"=opt= {name} {value}")
+            continue
+        lines.append(f"=best= {name} {value}")
+        if bound is not None:
+            lines.append(f"=bestbound= {name} {bound}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _folder(name: str) -> str:
