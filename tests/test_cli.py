@@ -609,18 +609,18 @@ def test_compare_exits_1_if_an_instance_stays_unsolved(folder: Path) -> None:
 
 
 def test_compare_shows_refusals(folder: Path, tmp_path: Path, alexnet: Instance) -> None:
-    limited = alexnet.model_copy(update={"constraints": Constraints(max_region=4)})
+    limited = alexnet.model_copy(update={"constraints": Constraints(forbidden_merges=(0,))})
     limited.save(tmp_path / "limited.json")
     outcome = invoke("compare", tmp_path / "limited.json", "--solvers", "scope")
     assert outcome.exit_code == 1
     assert "refused [1]" in outcome.stdout
-    assert "max_region" in outcome.stdout
+    assert "forbidden_merges" in outcome.stdout
     outcome = invoke("compare", tmp_path / "limited.json", "--solvers", "scope", "--json")
     assert json.loads(outcome.stdout) == []
-    assert "max_region" in outcome.stderr
+    assert "forbidden_merges" in outcome.stderr
     outcome = invoke("solve", tmp_path / "limited.json", "--solver", "scope")
     assert outcome.exit_code == 2
-    assert "max_region" in outcome.stderr
+    assert "forbidden_merges" in outcome.stderr
 
 
 def test_solve_says_which_layer_cannot_be_placed(tmp_path: Path, alexnet: Instance) -> None:

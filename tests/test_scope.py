@@ -14,6 +14,7 @@ import oracle
 import placed_strategies
 import pytest
 import strategies
+from documents import keep_constraints
 from helpers import read, solve_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,9 +36,10 @@ from scope_opt.search.paper.segment import (
     start_times,
 )
 from scope_opt.search.paper.segmentation import balanced_cuts
+from scope_opt.search.paper.solver import ScopeSolver
 from scope_opt.search.placed import segment_facts
 from scope_opt.solving.result import Status
-from scope_opt.solving.solver import solve
+from scope_opt.solving.solver import READINGS, SolveOptions, solve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -420,6 +422,80 @@ def test_schedules_are_valid_and_cost_what_they_claim(
         assert solve_with(solver, document, starts).objective_ps == result.objective_ps
 
 
+LIMITED = strategies.table_instances(
+    max_layers=4, max_chiplets=5, constraints=True
+) | strategies.physical_instances(max_layers=4, max_chiplets=5, constraints=True)
+
+
+@given(LIMITED, st.sampled_from(SOLVERS), st.integers(1, 3), st.integers(1, 5))
+@settings(max_examples=60)
+def test_limits_on_regions_and_counts_of_clusters_are_kept(
+    document: Json, solver: str, multiple: int, largest: int
+) -> None:
+    kept = ScopeSolver.constraints - ({"fixed_segments"} if solver == "pipeline" else set())
+    document = keep_constraints(document, kept)
+    chiplets = read(document).chiplets
+    multiple = min(multiple, chiplets)
+    limits = {"region_multiple": multiple, "max_region": min(chiplets, max(multiple, largest))}
+    document = {**document, "constraints": {**document.get("constraints", {}), **limits}}
+    result = solve_with(solver, document, "dp" if solver != "pipeline" else None)
+    best = oracle.best(document)
+    if result.schedule is None:
+        assert result.explanation
+        assert result.status is Status.UNKNOWN or best is None or solver != "scope"
+        return
+    assert best is not None
+    assert oracle.violations(document, json.loads(result.schedule.to_json())) == []
+    assert result.objective_ps is not None
+    assert result.objective_ps >= best[1]
+    assert all(cluster.chiplets % multiple == 0 for cluster in result.schedule.clusters)
+
+
+@given(ANY, st.sampled_from(READINGS["similarity"]), st.sampled_from(READINGS["donor"]))
+@settings(max_examples=40)
+def test_every_reading_gives_valid_schedules(document: Json, similarity: str, donor: str) -> None:
+    result = solve_with("scope", document, similarity=similarity, donor=donor)
+    if result.schedule is None:
+        return
+    schedule = json.loads(result.schedule.to_json())
+    assert oracle.violations(document, schedule) == []
+    assert oracle.objective_ps(document, schedule) == result.objective_ps
+    assert result.options["similarity"] == similarity
+    assert result.options["donor"] == donor
+
+
+def test_measures_of_similarity_merge_differently() -> None:
+    # Three layers: 0 and 1 are 1 apart, 1 and 2 are (2, 2) apart, with the same ratio.
+    packed = points([1, 1, 1], [(0, 0), (1, 0), (3, 2)])
+
+    def merged_first(similarity: str) -> int:
+        step = merge_order(packed, 0, 2, READINGS["similarity"].index(similarity))
+        return int(np.flatnonzero(step == 1)[0])
+
+    assert [merged_first(name) for name in ("mean", "meeting", "widest")] == [1, 1, 1]
+    assert merged_first("ratio") == 2
+    heavy = points([9, 1, 1], [(0, 0), (0, 0), (5, 5)])
+    assert merge_order(heavy, 0, 2, READINGS["similarity"].index("load")).tolist().index(1) == 2
+    # 0 and 1 merge first. Their mean is 1.7 from layer 2, which is 1.4 from layer 3; but layer 1 is
+    # only 1.2 from it.
+    chain = points([1, 1, 1, 1], [(0, 0), (1, 0), (2.2, 0), (3.6, 0)])
+    mean, meeting = (
+        merge_order(chain, 0, 3, READINGS["similarity"].index(name)).tolist()
+        for name in ("mean", "meeting")
+    )
+    assert mean.index(2) == 3
+    assert meeting.index(2) == 2
+
+
+def test_a_reading_that_is_none_is_answered_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"found 'fastst'; did you mean 'fastest'\?"):
+        SolveOptions(donor="fastst")
+    with pytest.raises(InputError, match="allowed: mean, meeting, widest, ratio, load"):
+        SolveOptions(similarity="x")
+    with pytest.raises(InputError, match="does not use it"):
+        solve(load("alexnet-16"), "sequential", SolveOptions(donor="any"))
+
+
 def objective(document: Json, solver: str, segments: Any = "balanced") -> float:
     found = solve_with(solver, document, segments).objective_ps
     return math.inf if found is None else found
@@ -661,11 +737,11 @@ def test_segments_that_contradict_the_instance_s() -> None:
 
 
 def test_constraints_a_search_does_not_honour_are_refused() -> None:
-    document = plain([1, 1, 1], 2, constraints={"max_region": 1, "max_clusters": 2})
+    document = plain([1, 1, 1], 2, constraints={"forbidden_merges": [0], "max_clusters": 2})
     with pytest.raises(InputError) as refusal:
         solve_with("scope", document)
     (problem,) = refusal.value.problems  # which other solvers do is not for this test to know
-    assert problem.startswith("solver 'scope' does not honour max_region; ")
+    assert problem.startswith("solver 'scope' does not honour forbidden_merges; ")
 
 
 # --- Where regions lie ---------------------------------------------------------------------------

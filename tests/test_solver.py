@@ -179,11 +179,15 @@ def test_unsupported_constraints_name_solvers_that_honour_them(
 
 def test_constraints_nobody_honours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scope_opt.solving.solver.solver_names", lambda: ["scope", "missing"])
+    limits = {
+        "fixed_partitions": [{"layer": 0, "partition": "ISP"}],
+        "forbidden_merges": [0],
+    }
     with pytest.raises(InputError) as refusal:
-        solve(tiny(constraints={"max_region": 1, "region_multiple": 1}), "scope")
+        solve(tiny(constraints=limits), "scope")
     assert refusal.value.problems == tuple(
         f"solver 'scope' does not honour {name}; no registered solver does"
-        for name in ("max_region", "region_multiple")
+        for name in ("fixed_partitions", "forbidden_merges")
     )
 
 
