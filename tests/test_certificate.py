@@ -261,7 +261,12 @@ def test_malformed_tables_are_refused_without_a_traceback(data: st.DataObject) -
     assert proved is not None
     proof = json.loads(json.dumps(proved.proof))
     holder, key = data.draw(st.sampled_from(list(certificates._places(proof["tables"]))))
-    holder[key] = data.draw(st.sampled_from([*spoilt(holder[key])[:-1], 2**57, 2**62]))
+    squares = ("segment_dram_ps", "load_ps")
+    rows = [(k, row) for table in squares for k, row in enumerate(proof["tables"].get(table, []))]
+    # Nothing depends on segments that end before they begin: such entries may be anything in range.
+    unread = any(row is holder and key < k for k, row in rows)
+    choices = [*spoilt(holder[key])[:-1], *([] if unread else [2**57]), 2**62]
+    holder[key] = data.draw(st.sampled_from(choices))
     assert not proved._replace(proof=proof).accepted()
 
 

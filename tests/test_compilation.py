@@ -131,6 +131,7 @@ def test_those_who_wait_are_told(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_interrupts_break_it_off() -> None:
+    before = signal.getsignal(signal.SIGINT)
     monitor = Monitor()
     with interruptible(monitor):
         compilation.began()
@@ -144,7 +145,7 @@ def test_interrupts_break_it_off() -> None:
     assert monitor.stop_reason is StopReason.INTERRUPTED
     with interruptible(monitor):
         pass  # handlers are as before
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_interrupted_solves_keep_what_was_found() -> None:

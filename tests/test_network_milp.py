@@ -113,7 +113,7 @@ def test_paper_instance(name: str, segments: SegmentChoice | None) -> None:
 
 def test_programs_alone_prove_it() -> None:
     """Both libraries are named where both were needed."""
-    result = solve(paper_instance("alexnet", 32), NetworkMilpSolver())
+    result = solve(paper_instance("alexnet", 64), NetworkMilpSolver())
     assert result.status is Status.OPTIMAL
     assert result.proof is not None
     assert result.proof.by == ("highs", "cp-sat")
