@@ -1,1 +1,1 @@
-"""The paper's scheme with every decision taken by a recursion."""
+"""The paper's scheme with better decisions."""
