@@ -138,6 +138,14 @@ def test_only_proofs_of_the_optimum_count() -> None:
     assert proof_times([part, scheme, sequential], known) == {}
 
 
+def test_the_list_says_it_of_each_instance() -> None:
+    done = invoke("registry", "list")
+    assert done.exit_code == 0
+    rows = [line.split() for line in done.stdout.splitlines()[2:]]
+    said = {cells[0]: cells[1] for cells in rows if len(cells) > 1}
+    assert said == {entry.instance.name: entry.difficulty for entry in REGISTRY.entries}
+
+
 # --- Submissions ---------------------------------------------------------------------------------
 
 

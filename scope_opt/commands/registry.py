@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scope_opt.commands.arguments import NOTHING_FOUND
-from scope_opt.terminal.console import complain, print_text
+from scope_opt.terminal.console import complain, print_text, print_view
 
 RegistryFile = Annotated[
     Path | None,
@@ -55,6 +55,24 @@ def check(
     print_text(f"{total} entries, {certified} certified, {wrong} wrong\n")
     if wrong:
         raise typer.Exit(NOTHING_FOUND)
+
+
+@registry.command("list")
+def entries(file: RegistryFile = None) -> None:
+    """List what is known of each instance, and how hard it is.
+
+    Easy, medium, hard: solver exact proves the optimum within 1 s, within 60 s, or in more. Open:
+    nothing proves it.
+
+    \b
+    Example:
+      scope-opt registry list
+    """  # noqa: D301  # \b keeps the line breaks
+    from scope_opt.solving.registry import SHIPPED, Registry
+    from scope_opt.terminal.registry import registry_view
+
+    found = Registry.load(file or SHIPPED).entries
+    print_view(lambda console: registry_view(console, found))
 
 
 @registry.command()
