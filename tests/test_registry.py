@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from documents import INSTANCES
 from helpers import invoke
+from hypothesis import given
+from hypothesis import strategies as st
 
+from scope_opt.model.files import InputError
 from scope_opt.report.results import best_known
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
@@ -17,7 +20,7 @@ from scope_opt.solving.api import load, solve
 from scope_opt.solving.certificate import Certificate
 from scope_opt.solving.metrics import proof_times, reference
 from scope_opt.solving.registry import Registry, difficulty, solution_values
-from scope_opt.solving.submission import load_submissions
+from scope_opt.solving.submission import Submission, load_submissions, merge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,10 +146,57 @@ def test_the_list_says_it_of_each_instance() -> None:
     assert done.exit_code == 0
     rows = [line.split() for line in done.stdout.splitlines()[2:]]
     said = {cells[0]: cells[1] for cells in rows if len(cells) > 1}
-    assert said == {entry.instance.name: entry.difficulty for entry in REGISTRY.entries}
+    entries = {entry.instance.name: entry.difficulty for entry in REGISTRY.entries}
+    folders = ("paper", "placed", "transformers")
+    others = [path.stem for folder in folders for path in (INSTANCES / folder).glob("*.json")]
+    assert said == dict.fromkeys(others, "open") | entries
 
 
 # --- Submissions ---------------------------------------------------------------------------------
+
+
+LATENCIES, BOUNDS = st.integers(50, 100), st.none() | st.integers(0, 60)
+
+
+@given(
+    st.lists(st.tuples(LATENCIES, BOUNDS, BOUNDS), max_size=6),
+    st.tuples(LATENCIES, st.none() | st.integers(0, 50)),
+)
+def test_the_best_of_all_submissions_stands(
+    numbers: list[tuple[int, int | None, int | None]], study: tuple[int, int | None]
+) -> None:
+    """Least latency, largest bound; no claim changes them. A bound above a latency is told."""
+    entry = next(entry for entry in REGISTRY.entries if entry.instance.name == NAME)
+    entry = entry.model_copy(update={"objective_ps": study[0], "bound_ps": study[1]})
+    if not entry.proved:
+        entry = entry.model_copy(update={"difficulty": "open", "proved_by": ()})
+    schedule = Schedule.load(OPTIMUM)
+    submissions = [
+        Submission(
+            source=str(number),
+            objective_ps=latency,
+            bound_ps=bound,
+            claimed_bound_ps=claim,
+            schedule=schedule,
+        )
+        for number, (latency, bound, claim) in enumerate(numbers)
+    ]
+    least = min([study[0], *(latency for latency, _, _ in numbers)])
+    given_bounds = [study[1], *(bound for _, bound, _ in numbers)]
+    bounds = [bound for bound in given_bounds if bound is not None]
+    largest = max(bounds, default=None)
+    if largest is not None and largest > least:
+        with pytest.raises(InputError, match="one of the two is wrong"):
+            merge({NAME: entry}, submissions, OPTIMUM.parent)
+        return
+    merged, best = merge({NAME: entry}, submissions, OPTIMUM.parent)
+    found = merged[NAME]
+    assert (found.objective_ps, found.bound_ps) == (least, largest)
+    assert (found.difficulty == "open") == (least != largest)
+    assert bool(found.proved_by) == (least == largest)
+    assert (NAME in best) == (least < study[0]) == (found.schedule_source is not None)
+    if found.claim is not None:
+        assert (largest or 0) < found.claim.bound_ps <= least
 
 
 @pytest.fixture(scope="module")

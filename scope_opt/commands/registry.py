@@ -62,17 +62,20 @@ def entries(file: RegistryFile = None) -> None:
     """List what is known of each instance, and how hard it is.
 
     Easy, medium, hard: solver exact proves the optimum within 1 s, within 60 s, or in more. Open:
-    nothing proves it.
+    nothing proves it. Instances without an entry come last.
 
     \b
     Example:
       scope-opt registry list
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.solving.registry import SHIPPED, Registry
+    from scope_opt.solving.submission import benchmark
     from scope_opt.terminal.registry import registry_view
 
     found = Registry.load(file or SHIPPED).entries
-    print_view(lambda console: registry_view(console, found))
+    known = {entry.instance.name for entry in found}
+    unknown = [name for name in benchmark() if name not in known]
+    print_view(lambda console: registry_view(console, found, unknown))
 
 
 @registry.command()

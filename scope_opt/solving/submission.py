@@ -79,6 +79,12 @@ class Outcome(NamedTuple):
         return self.certified or self.after != self.before
 
 
+def benchmark() -> list[str]:
+    """Names of the instances that the registry is about, whether or not it has an entry of them."""
+    files = shipped_instances().items()
+    return [name for name, path in files if path.parent.name in FOLDERS]
+
+
 def load_submissions(schedules: Path) -> list[Submission]:
     """Submissions in the folder of a registry's schedules, in the order in which they came."""
     path = schedules / SUBMISSIONS
@@ -196,7 +202,7 @@ def _concluded(old: Entry, new: Entry) -> Entry:
 def submit(
     registry: Path,
     document: Schedule | Result,
-    file: str,
+    given_as: str,
     source: str,
     certificate: Path | None = None,
     claimed_bound_ps: int | None = None,
@@ -208,8 +214,8 @@ def submit(
     registry : Path
     document : Schedule or Result
         From the file.
-    file : str
-        As errors call it.
+    given_as : str
+        Its file, as errors call it.
     source : str
         Who found it, or where it is published.
     certificate : Path, optional
@@ -227,14 +233,15 @@ def submit(
         allowed = f"printable text of up to {MAX_SOURCE} characters on one line"
         raise InputError("--source", [f"found {source[:40]!r}; allowed: {allowed}"])
     entries = {entry.instance.name: entry for entry in Registry.load(registry).entries}
-    schedule, objective_ps, instance = _verified(document, file, entries)
+    schedule, objective_ps, instance = _verified(document, given_as, entries)
     name = instance.name
     before, folder = entries.get(name), registry.with_suffix("")
+    file = before.schedule if before is not None else f"{folder.name}/{name}.json"
     known = objective_ps if before is None else min(before.objective_ps, objective_ps)
     if claimed_bound_ps is not None and claimed_bound_ps > known:
         problem = f"{claimed_bound_ps} is wrong: a schedule of {name} takes {known} ps"
         raise InputError("--claimed-bound-ps", [problem])
-    proof = folder / f"{name}{PROOF}"
+    proof = (registry.parent / file).with_suffix(PROOF)
     bound_ps = None if certificate is None else certified_bound(instance, schedule, certificate)
     if bound_ps is not None and before is not None and before.bound_ps is not None:
         beside = bound_ps == before.bound_ps and proof.exists()
@@ -247,14 +254,14 @@ def submit(
         claimed_bound_ps=claimed_bound_ps,
         schedule=schedule,
     )
-    after = improved(before, given, f"{folder.name}/{name}.json")
+    after = improved(before, given, file)
     outcome = Outcome(before, after, certified=bound_ps is not None)
     if not outcome.kept:
         return outcome
     text = "".join(_line(each) for each in (*load_submissions(folder), given))
     write_text(folder / SUBMISSIONS, text, force=True)
     if before is None or objective_ps < before.objective_ps:
-        schedule.save(registry.parent / after.schedule, force=True)
+        schedule.save(registry.parent / file, force=True)
     if certificate is not None and outcome.certified:
         Certificate.load(certificate).save(proof, force=True)
     restate_certificate(proof, after.objective_ps)
@@ -300,8 +307,7 @@ def _verified(
 
 
 def _instance(name: str, entries: Mapping[str, Entry]) -> Instance:
-    path = shipped_instances().get(name)
-    if name in entries or (path is not None and path.parent.name in FOLDERS):
+    if name in entries or name in benchmark():
         return load(name)
     where = ", ".join(f"instances/{folder}" for folder in FOLDERS)
     allowed = f"those of {where}, such as 'resnet50-64'"

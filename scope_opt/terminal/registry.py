@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from scope_opt.solving.registry import Entry
 
 
-def registry_view(console: Console, entries: Iterable[Entry]) -> RenderableType:
-    """What is known of each instance, and how hard it is."""
+def registry_view(
+    console: Console, entries: Iterable[Entry], unknown: Iterable[str]
+) -> RenderableType:
+    """What is known of each instance, and how hard it is; then those without an entry."""
     table = Columns(
         (
             ("instance", "left", 0),
@@ -41,4 +43,6 @@ def registry_view(console: Console, entries: Iterable[Entry]) -> RenderableType:
             units.plain(", ".join(entry.proved_by)) or units.ABSENT,
             units.plain(", ".join(dict.fromkeys(filter(None, sources)))) or units.ABSENT,
         )
+    for name in unknown:
+        table.add(units.plain(name), "open", *[units.ABSENT] * 5)
     return table.fit(console)
