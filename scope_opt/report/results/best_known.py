@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scope_opt.model.files import write_text
 from scope_opt.report.results import transformers
 from scope_opt.report.results.records import PAPER_INSTANCES, ROOT, has_run, records_of
-from scope_opt.solving.metrics import Reference, bound, proof_of, reference
+from scope_opt.solving.metrics import Reference, bound, proof_of, proof_times, reference
+from scope_opt.solving.registry import CLASSES, PROOF, Entry, Registry, difficulty
 from scope_opt.solving.result import PROVERS
+from scope_opt.solving.submission import FOLDERS, load_submissions, merge, restate_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from scope_opt.schedule.schedule import Schedule
     from scope_opt.solving.result import Result
 
 REGISTRY = ROOT / "instances" / "best_known.json"
@@ -23,13 +24,6 @@ SCHEDULES = ROOT / "instances" / "best_known"
 STUDIES = ("optima", "reach")
 """Those of the regressed model."""
 PLACED_STUDIES = ("placed",)
-CLASSES = {
-    "opt": "proved by two methods",
-    "opt1": "proved by one method",
-    "best": "best known",
-    "inf": "proved infeasible",
-    "unkn": "nothing known",
-}
 
 
 @cache
@@ -67,59 +61,53 @@ def write(
     registry: Path = REGISTRY,
     schedules: Path = SCHEDULES,
 ) -> None:
-    """Write the registry and a schedule file of each entry."""
-    entries = []
-    schedules.mkdir(exist_ok=True)
+    """Write the registry and a schedule file of each entry, with what was submitted to it."""
+    entries: dict[str, Entry] = {}
+    best: dict[str, Schedule] = {}
     for name, (what, results) in references.items():
-        best = [r for r in results if r.objective_ps == what.objective and r.schedule is not None]
-        if not best:
+        first = next((r for r in results if r.schedule and r.objective_ps == what.objective), None)
+        if first is None or first.schedule is None:
             continue
-        first = best[0]
-        assert first.schedule is not None
-        first.schedule.save(schedules / f"{name}.json", force=True)
-        entries.append(
-            {
-                "instance": {"name": name, "digest": first.instance.digest},
-                "objective_ps": what.objective,
-                "bound_ps": what.bound,
-                "class": CLASSES[what.kind],
-                "proved_by": list(what.methods),
-                "bound_by": _bound_by(what, results),
-                "schedule": f"{schedules.name}/{name}.json",
-                "command": f"scope-opt solve instances/{_folder(name)}/{name}.json --solver {first.solver}",
-                "versions": first.versions,
-            }
-        )
-    content = {"format": "scope-best-known/2", "entries": entries}
-    write_text(registry, json.dumps(content, indent=2) + "\n", force=True)
-    write_text(registry.with_suffix(".solu"), solution_values(entries), force=True)
+        entries[name] = _entry(name, what, results, first, schedules)
+        best[name] = first.schedule
+    entries, submitted = merge(entries, load_submissions(schedules), schedules)
+    for name, schedule in (best | submitted).items():
+        file = schedules / f"{name}.json"
+        schedule.save(file, force=True)
+        restate_certificate(file.with_suffix(PROOF), entries[name].objective_ps)
+    Registry(entries=tuple(entries.values())).write(registry)
 
 
-def solution_values(entries: Iterable[Mapping[str, Any]]) -> str:
-    """The values of a registry as benchmarks of optimization publish theirs, one per line."""
-    lines = []
-    for entry in entries:
-        name, value, bound = entry["instance"]["name"], entry["objective_ps"], entry["bound_ps"]
-        if value == bound:
-            lines.append(f"=opt= {name} {value}")
-            continue
-        lines.append(f"=best= {name} {value}")
-        if bound is not None:
-            lines.append(f"=bestbound= {name} {bound}")
-    return "".join(f"{line}\n" for line in lines)
+def _entry(
+    name: str, what: Reference, results: Sequence[Result], first: Result, schedules: Path
+) -> Entry:
+    """What studies say of an instance; ``first`` has the schedule."""
+    proved_in_s = proof_times(results, what)
+    fields = {
+        "instance": first.instance,
+        "objective_ps": what.objective,
+        "bound_ps": what.bound,
+        "class": CLASSES[what.kind],
+        "proved_by": what.methods,
+        "bound_by": _bound_by(what, results),
+        "difficulty": difficulty(proved_in_s, proved=what.proved),
+        "proved_in_s": proved_in_s,
+        "schedule": f"{schedules.name}/{name}.json",
+        "command": f"scope-opt solve instances/{_folder(name)}/{name}.json --solver {first.solver}",
+        "versions": first.versions,
+    }
+    return Entry.model_validate(fields)
 
 
 def _folder(name: str) -> str:
     """Of the instance, in ``instances``."""
     return next(
-        folder
-        for folder in ("paper", "placed", "transformers")
-        if (ROOT / "instances" / folder / f"{name}.json").exists()
+        folder for folder in FOLDERS if (ROOT / "instances" / folder / f"{name}.json").exists()
     )
 
 
-def _bound_by(what: Reference, results: Sequence[Result]) -> list[str]:
+def _bound_by(what: Reference, results: Sequence[Result]) -> tuple[str, ...]:
     """Who proved the bound: all provers of the results that reach it."""
     proofs = [proof_of(result) for result in results if bound(result) == what.bound]
     named = {prover for proof in proofs if proof is not None for prover in proof.by}
-    return [prover for prover in PROVERS if prover in named]
+    return tuple(prover for prover in PROVERS if prover in named)

@@ -19,6 +19,7 @@ from scope_opt.solving.metrics import (
     shifted_geometric_mean,
     summary,
 )
+from scope_opt.solving.registry import CLASSES
 from scope_opt.solving.result import Status
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def page() -> Article:
     runs = {solver: results for solver, results in runs.items() if results}
     kinds = [references[name].kind for name in names]
     counts = ", ".join(
-        f"{kinds.count(kind)} {meaning}"
-        for kind, meaning in best_known.CLASSES.items()
-        if kind in kinds
+        f"{kinds.count(kind)} {meaning}" for kind, meaning in CLASSES.items() if kind in kinds
     )
     rows = []
     for name in names:
