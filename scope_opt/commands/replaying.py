@@ -26,6 +26,13 @@ class ReplayMode(StrEnum):
     ASYNCHRONOUS = "asynchronous"
 
 
+class Injection(StrEnum):
+    """When chiplets send what they have to send in a beat."""
+
+    PACED = "paced"
+    BURST = "burst"
+
+
 def simulate(
     instance: InstanceFile,
     schedule: Annotated[
@@ -62,6 +69,30 @@ def simulate(
             "small replay, else 4.",
         ),
     ] = None,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the messages of one beat of each segment for a simulator of networks "
+            "(.txt or .txt.gz); placed model only.",
+        ),
+    ] = None,
+    flit_bytes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=2**31,
+            help="Bytes of a flit in the traffic, which a link carries in a cycle; default 32.",
+        ),
+    ] = None,
+    injection: Annotated[
+        Injection | None,
+        typer.Option(
+            help="When the traffic starts: its flits evenly over the beat (default), or all at the "
+            "beginning."
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -75,10 +106,13 @@ def simulate(
       scope-opt simulate resnet50-64.json schedule.json
       scope-opt simulate resnet50-64.json schedule.json --trace trace.json.gz
       scope-opt simulate resnet50-64.json schedule.json --mode lockstep --json
+      scope-opt simulate resnet50-64-placed.json schedule.json --traffic beat.txt
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError, refuse_existing, write_text
     from scope_opt.replay.report import InvalidSchedule, replay
     from scope_opt.replay.trace import Trace, default_shown
+    from scope_opt.replay.traffic import FLIT_BYTES, refuse_without_places
+    from scope_opt.replay.traffic import traffic as messages
     from scope_opt.solving.monitor import Monitor
     from scope_opt.terminal.inputs import load_both, naming
 
@@ -86,7 +120,16 @@ def simulate(
         refuse_existing(trace, force=force)
     elif trace_samples is not None:
         raise InputError("--trace-samples", ["is about a trace; add --trace FILE"])
+    if traffic is not None:
+        refuse_existing(traffic, force=force)
+        if traffic == trace:
+            raise InputError("--traffic", [f"{traffic} is the file of --trace, too; name another"])
+    for option, value in (("--flit-bytes", flit_bytes), ("--injection", injection)):
+        if traffic is None and value is not None:
+            raise InputError(option, ["is about traffic; add --traffic FILE"])
     problem, found = load_both(instance, schedule)
+    if traffic is not None:
+        refuse_without_places(problem)
     warn_mismatch(schedule, found.instance, problem)
     problem = found.ordered(problem)
     shown = default_shown(problem) if trace_samples is None else trace_samples
@@ -109,6 +152,11 @@ def simulate(
         write_text(trace, recorder.text(), force=force)
         note = f"; {recorder.left_out} samples between the first and last {shown} of each segment"
         complain(f"trace written to {trace}" + (f"{note} left out" if recorder.left_out else ""))
+    if traffic is not None:
+        timing = Injection.PACED if injection is None else injection
+        text = messages(problem, found, flit_bytes or FLIT_BYTES, timing.value)
+        write_text(traffic, text, force=force)
+        complain(f"traffic written to {traffic}")
     if as_json:
         print_text(replayed.to_json())
     else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import EnergyTables, LatencyTables
-    from scope_opt.replay.transfers import Moves, Transfer
+    from scope_opt.replay.transfers import Moves, Part, Transfer
     from scope_opt.schedule.schedule import Cluster, Schedule, Segment
 
 
@@ -94,6 +94,19 @@ class Pipeline(NamedTuple):
     """Time in which the busiest link carries one sample; 0 where links are not shared."""
     busiest_link: MeshLink | None = None
     """None where links are not shared or carry nothing."""
+
+    @property
+    def beat_ps(self) -> int:
+        """Time after which all samples move on by a stage."""
+        times = [stage.sample_ps for stage in self.stages]
+        return max(*times, self.dram_ps, self.power_ps, self.link_ps)
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """All that is moved for a sample, where regions have places."""
+        for stage in self.stages:
+            for transfer in stage.transfers:
+                yield from transfer.parts
 
 
 def pipelines(instance: Instance, schedule: Schedule, tables: LatencyTables) -> list[Pipeline]:

@@ -7,12 +7,13 @@ link carries is counted here, route by route. That the two belong together is fo
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from scope_opt.model.mesh import link_loads, links
 from scope_opt.model.tables import ISP, PARTITIONS, WSP, ceil_int
+from scope_opt.replay.messages import Pairs, Region, Seams, Steps, tile_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,10 +21,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
+    from scope_opt.replay.messages import Pattern
     from scope_opt.schedule.schedule import Segment
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
+    Kind = Literal["gather", "relay", "exchange", "scatter", "halo"]
+
+
+class Part(NamedTuple):
+    """A thing that is moved between the places of regions."""
+
+    kind: Kind
+    layers: tuple[int, int]
+    """Whose output, for which layer; a layer twice: its kernel."""
+    peak: float
+    """Bytes on its busiest link."""
+    loads: Floats
+    """Bytes on every link, in the order of `scope_opt.model.mesh.links`."""
+    sent: Pattern
+    """Which chiplets send them."""
 
 
 class Transfer(NamedTuple):
@@ -34,13 +51,8 @@ class Transfer(NamedTuple):
     energy_fj: int
     links_ps: Floats | None = None
     """Part of ``time_ps`` that each mesh link is busy with it; None where links are not shared."""
-
-
-class Region(NamedTuple):
-    """A run of positions."""
-
-    first: int
-    size: int
+    parts: tuple[Part, ...] = ()
+    """What is moved, one after the other; none in the regressed model, which knows no places."""
 
 
 class Layout:
@@ -127,13 +139,6 @@ def _read(priced: tuple[Ints, Ints | None], entry: tuple[int, ...]) -> Transfer:
     return Transfer(int(times[entry]), 0 if energies is None else int(energies[entry]))
 
 
-class _Part(NamedTuple):
-    """A thing that is moved: bytes on its busiest link, and on all of them."""
-
-    peak: float
-    loads: Floats
-
-
 class _Edge(NamedTuple):
     source: int
     bytes: int
@@ -161,7 +166,8 @@ class _Placed:
         """See `Moves`."""
         if not at.gathers(layer):
             return []
-        return list(self._transfer(self._gather(self._weights[layer], at.region(layer))))
+        kernel = self._gather(self._weights[layer], at.region(layer), (layer, layer))
+        return list(self._transfer(kernel))
 
     def sending(self, at: Layout, layer: int) -> list[Transfer]:
         """See `Moves`."""
@@ -176,18 +182,18 @@ class _Placed:
         edge = self._from_before(layer + 1)
         if edge is None:
             return
-        here = at.region(layer)
+        here, ends = at.region(layer), (layer, layer + 1)
         this, then = at.partition[layer], at.partition[layer + 1]
         if not edge.is_input:  # what is added has to lie as the sum does
             if this != then:
-                yield from self._transfer(self._exchange(edge.bytes, here))
+                yield from self._transfer(self._exchange(edge.bytes, here, ends))
         elif then == ISP:
-            yield from self._transfer(self._gather(edge.bytes, here))
+            yield from self._transfer(self._gather(edge.bytes, here, ends))
         elif this == WSP:
             yield from self._transfer(self._halo(layer + 1, here))
         else:
             halo = self._halo(layer + 1, here)
-            yield from self._transfer(self._exchange(edge.bytes, here), halo)
+            yield from self._transfer(self._exchange(edge.bytes, here, ends), halo)
 
     def _inputs(self, at: Layout, layer: int) -> Iterator[Transfer]:
         """What the next layer, in the same cluster, reads of layers before this one.
@@ -206,30 +212,30 @@ class _Placed:
         ]
         for edge in moved:
             move = self._gather if into_isp else self._exchange
-            yield from self._transfer(move(edge.bytes, here))
+            yield from self._transfer(move(edge.bytes, here, (edge.source, layer + 1)))
         if moved and not into_isp and self._from_before(layer + 1) is None:
             yield from self._transfer(self._halo(layer + 1, here))
 
     def _hand_over(self, at: Layout, layer: int) -> Iterator[Transfer]:
         """Case 2: all that later layers of the segment read, and for ISP the next one's input."""
-        here, there = at.region(layer), at.region(layer + 1)
+        here, there, ends = at.region(layer), at.region(layer + 1), (layer, layer + 1)
         travels = 0
         for source in range(at.first, layer + 1):
             later = range(layer + 1, at.last + 1)
             read = sum(e.bytes for v in later for e in self._into[v] if e.source == source)
             travels += min(self._output[source], read)
-        parts = [self._scatter(travels, here, there)]
+        parts = [self._scatter(travels, here, there, ends)]
         if at.partition[layer + 1] == ISP:
             into = self._into[layer + 1]
             read = sum(e.bytes for e in into if e.is_input and e.source >= at.first)
-            parts.append(self._gather(min(travels, read), there))
+            parts.append(self._gather(min(travels, read), there, ends))
         yield from self._transfer(*parts)
 
     def _from_before(self, layer: int) -> _Edge | None:
         """The chain edge into a layer."""
         return next((edge for edge in self._into[layer] if edge.source == layer - 1), None)
 
-    def _transfer(self, *parts: _Part) -> Iterator[Transfer]:
+    def _transfer(self, *parts: Part) -> Iterator[Transfer]:
         """One transfer of parts moved one after the other; nothing to move is none."""
         placed = self._placed
         time_ps = int(ceil_int(sum(part.peak for part in parts) * placed.ps_per_byte))
@@ -238,33 +244,45 @@ class _Placed:
         moved = sum(float(part.loads.sum()) for part in parts)
         links_ps = np.sum([part.loads for part in parts], axis=0) * placed.ps_per_byte
         energy_fj = int(ceil_int(moved * self._fj_per_byte))
-        yield Transfer(time_ps, energy_fj, links_ps if placed.shared_links else None)
+        yield Transfer(time_ps, energy_fj, links_ps if placed.shared_links else None, parts)
 
-    def _gather(self, volume: int, at: Region) -> _Part:
+    def _gather(self, volume: int, at: Region, layers: tuple[int, int]) -> Part:
         """Every byte to every chiplet."""
-        loads = self._routes.relayed(at) if self._placed.relay else self._routes.pairs(at, at)
+        share = volume / at.size
         peak = int(self._placed.gather[self._phase(at), at.size])
-        return _Part(volume * peak / at.size, volume * loads / at.size)
+        if self._placed.relay:
+            loads, sent = self._routes.relayed(at), Steps(at, share)
+            return Part("relay", layers, volume * peak / at.size, volume * loads / at.size, sent)
+        loads, pairs = self._routes.pairs(at, at), Pairs(at, at, share)
+        return Part("gather", layers, volume * peak / at.size, volume * loads / at.size, pairs)
 
-    def _exchange(self, volume: int, at: Region) -> _Part:
+    def _exchange(self, volume: int, at: Region, layers: tuple[int, int]) -> Part:
         """From every chiplet to every other one an equal part."""
         peak, shares = int(self._placed.exchange[self._phase(at), at.size]), at.size**2
-        return _Part(volume * peak / shares, volume * self._routes.pairs(at, at) / shares)
+        loads = volume * self._routes.pairs(at, at) / shares
+        sent = Pairs(at, at, volume / shares)
+        return Part("exchange", layers, volume * peak / shares, loads, sent)
 
-    def _scatter(self, volume: int, at: Region, to: Region) -> _Part:
+    def _scatter(self, volume: int, at: Region, to: Region, layers: tuple[int, int]) -> Part:
         """From every chiplet of a region to every one of the next an equal part."""
         peak = self._placed.scatter_count(at.first, at.size, to.size)
         shares = at.size * to.size
-        return _Part(volume * peak / shares, volume * self._routes.pairs(at, to) / shares)
+        loads = volume * self._routes.pairs(at, to) / shares
+        sent = Pairs(at, to, volume / shares)
+        return Part("scatter", layers, volume * peak / shares, loads, sent)
 
-    def _halo(self, layer: int, at: Region) -> _Part:
-        """Between tiles that meet."""
+    def _halo(self, layer: int, at: Region) -> Part:
+        """Between tiles of a layer that meet, of its input."""
         shape = int(self._placed.shape[layer])
         seams = self._placed.seams[shape]
         row_bytes, col_bytes = seams.shares[at.size].tolist()
-        down, across = self._routes.seams(at.first, tuple(seams.tiles[at.size].tolist()))
+        columns, used_rows, used_columns = seams.tiles[at.size].tolist()
+        tiles = columns, used_rows, used_columns
+        down, across = self._routes.seams(at.first, tiles)
         peak = self._placed.halo(shape, at.first, at.size)
-        return _Part(peak, down * row_bytes + across * col_bytes)
+        loads = down * row_bytes + across * col_bytes
+        sent = Seams(at.first, tiles, row_bytes, col_bytes)
+        return Part("halo", (layer - 1, layer), peak, loads, sent)
 
     def _phase(self, at: Region) -> int:
         return int(self._placed.phase[at.first])
@@ -292,12 +310,8 @@ class _Routes:
         return steps @ self._single(before, here) + (at.size - steps) @ self._single(here, before)
 
     def _seams(self, first: int, tiles: tuple[int, int, int]) -> tuple[Ints, Ints]:
-        """Both ways between tiles that meet in row seams, and in column seams.
-
-        ``tiles`` as in `scope_opt.model.places.Seams`: columns of the grid, rows and columns used.
-        """
-        columns, used_rows, used_columns = tiles
-        grid = first + np.arange(used_rows)[:, None] * columns + np.arange(used_columns)
+        """Both ways between tiles that meet in row seams, and in column seams."""
+        grid = tile_positions(first, tiles)
         return self._both_ways(grid[:-1], grid[1:]), self._both_ways(grid[:, :-1], grid[:, 1:])
 
     def _both_ways(self, one: Ints, other: Ints) -> Ints:
