@@ -161,6 +161,7 @@ def test_shipped_optima_are_certified(name: str, tmp_path: Path) -> None:
     done = invoke("solve", instance, "-o", schedule, "--certificate", proof, "--json")
     assert done.exit_code == 0
     result = json.loads(done.stdout)
+    assert json.loads(schedule.read_text())["format"] == "scope-result/1"
     assert scope_check.main([str(instance), str(schedule), str(proof)]) == 0
     claims = Certificate.load(proof)
     assert claims.bound_ps == claims.objective_ps == result["bound_ps"]

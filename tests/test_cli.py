@@ -648,6 +648,26 @@ def test_warm_start(folder: Path) -> None:
     assert len(document["options"]["warm_start"]["sha256"]) == 64
 
 
+def test_warm_starts_that_do_not_fit(folder: Path, tmp_path: Path, alexnet: Instance) -> None:
+    """Segments and rules are no reason not to solve; another network's schedule is a slip."""
+    start = ("--warm-start", folder / "schedule.json")
+    outcome = invoke("solve", folder / "instance.json", *start, "--segments", "8")
+    assert outcome.exit_code == 0
+    assert "rejected: segments start at layers" in " ".join(outcome.stdout.split())
+    other = tmp_path / "other.json"
+    paper_instance("vgg16", 16).save(other)
+    outcome = invoke("solve", other, *start)
+    assert outcome.exit_code == 2
+    assert f"{folder / 'schedule.json'}: made for {alexnet.name}" in outcome.stderr
+    assert "the last layer is 15" in outcome.stderr
+    # One of fewer constraints, of more samples and the like may well fit.
+    more = alexnet.model_copy(update={"samples": alexnet.samples + 1})
+    more.save(tmp_path / "more.json")
+    outcome = invoke("solve", tmp_path / "more.json", *start, "--json")
+    assert json.loads(outcome.stdout)["warm_start"] == "accepted"
+    assert "made for" in outcome.stderr
+
+
 def test_compare_refuses_bad_arguments(folder: Path) -> None:
     assert invoke("compare", folder / "instance.json", "--solvers", ",").exit_code == 2
     assert invoke("compare", folder / "instance.json", "--segments", "99").exit_code == 2

@@ -524,6 +524,21 @@ def test_warm_starts_of_other_segments_are_rejected() -> None:
     assert result.warm_start.startswith("rejected: segments start at layers")
 
 
+def test_warm_starts_that_break_a_rule_are_rejected() -> None:
+    instance = paper_instance("alexnet", 16)
+    best = solve(instance, "exact").schedule
+    assert best is not None
+    first = best.segments[0].clusters[0]
+    more = first.model_copy(update={"chiplets": 17})
+    segment = best.segments[0].model_copy(update={"clusters": (more,)})
+    start = best.model_copy(update={"segments": (segment, *best.segments[1:])})
+    result = solve(instance, CpSatSolver(), SolveOptions(warm_start=start))
+    assert result.warm_start is not None
+    assert result.warm_start.startswith("rejected: ")
+    assert "regions take 17 chiplets; there are 16" in result.warm_start
+    assert result.status is Status.OPTIMAL
+
+
 def test_two_threads() -> None:
     instance = paper_instance("alexnet", 16)
     result = solve(instance, CpSatSolver(), SolveOptions(threads=2))

@@ -279,6 +279,23 @@ def test_warm_start(encoding: str) -> None:
     assert result.trajectory[0].objective_ps == best.objective_ps
 
 
+def test_warm_starts_that_do_not_fit_are_rejected() -> None:
+    instance = paper_instance("alexnet", 16)
+    best = solve(instance, "exact").schedule
+    assert best is not None
+    assert len(best.segments) > 1
+    options = SolveOptions(warm_start=best.model_copy(update={"segments": best.segments[:-1]}))
+    result = solve(instance, IntervalMilpSolver(), options)
+    assert result.warm_start is not None
+    assert result.warm_start.startswith("rejected: layer-coverage at schedule")
+    assert result.status is Status.OPTIMAL
+    options = SolveOptions(segments=len(best.segments) + 1, warm_start=best)
+    result = solve(instance, IntervalMilpSolver(), options)
+    assert result.warm_start is not None
+    assert result.warm_start.startswith("rejected: segments start at layers")
+    assert result.status is Status.OPTIMAL
+
+
 @pytest.mark.parametrize(
     ("encoding", "network", "chiplets"),
     [("thresholds", "resnet152", 128), ("beats", "resnet18", 16)],

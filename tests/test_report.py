@@ -433,10 +433,33 @@ def test_only_reports_are_overwritten(tmp_path: Path, result: Result) -> None:
     assert invoke("report", *two, "-o", folder).exit_code == 0  # it is a report by now
     names = {path.name for path in folder.glob("*.html")}
     assert names == {"index.html", "segmented-result.html", "segmented-other.html"}
-    assert invoke("report", two[0], "-o", folder).exit_code == 0
+    assert invoke("report", *two, "-o", folder).exit_code == 0  # the same pages again
+    refused = invoke("report", two[0], "-o", folder)
+    assert refused.exit_code == 2
+    assert "segmented-result.html, segmented-other.html; name another folder" in refused.stderr
+    assert "--force" in refused.stderr
+    assert {path.name for path in folder.glob("*.html")} == names
+    outcome = invoke("report", two[0], "-o", folder, "--force")
+    assert outcome.exit_code == 0
+    assert "are gone: segmented-result.html, segmented-other.html\n" in outcome.stderr
     assert {path.name for path in folder.iterdir()} == {
         *("index.html", "plotly.min.js", "mine.txt", MARKER),
     }
+
+
+def test_another_schedule_does_not_replace_the_only_page(tmp_path: Path, result: Result) -> None:
+    result.save(tmp_path / "one.json")
+    result.model_copy(update={"solver": "exact"}).save(tmp_path / "other.json")
+    folder = tmp_path / "report"
+    assert invoke("report", tmp_path / "one.json", "-o", folder).exit_code == 0
+    before = (folder / "index.html").read_bytes()
+    refused = invoke("report", tmp_path / "other.json", "-o", folder)
+    assert refused.exit_code == 2
+    assert f"lacks: index.html ({result.instance.name}, segmented); name" in refused.stderr
+    assert (folder / "index.html").read_bytes() == before
+    both = (tmp_path / "one.json", tmp_path / "other.json")
+    assert invoke("report", *both, "-o", folder).exit_code == 0  # the first one is among them
+    assert "segmented.html" in (folder / "index.html").read_text()
 
 
 def test_a_marker_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
@@ -448,13 +471,15 @@ def test_a_marker_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
     (folder / "old.html").write_text("old")
     page = Page("index.html", "comparison.html.j2", "title", content={"table": None, "figures": []})
     with pytest.raises(Exception, match="None"):
-        write_report(folder, [page])  # rendered before anything is written
+        write_report(folder, [page], force=True)  # rendered before anything is written
     assert (folder / "old.html").exists()
     instance, schedule = hostile()
     instance.save(tmp_path / "instance.json")
     schedule.save(tmp_path / "schedule.json")
     arguments = (tmp_path / "schedule.json", "--instance", tmp_path / "instance.json")
-    assert invoke("report", *arguments, "-o", folder).exit_code == 0
+    assert invoke("report", *arguments, "-o", folder).exit_code == 2  # old.html would go
+    assert (folder / "old.html").exists()
+    assert invoke("report", *arguments, "-o", folder, "--force").exit_code == 0
     assert (tmp_path / "mine.txt").exists()
     assert not (folder / "old.html").exists()
 

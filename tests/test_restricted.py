@@ -325,3 +325,16 @@ def test_two_runs_are_equal(choice: tuple[str, SegmentChoice]) -> None:
     instance = paper_instance("alexnet", 16, overflow="stream")
     options = SolveOptions(segments=segments)
     assert solve(instance, solver, options).schedule == solve(instance, solver, options).schedule
+
+
+def test_warm_starts_of_other_schemes_are_rejected() -> None:
+    """They may be better than the optimum that is proved."""
+    instance = paper_instance("resnet18", 16)
+    start = solve(instance, "exact").schedule
+    assert start is not None
+    assert any(len(segment.clusters) > 1 for segment in start.segments)
+    result = solve(instance, "exact-sequential", SolveOptions(warm_start=start))
+    assert result.warm_start is not None
+    assert "'exact-sequential' searches 1 to 1" in result.warm_start
+    assert result.status is Status.OPTIMAL
+    assert result.objective_ps == solve(instance, "exact-sequential").objective_ps

@@ -39,6 +39,8 @@ def report(
     """Write schedules or a study as HTML pages that need no network.
 
     Several schedules get a page that compares them and a page each. Open index.html of the folder.
+    A report is brought up to date in its folder; if pages of an earlier one would go, --force is
+    needed.
 
     \b
     Examples:
@@ -48,7 +50,7 @@ def report(
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError
     from scope_opt.model.units import plural, size
-    from scope_opt.report.site import refuse_foreign, write_report
+    from scope_opt.report.site import dropped_pages, listed, refuse_foreign, write_report
     from scope_opt.report.sources import schedule_pages, study_folder_pages
     from scope_opt.terminal.inputs import load_instance
 
@@ -65,7 +67,10 @@ def report(
         pages = list(_with_progress(study_folder_pages(Path(folders[0]), instances)))
     else:
         pages = schedule_pages(sources, instances)
+    dropped = dropped_pages(output, pages)
     written = write_report(output, pages, force=force)
+    if dropped:
+        complain(f"pages of the earlier report are gone: {listed(dropped)}")
     weights = [path.stat().st_size for path in written]
     largest = f"largest {size(max(weights[: len(pages)]))}"
     script = f"{size(weights[len(pages)])} script"

@@ -34,6 +34,7 @@ from scope_opt.terminal.console import (
     print_text,
     print_view,
     progress,
+    warn_mismatch,
 )
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def solve(
         order=order_choice(order),
         programs=programs,
     )
+    if start is not None:
+        warn_mismatch(str(warm_start), start.instance, problem)
     chosen = load_solver(solver)
     if certificate is not None:
         refuse_uncertifiable(problem, solver, options)

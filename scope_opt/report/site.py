@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MARKER = "scope-report.json"
 SCRIPT = "plotly.min.js"
+LISTED = 5
+"""Dropped pages that a message names."""
 
 
 class Marker(Document):
@@ -26,6 +28,8 @@ class Marker(Document):
 
     format: Literal["scope-report/1"] = "scope-report/1"
     files: tuple[str, ...]
+    title: str | None = None
+    """Of a report of one page, which is index.html whatever it shows; else None."""
 
 
 def refuse_foreign(folder: Path, *, force: bool) -> None:
@@ -44,8 +48,22 @@ def refuse_foreign(folder: Path, *, force: bool) -> None:
         raise InputError(str(folder), [problem])
 
 
+def dropped_pages(folder: Path, pages: Sequence[Page]) -> list[str]:
+    """Pages of an earlier report in the folder that these pages would take the place of.
+
+    Pages that are written again are not among them: the report is brought up to date.
+    """
+    names = {page.file for page in pages}
+    dropped = [name for name in _earlier_files(folder) if name not in {*names, SCRIPT}]
+    title = _earlier_title(folder)
+    # Beside others of its solver a schedule has its file in the title as well.
+    if title is not None and not any(f"{page.title}, ".startswith(f"{title}, ") for page in pages):
+        dropped.insert(0, f"index.html ({title})")
+    return dropped
+
+
 def write_report(folder: Path, pages: Sequence[Page], *, force: bool = False) -> list[Path]:
-    """Write pages and the script they share; pages of an earlier report go.
+    """Write pages and the script they share; with ``force``, pages of an earlier report go.
 
     Everything is rendered before anything is written.
 
@@ -57,11 +75,17 @@ def write_report(folder: Path, pages: Sequence[Page], *, force: bool = False) ->
     Raises
     ------
     InputError
-        As `refuse_foreign` does, or if a file cannot be written.
+        As `refuse_foreign` does, if pages of an earlier report would go, or if a file cannot be
+        written.
     """
     from plotly.offline import get_plotlyjs
 
     refuse_foreign(folder, force=force)
+    dropped = dropped_pages(folder, pages)
+    if dropped and not force:
+        problem = f"holds pages of an earlier report that this one lacks: {listed(dropped)}"
+        way_out = "name another folder, report all schedules at once, or use --force to drop them"
+        raise InputError(str(folder), [f"{problem}; {way_out}"])
     environment = _environment()
     texts = {page.file: _render(environment, page) for page in pages}
     texts[SCRIPT] = get_plotlyjs()
@@ -78,7 +102,8 @@ def write_report(folder: Path, pages: Sequence[Page], *, force: bool = False) ->
     for name in old:
         if name not in texts:
             (folder / name).unlink(missing_ok=True)
-    Marker(files=tuple(texts)).save(folder / MARKER, force=True)
+    title = pages[0].title if len(pages) == 1 else None
+    Marker(files=tuple(texts), title=title).save(folder / MARKER, force=True)
     return [folder / name for name in texts]
 
 
@@ -88,6 +113,19 @@ def _earlier_files(folder: Path) -> list[str]:
         return []
     names = Marker.load(folder / MARKER).files
     return [name for name in names if PurePosixPath(name).name == name]
+
+
+def _earlier_title(folder: Path) -> str | None:
+    """Title of an earlier report's only page."""
+    if not (folder / MARKER).is_file():
+        return None
+    return Marker.load(folder / MARKER).title
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED else []
+    return ", ".join([*names[:LISTED], *more])
 
 
 def _environment() -> Environment:

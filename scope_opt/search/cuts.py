@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scope_opt.schedule.schedule import Segment
+    from scope_opt.schedule.schedule import Schedule, Segment
     from scope_opt.search.packed import Floats, Ints
+    from scope_opt.solving.solver import SegmentChoice
 
     Flags = NDArray[np.bool_]
 
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 def segment_ends(starts: Sequence[int], layers: int) -> list[tuple[int, int]]:
     """First and last layer of each segment, from the first layers."""
     return [(first, following - 1) for first, following in pairwise((*starts, layers))]
+
+
+def other_segments(schedule: Schedule, choice: SegmentChoice) -> str:
+    """Why a schedule has not the segments asked for; empty if it has. Any are ``balanced`` here."""
+    firsts = tuple(segment.first_layer for segment in schedule.segments)
+    wanted = (0,) if choice == "single" else choice
+    if wanted in ("dp", "balanced", len(firsts), firsts):
+        return ""
+    return f"segments start at layers {list(firsts)}, asked for {choice!r}"
 
 
 @compiled

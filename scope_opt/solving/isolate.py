@@ -191,7 +191,7 @@ def _receive(message: object, monitor: Monitor) -> bool:
     assert isinstance(message, _Final)
     monitor.phases_s, monitor.model = message.phases_s, message.model
     monitor.adopt(message.proof)
-    monitor.start_verdict = message.start_verdict
+    monitor.start_verdict = message.start_verdict or monitor.start_verdict
     monitor.infeasible, monitor.explanation = message.infeasible, message.explanation
     monitor.stopped_early |= message.stopped_early
     monitor.cpu_spent |= message.cpu_spent

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.result import Library, Prover
 
+ACCEPTED = "accepted"
+"""What results say of a warm start that the solver began with."""
+
 
 class Monitor:
     """Where a running solver reports, and learns that it should stop.
@@ -231,7 +234,8 @@ class Monitor:
         self._libraries = tuple(dict.fromkeys((*self._libraries, *part._libraries)))
         self._programs += part._programs
         self._library_s += part._library_s
-        self.start_verdict = self.start_verdict or part.start_verdict
+        if part.start_verdict is not None and self.start_verdict != ACCEPTED:
+            self.start_verdict = part.start_verdict
         peaks = (self.peak_memory_bytes, part.peak_memory_bytes)
         self.peak_memory_bytes = max((peak for peak in peaks if peak is not None), default=None)
 
@@ -259,7 +263,7 @@ class Monitor:
 
     def warm_start(self, accepted: bool, reason: str = "") -> None:
         """Report whether the solver could begin with the schedule that it was given."""
-        self.start_verdict = "accepted" if accepted else f"rejected: {reason}"
+        self.start_verdict = ACCEPTED if accepted else f"rejected: {reason}"
 
     def prove_infeasible(self, explanation: Sequence[str], *by: Prover) -> None:
         """Report that there is no schedule, why, in the user's terms, and who proved it."""

@@ -16,10 +16,10 @@ from scope_opt.model.files import InputError
 from scope_opt.model.mesh import places
 from scope_opt.model.package import order_name
 from scope_opt.schedule.bounds import latency_bound
-from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.pricing import TablesStopped, build_within
 from scope_opt.solving.result import PROVERS, OrderOutcome, StopReason
+from scope_opt.solving.start import usable_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +142,7 @@ class _Trials:
             cutoff=monitor.objective,
         )
         self._parts[index] = part
-        start = self._start(instance, tables)
+        start = self._start(instance, tables, part)
         options = replace(self._options, order=None, time_limit_s=share_s, warm_start=start)
         self._solve(instance, tables, options, part)
         self._times_s[index] = part.elapsed_s
@@ -201,8 +201,11 @@ class _Trials:
         stage = f"order {order_name(self._orders[index])}, {part.stage}".removesuffix(", ")
         monitor.report(stage, (index + part.done) / len(self._orders))
 
-    def _start(self, instance: Instance, tables: LatencyTables) -> Schedule | None:
-        """The warm start, in the order of the instance; only its own may refuse it."""
+    def _start(self, instance: Instance, tables: LatencyTables, part: Monitor) -> Schedule | None:
+        """The warm start in this order of positions, where it keeps the rules.
+
+        One of another instance must keep them in the order that it is for.
+        """
         given = self._options.warm_start
         if given is None:
             return None
@@ -210,9 +213,8 @@ class _Trials:
         assert instance.package is not None
         assert self._instance.package is not None
         own = given.order or self._instance.package.order
-        if instance.package.order == own or evaluate(instance, here, tables).feasible:
-            return here
-        return None
+        foreign = instance.package.order == own and given.instance.digest != self._instance.digest
+        return usable_start(instance, tables, here, part, foreign=foreign)
 
     def _outcome(self, index: int) -> OrderOutcome:
         part, bound = self._parts.get(index), self._bounds[index]

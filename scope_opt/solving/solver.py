@@ -31,6 +31,7 @@ from scope_opt.solving.result import (
     relative_gap,
     versions,
 )
+from scope_opt.solving.start import usable_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,10 +89,11 @@ class SolveOptions:
     returns the best it has, None for no limit; ``cpu_limit_s``: the same for processor time of the
     solver's process; ``rel_gap``: it stops once ``(objective - bound) / objective`` is at most
     this. The others are refused by solvers that do not list them: ``seed`` of all randomness;
-    ``iterations``, a budget that, unlike time, makes
-    runs repeatable; ``warm_start``, a schedule to begin with; ``threads`` of the solver library;
-    ``encoding``, a variant of the formulation; ``log``, a file for the library's own log;
-    ``similarity`` and ``donor``, readings of the paper's search, see `READINGS`.
+    ``iterations``, a budget that, unlike time, makes runs repeatable; ``warm_start``, a schedule to
+    begin with (the result says that it was rejected where it breaks a rule or has other segments
+    than asked for); ``threads`` of the solver library; ``encoding``, a variant of the formulation;
+    ``log``, a file for the library's own log; ``similarity`` and ``donor``, readings of the paper's
+    search, see `READINGS`.
     ``programs``: whether a solver that proves the placed optimum without shared links hands on to
     mathematical programs where they leave a gap.
 
@@ -302,7 +304,12 @@ def _search(
         monitor.prove_infeasible(obstacles, "simple bound")
         return None
     if asked is None:
-        _refuse_other_order(instance, options.warm_start)
+        given = options.warm_start
+        if given is not None:
+            _refuse_other_order(instance, given)
+            foreign = given.instance.digest != instance.digest
+            start = usable_start(instance, tables, given, monitor, foreign=foreign)
+            options = replace(options, warm_start=start)
         run_solver(solver, instance, tables, options, monitor)
         return None
     return orders.run(instance, tables, partial(run_solver, solver), options, asked, monitor)
@@ -419,10 +426,10 @@ def refuse_unsupported(instance: Instance, solver: Solver, options: SolveOptions
         raise InputError("package" if set(missing) <= PLACES else "constraints", problems)
 
 
-def _refuse_other_order(instance: Instance, start: Schedule | None) -> None:
+def _refuse_other_order(instance: Instance, start: Schedule) -> None:
     """Raise `InputError` for a warm start that is for another order of positions."""
     package = instance.package
-    if start is None or start.order is None or package is None or start.order == package.order:
+    if start.order is None or package is None or start.order == package.order:
         return
     found, own = order_name(start.order), order_name(package.order)
     problem = f"order: found {found}, but positions run in order {own}; solve with --order {found}"

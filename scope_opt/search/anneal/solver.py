@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from scope_opt.model.compiled import compiled
-from scope_opt.model.files import InputError
 from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.model.tables import LIMIT, PARTITIONS
 from scope_opt.schedule.bounds import latency_bound, layer_floors
-from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.anneal.evaluation import evaluate_segment, even_out, reshare
@@ -69,7 +67,7 @@ from scope_opt.search.anneal.walk import (
     note_segment,
     recall,
 )
-from scope_opt.search.cuts import best_ends, shortest_cut
+from scope_opt.search.cuts import best_ends, other_segments, shortest_cut
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.paper.segmentation import balanced_choices
 from scope_opt.search.paper.solver import agreed_segments
@@ -475,11 +473,14 @@ class AnnealSolver:
         kind = freedom(choice)
         annealing = Annealing(instance, tables, options, monitor, kind)
         if options.warm_start is not None:
-            _refuse_other(instance, tables, options.warm_start, choice)
-            annealing.begin_with(options.warm_start)
-            monitor.warm_start(True)
-            annealing.run(bound_ps)
-            return
+            problem = other_segments(options.warm_start, choice)
+            if choice == "balanced":
+                problem = "segments 'balanced' takes no warm start; give the first layers"
+            monitor.warm_start(not problem, problem)
+            if not problem:
+                annealing.begin_with(options.warm_start)
+                annealing.run(bound_ps)
+                return
         starts = self.start(annealing, tables, choice, monitor)
         if choice != "balanced":
             annealing.run(bound_ps)
@@ -534,19 +535,3 @@ class AnnealSolver:
             if near is not None and near not in known:
                 known.add(near)
                 yield near
-
-
-def _refuse_other(
-    instance: Instance, tables: LatencyTables, schedule: Schedule, choice: SegmentChoice
-) -> None:
-    """Raise `InputError` if a warm start is not one of the schedules that are searched."""
-    evaluation = evaluate(instance, schedule, tables)
-    problems = [str(violation) for violation in evaluation.violations]
-    firsts = tuple(segment.first_layer for segment in schedule.segments)
-    allowed: Sequence[SegmentChoice] = ("dp", len(firsts), firsts)
-    if choice == "balanced":
-        problems.append("segments 'balanced' takes no warm start; give the first layers")
-    elif choice not in allowed:
-        problems.append(f"segments start at layers {list(firsts)}, asked for {choice!r}")
-    if problems:
-        raise InputError("warm start", problems)

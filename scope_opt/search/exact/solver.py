@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE, Constraints
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_rest, segment_bounds
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.search.allowed import make_allowed
-from scope_opt.search.cuts import CostedSegment, Prefixes, segment_ends, total_cost
+from scope_opt.search.cuts import (
+    CostedSegment,
+    Prefixes,
+    other_segments,
+    segment_ends,
+    total_cost,
+)
 from scope_opt.search.exact.network import NetworkProof
 from scope_opt.search.exact.start import Starts
 from scope_opt.search.paper.segmentation import balanced_choices
@@ -100,9 +105,7 @@ class ExactSolver:
         if fixed is not None:
             choice = agreed_segments(choice, fixed)
         if options.warm_start is not None:
-            start = self._warm_start(instance, tables, options.warm_start, choice)
-            monitor.improve(total_cost(start), [found.segment for found in start])
-            monitor.warm_start(True)
+            self._begin_with(instance, tables, options.warm_start, choice, monitor)
         try:
             if choice == "balanced":
                 self._prove_balanced(instance, tables, monitor)
@@ -117,22 +120,37 @@ class ExactSolver:
         if not monitor.infeasible:
             monitor.raise_bound(bound, "recursion")
 
-    def _warm_start(
-        self, instance: Instance, tables: LatencyTables, schedule: Schedule, choice: SegmentChoice
-    ) -> list[CostedSegment]:
-        """The segments of a warm start; raises `InputError` if they are not what is searched."""
-        evaluation = evaluate(instance, schedule, tables)
-        problems = [str(violation) for violation in evaluation.violations]
-        firsts = tuple(segment.first_layer for segment in schedule.segments)
-        _, count, starts = _wanted(choice)
-        if starts not in (None, firsts) or count not in (None, len(firsts)):
-            problems.append(f"segments start at layers {list(firsts)}, asked for {choice!r}")
-        if problems:
-            raise InputError("warm start", problems)
-        return [
-            CostedSegment(report.latency_ps, segment)
-            for report, segment in zip(evaluation.segments, schedule.segments, strict=True)
-        ]
+    def _begin_with(
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        start: Schedule,
+        choice: SegmentChoice,
+        monitor: Monitor,
+    ) -> None:
+        """Report a warm start, which is valid, if it is one of the schedules that are searched."""
+        segments = start.segments
+        problem = other_segments(start, choice) or self._other_scheme(instance, tables, segments)
+        monitor.warm_start(not problem, problem)
+        if not problem:
+            monitor.improve(total_cost(_admitted(instance, tables, segments)), segments)
+
+    def _other_scheme(
+        self, instance: Instance, tables: LatencyTables, segments: Sequence[Segment]
+    ) -> str:
+        """Why valid segments are none of those that are searched; empty if they are."""
+        clusters = self.allowed(instance, tables).clusters
+        fewest, most = self.cluster_counts(instance, tables)
+        for segment in segments:
+            where = f"the segment at layer {segment.first_layer}"
+            if not fewest <= len(segment.clusters) <= most:
+                count = len(segment.clusters)
+                return f"{where} has {count} clusters, {self.name!r} searches {fewest} to {most}"
+            for cluster in segment.clusters:
+                if not clusters[cluster.first_layer, cluster.last_layer]:
+                    ends = f"layers {cluster.first_layer} to {cluster.last_layer}"
+                    return f"{where} has {ends} in a cluster, {self.name!r} searches none such"
+        return ""
 
     def _prove_balanced(self, instance: Instance, tables: LatencyTables, monitor: Monitor) -> None:
         """Best schedule over the balanced cuts; raises `SearchStopped` without a bound."""
