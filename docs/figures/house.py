@@ -41,13 +41,13 @@ PLACES = {
     "scope_opt.report": (4, 10),
     "scope_opt.terminal": (1, 8),
     "scope_opt.studies": (2.5, 8),
-    "scope_opt.search.anneal": (0, 4),
-    "scope_opt.search.census": (1, 6),
-    "scope_opt.search.exact": (0.5, 5),
-    "scope_opt.search.exact.places": (1.3, 4),
-    "scope_opt.search.paper": (0.5, 3),
-    "scope_opt.search.plus": (0, 6),
-    "scope_opt.search": (1, 2),
+    "scope_opt.search.anneal": (0, 5),
+    "scope_opt.search.census": (1, 7),
+    "scope_opt.search.exact": (0.5, 6),
+    "scope_opt.search.exact.places": (1.3, 5),
+    "scope_opt.search.paper": (0.5, 4),
+    "scope_opt.search.plus": (0, 7),
+    "scope_opt.search": (1, 3),
     "scope_opt.solving": (2.5, 2),
     "scope_opt.schedule": (2.5, 1),
     "scope_opt.model": (2.5, 0),
@@ -64,7 +64,7 @@ PLACES = {
     "formulations": (5.7, 3),
 }
 """Column, from the left, and floor, from the ground, of each room."""
-LEGEND = (3.5, 1.2)
+LEGEND = (3.7, 1.2)
 
 WIDTH, HEIGHT = 150, 72  # of a room
 COLUMN, FLOOR = 166, 112  # from one room to the next
