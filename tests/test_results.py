@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -188,6 +189,44 @@ def test_pages_are_those_of_the_records(name: str) -> None:
     for block in article.blocks:
         if isinstance(block, Picture):
             assert (folder(name) / block.file).is_file()
+
+
+def test_takeaways() -> None:
+    """Numbers of the page, computed from the lines of the records once more."""
+    page = (ROOT / "results" / "takeaways" / "README.md").read_text()
+    rows = {
+        cells[0]: cells[1:]
+        for line in page.splitlines()
+        if line.startswith("|")
+        for cells in [[cell.strip() for cell in line.strip("| ").split(" | ")]]
+    }
+    for column, study in enumerate(("optima", "placed")):
+        ps: dict[str, dict[str, int]] = {}
+        for line in (ROOT / "results" / study / "records.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            latency = (record["result"] or {}).get("objective_ps")
+            if latency is not None and record.get("seed") in (None, 0):
+                ps.setdefault(record["instance"]["name"], {})[record["label"]] = latency
+        for scheme in ("scope", "segmented"):
+            gaps = [x[scheme] / x["exact"] - 1 for x in ps.values() if scheme in x]
+            cell = f"{100 * statistics.median(gaps):.1f}, {100 * max(gaps):.1f}"
+            assert rows[f"gap of `{scheme}`, median and largest, %"][column] == cell
+        for how, single, merged in (
+            ("by search", "segmented", "scope"),
+            ("between optima", "exact-segmented", "exact"),
+        ):
+            gains = [x[single] / x[merged] for x in ps.values() if {single, merged} <= set(x)]
+            cell = rows[f"merging {how}: median, largest; slower in"][column]
+            if not gains:
+                assert cell == "-"
+                continue
+            slower = sum(gain < 1 for gain in gains)
+            expected = f"{statistics.median(gains):.2f}, {max(gains):.2f}"
+            assert cell == f"{expected}; {slower} of {len(gains)}"
+    lines = (ROOT / "results" / "orders" / "results.jsonl").read_text().splitlines()
+    solved = {result["instance"]["name"]: result for result in map(json.loads, lines)}
+    others = sum(result["schedule"]["order"] != "zigzag" for result in solved.values())
+    assert f"wins in {others} of {len(solved)} instances" in page
 
 
 def test_floats_are_blamed_only_where_a_library_was_called() -> None:

@@ -37,7 +37,9 @@ def page() -> Article:
     found = {name: known[name] for name in PAPER_INSTANCES if name in known}
     proved = [name for name, result in found.items() if result.status is Status.OPTIMAL]
     gains = {
-        name: gain - 1 for name, result in found.items() if (gain := _gain(result)) is not None
+        name: gain - 1
+        for name, result in found.items()
+        if (gain := zigzag_over_best(result)) is not None
     }
     names = [_order(result) for result in found.values()]
     counts = {name: names.count(name) for name in sorted(set(names))}
@@ -86,7 +88,8 @@ def _zigzag(result: Result) -> int | None:
     return next((each.objective_ps for each in result.orders if each.order == ZIGZAG), None)
 
 
-def _gain(result: Result) -> float | None:
+def zigzag_over_best(result: Result) -> float | None:
+    """Latency in ZigZag order over that in the best order; None where one of them is missing."""
     return ratio(_zigzag(result), result.objective_ps)
 
 
@@ -98,7 +101,7 @@ def _row(name: str, result: Result) -> list[str]:
         if order_name(each.order) != own and not each.infeasible
         if best is None or each.bound_ps is None or each.bound_ps < best
     ]
-    gain = _gain(result)
+    gain = zigzag_over_best(result)
     return [
         name,
         own,

@@ -29,6 +29,7 @@ STUDIES = {
     "readings": "the paper's search where its text leaves a choice, and what each choice is worth",
     "reach": "what the formulations prove in one minute, and in ten",
     "gaps": "every solver against the best that is known; registry of best known schedules",
+    "takeaways": "what a heuristic designer should take from all this, on one screen",
     "formulations": "sizes and linear relaxations of the formulations",
 }
 
@@ -43,7 +44,7 @@ def page() -> Article:
         [
             "One folder per study. `study.toml` says what is solved: `scope-opt study results/NAME/study.toml` solves "
             "what is missing. What is no solve of one instance is measured by the script `run.py` of its folder. "
-            "`scaling`, `case-study` and `gaps` show records of other studies. "
+            "`scaling`, `case-study`, `gaps` and `takeaways` show records of other studies. "
             "[docs/studies.md](../docs/studies.md) describes the files.",
             "`python -m scope_opt.report.results` writes these pages from the records, and a test compares them; another "
             "one evaluates every committed schedule again. `scope-opt report results/NAME` makes interactive pages of any "

@@ -20,6 +20,7 @@ from scope_opt.report.results import (
     scaling,
     segment_counts,
     sensitivity,
+    takeaways,
     transformers,
     validation,
 )
@@ -49,6 +50,7 @@ _ALL: dict[str, Callable[[], Article]] = {
     "one-segment": one_segment.page,
     "orders": orders.page,
     "transformers": transformers.page,
+    "takeaways": takeaways.page,
     OVERVIEW: overview.page,
 }
 PAGES = {name: page for name, page in _ALL.items() if has_run(name)}
