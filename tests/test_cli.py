@@ -842,6 +842,37 @@ def test_doctor_looks_at_all_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> 
     assert optional[-1].found == "not installed; for nothing: leave it"
 
 
+def test_doctor_says_what_is_still_to_be_compiled(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\n"
+        "from scope_opt.search.cuts import shortest_cut\n"
+        "from scope_opt.terminal.doctor import _compiled_code\n"
+        "print(_compiled_code().found)\n"
+        "shortest_cut(np.zeros((2, 2), dtype=np.int64), 0, 9)\n"
+        "print(_compiled_code().found)\n"
+    )
+
+    def said(**variables: str) -> list[str]:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **variables}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        return done.stdout.splitlines()
+
+    before, after = said()
+    assert before.startswith("0 of ")
+    assert "search the first run compiles the rest" in before
+    assert "scope-opt warmup" in before
+    assert after.startswith("1 of ")
+    assert "in schedule the first run compiles the rest" in after
+    assert said()[0] == after
+    assert said(NUMBA_DISABLE_JIT="1") == ["none: compilation is switched off"] * 2
+
+
 def test_doctor_reports_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk on fire")

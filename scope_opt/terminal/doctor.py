@@ -47,6 +47,7 @@ def run_checks() -> Iterator[Check]:
     yield _shipped()
     yield _attempt("compile cache", _compile_cache)
     yield from _attempt_solvers()
+    yield _attempt("compiled code", _compiled_code)
     yield _attempt("solve and check", _end_to_end)
 
 
@@ -129,6 +130,38 @@ def _attempt_solvers() -> Iterator[Check]:
         except (SolverUnavailable, AttributeError) as error:
             fix = "install what it needs, or uninstall the package that registers it"
             yield Check(f"solver {name}", False, str(error), fix)
+
+
+def _compiled_code() -> Check:
+    """Whether machine code of what the solvers loaded is on disk, and of this source; makes none.
+
+    What is put into its callers has none of its own.
+    """
+    from numba.core.dispatcher import Dispatcher
+
+    ready = total = 0
+    open_rooms: dict[str, None] = {}
+    for name, module in tuple(sys.modules.items()):
+        if name.partition(".")[0] not in ("scope_opt", "formulations"):
+            continue
+        for value in tuple(vars(module).values()):
+            if not isinstance(value, Dispatcher) or value.__module__ != name:
+                continue
+            if value.targetoptions.get("inline") == "always":
+                continue
+            # None where no folder can be written.
+            index = getattr(getattr(value, "_cache", None), "_cache_file", None)
+            total += 1
+            if index is not None and index._load_index():
+                ready += 1
+            else:
+                open_rooms[name.rpartition(".")[0].removeprefix("scope_opt.")] = None
+    if not total:
+        return Check("compiled code", True, "none: compilation is switched off")
+    if ready == total:
+        return Check("compiled code", True, f"ready, {units.plural(total, 'function')}")
+    found = f"{ready} of {total} functions ready; in {', '.join(open_rooms)} the first run compiles"
+    return Check("compiled code", True, f"{found} the rest; to do that now: scope-opt warmup")
 
 
 def _end_to_end() -> Check:
