@@ -31,7 +31,7 @@ from scope_opt.commands import (
 )
 from scope_opt.commands.arguments import BAD_INPUT, INTERRUPTED, NOTHING_FOUND, UNAVAILABLE
 from scope_opt.solving.host import ENDINGS
-from scope_opt.terminal.console import complain
+from scope_opt.terminal.console import complain, set_verbosity
 
 
 class _Commands(TyperGroup):
@@ -146,7 +146,7 @@ def _main(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    pass
+    set_verbosity(quiet=False, verbose=False)  # also after another command in the same process
 
 
 for _command in (

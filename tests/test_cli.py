@@ -648,6 +648,30 @@ def test_warm_start(folder: Path) -> None:
     assert len(document["options"]["warm_start"]["sha256"]) == 64
 
 
+def test_quiet_and_verbose(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scope_opt.terminal.console.VERBOSE_S", 0.0)
+    solved = ("solve", folder / "instance.json", "--json")
+    assert invoke(*solved).stderr == ""  # too short for a line of progress
+    outcome = invoke(*solved, "-v")
+    assert re.search(r"alexnet-16, exact: \d+ s, ", outcome.stderr)
+    json.loads(outcome.stdout)
+    monkeypatch.setattr("scope_opt.terminal.console.PLAIN_PROGRESS_S", 0.0)
+    for command in (
+        solved,
+        ("compare", folder / "instance.json", "--solvers", "anneal", "--json"),
+    ):
+        assert re.search(r": \d+ s, ", invoke(*command).stderr), command
+        assert invoke(*command, "-q").stderr == "", command
+
+
+@pytest.mark.parametrize("command", ["solve", "compare", "study", "pareto", "validate-heuristic"])
+def test_quiet_contradicts_verbose(command: str, folder: Path) -> None:
+    heuristic = ("--solver", "scope") if command == "validate-heuristic" else ()
+    outcome = invoke(command, folder / "instance.json", *heuristic, "-q", "-v")
+    assert outcome.exit_code == 2
+    assert "contradicts --verbose" in outcome.stderr
+
+
 def test_warm_starts_that_do_not_fit(folder: Path, tmp_path: Path, alexnet: Instance) -> None:
     """Segments and rules are no reason not to solve; another network's schedule is a slip."""
     start = ("--warm-start", folder / "schedule.json")

@@ -119,4 +119,9 @@ Ceiling = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Every phase on stderr, in lines that stay."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output file.")]

@@ -19,12 +19,14 @@ from scope_opt.commands.arguments import (
     Iterations,
     Json,
     OrderOption,
+    Quiet,
     RelGap,
     Seed,
     SegmentsOption,
     Similarity,
     Threads,
     TimeLimit,
+    Verbose,
     WarmStart,
 )
 from scope_opt.terminal.console import (
@@ -34,6 +36,7 @@ from scope_opt.terminal.console import (
     print_text,
     print_view,
     progress,
+    set_verbosity,
     warn_mismatch,
 )
 
@@ -106,6 +109,8 @@ def solve(
     ] = None,
     force: Force = False,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Find a schedule, check it, print it.
 
@@ -136,6 +141,7 @@ def solve(
         segment_choice,
     )
 
+    set_verbosity(quiet=quiet, verbose=verbose)
     for target in (output, log, certificate):
         if target is not None:
             refuse_existing(target, force=force)
@@ -231,6 +237,8 @@ def compare(
     time_limit: TimeLimit = None,
     cpu_limit: CpuLimit = None,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Solve instances with several solvers and put the outcomes in one table.
 
@@ -245,6 +253,7 @@ def compare(
     from scope_opt.solving.solver import SolveOptions, check_segments, load_solver
     from scope_opt.terminal.inputs import load_instance, naming, order_choice, segment_choice
 
+    set_verbosity(quiet=quiet, verbose=verbose)
     names = list(dict.fromkeys(name.strip() for name in solvers.split(",") if name.strip()))
     if not names:
         raise InputError("--solvers", [f"found {solvers!r}; needs at least one solver"])

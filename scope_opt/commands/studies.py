@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scope_opt.commands.arguments import INTERRUPTED, NOTHING_FOUND, Json
-from scope_opt.terminal.console import complain, print_json, print_view
+from scope_opt.commands.arguments import (
+    INTERRUPTED,
+    NOTHING_FOUND,
+    Json,
+    Quiet,
+    Verbose,
+)
+from scope_opt.terminal.console import (
+    complain,
+    print_json,
+    print_view,
+    set_verbosity,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -59,6 +70,8 @@ def study(
         bool, typer.Option("--dry-run", help="List the jobs and which of them are done.")
     ] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Solve every instance of a study with every solver, each solve in a process of its own.
 
@@ -76,6 +89,7 @@ def study(
     from scope_opt.studies.jobs import jobs_of, select
     from scope_opt.studies.records import RECORDS, load_records
 
+    set_verbosity(quiet=quiet, verbose=verbose)
     if as_json and not dry_run:
         raise InputError("--json", ["goes with --dry-run; results are in the study's folder"])
     folder = output or file.parent

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain, is_live, live
+from scope_opt.terminal.console import PLAIN_PROGRESS_S, complain, is_live, live, verbosity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ def study_progress(
     jobs: Sequence[Job], known: Iterable[Record], slots: Callable[[], int]
 ) -> Iterator[PlainWatcher]:
     """A watcher of the jobs, of which some are known already."""
-    if not is_live():
+    if verbosity() != "normal" or not is_live():
         yield PlainWatcher(jobs, known, slots)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -84,9 +84,13 @@ class PlainWatcher:
 
     def tick(self) -> None:
         """See `scope_opt.studies.pool.Watcher`."""
+        level = verbosity()
+        if level == "quiet":
+            return
         now, changed = time.monotonic(), len(self._left) != self._told
         silent = now > self._next + QUIET_S
-        if not (silent or (changed and (now > self._next or not self._left))):
+        due = now > self._next or not self._left or level == "verbose"
+        if not (silent or (changed and due)):
             return
         self._told, self._next = len(self._left), now + PLAIN_PROGRESS_S
         complain(f"{self.done} of {len(self._jobs)} jobs: {self.state()}")

@@ -14,11 +14,19 @@ from scope_opt.commands.arguments import (
     Force,
     InstanceFile,
     Json,
+    Quiet,
     SegmentsOption,
     Threads,
+    Verbose,
     duration,
 )
-from scope_opt.terminal.console import complain, print_text, print_view, progress
+from scope_opt.terminal.console import (
+    complain,
+    print_text,
+    print_view,
+    progress,
+    set_verbosity,
+)
 
 if TYPE_CHECKING:
     from scope_opt.model.instance import Instance
@@ -69,6 +77,8 @@ def pareto(
     ] = None,
     force: Force = False,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Trade latency for energy: schedules of which none is better in both.
 
@@ -86,6 +96,7 @@ def pareto(
     from scope_opt.solving.solver import SolveOptions
     from scope_opt.terminal.inputs import load_instance, naming, segment_choice
 
+    set_verbosity(quiet=quiet, verbose=verbose)
     problem = load_instance(instance)
     choice = segment_choice(segments)
     if figure is not None:

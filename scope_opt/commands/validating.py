@@ -12,11 +12,18 @@ from scope_opt.commands.arguments import (
     InstanceFile,
     Iterations,
     Json,
+    Quiet,
     SegmentsOption,
     Similarity,
+    Verbose,
     duration,
 )
-from scope_opt.terminal.console import print_text, print_view, progress
+from scope_opt.terminal.console import (
+    print_text,
+    print_view,
+    progress,
+    set_verbosity,
+)
 
 
 def validate_heuristic(
@@ -68,6 +75,8 @@ def validate_heuristic(
         float, typer.Option(metavar="SHARE", help="Of the bounds on the rank from a sample.")
     ] = 0.95,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say how good a heuristic is: gap to the proved optimum, rank, loss by decision.
 
@@ -84,6 +93,7 @@ def validate_heuristic(
     from scope_opt.terminal.inputs import load_instance, naming, segment_choice
     from scope_opt.validation.run import ValidationOptions, validate
 
+    set_verbosity(quiet=quiet, verbose=verbose)
     if not 0 < confidence < 1:
         raise InputError("--confidence", [f"found {confidence}; allowed between 0 and 1"])
     problem = load_instance(instance)

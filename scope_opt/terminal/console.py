@@ -10,7 +10,8 @@ import os
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -30,6 +31,10 @@ PLAIN_PROGRESS_S = 5.0
 """Seconds between progress lines where stderr is no terminal."""
 COMPILING_S = 20.0
 """The same while machine code is made, which can take minutes on a machine's first run."""
+VERBOSE_S = 0.1
+"""The same between phases, with ``--verbose``."""
+Verbosity = Literal["quiet", "normal", "verbose"]
+_verbosity: ContextVar[Verbosity] = ContextVar("verbosity", default="normal")
 
 
 def complain(message: str) -> None:
@@ -101,11 +106,27 @@ def print_schedule(schedule: Schedule, instance: Instance | None) -> Evaluation:
     return evaluation
 
 
+def set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    """How much progress the command at hand shows."""
+    if quiet and verbose:
+        raise typer.BadParameter("contradicts --verbose; give one of them", param_hint="--quiet")
+    _verbosity.set("quiet" if quiet else "verbose" if verbose else "normal")
+
+
+def verbosity() -> Verbosity:
+    """How much progress is shown."""
+    return _verbosity.get()
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[Monitor], None]]:
     """What a solver reports, on stderr: a live line on a terminal, else a line now and then."""
-    if not is_live():
-        yield _PlainProgress(label)
+    level = verbosity()
+    if level == "quiet":
+        yield lambda _: None
+        return
+    if level == "verbose" or not is_live():
+        yield _PlainProgress(label, phases=level == "verbose")
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -143,10 +164,11 @@ def live(display: Progress) -> Iterator[Progress]:
 
 
 class _PlainProgress:
-    """A line on stderr every few seconds."""
+    """A line on stderr every few seconds, and with ``phases`` at the beginning of each."""
 
-    def __init__(self, label: str) -> None:
-        self._label = label
+    def __init__(self, label: str, *, phases: bool = False) -> None:
+        self._label, self._phases = label, phases
+        self._stage, self._next_phase = "", 0.0
         self._next = time.monotonic() + PLAIN_PROGRESS_S
         self._next_compiling = 0.0
 
@@ -156,7 +178,10 @@ class _PlainProgress:
             if now >= self._next_compiling:
                 self._next_compiling = now + COMPILING_S
                 complain(f"{self._label}: {_state(monitor)}")
-        elif now >= self._next:
+            return
+        begun = self._phases and monitor.stage != self._stage and now >= self._next_phase
+        if begun or now >= self._next:
+            self._stage, self._next_phase = monitor.stage, now + VERBOSE_S
             self._next = now + PLAIN_PROGRESS_S
             state = f"{monitor.elapsed_s:.0f} s, {monitor.done:.0%}, {_state(monitor)}"
             complain(f"{self._label}: {state.removesuffix(', ')}")
