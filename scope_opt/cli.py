@@ -92,6 +92,8 @@ def main() -> None:
     _prepare_streams()
     if os.environ.get("NO_COLOR"):
         os.environ["TERM"] = "dumb"  # bold and dim text, and live lines, are escape codes as well
+        # Having compiled something, numba resets colours at the end.
+        os.environ["NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING"] = "1"
     for number in ENDINGS:
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, signal.default_int_handler)

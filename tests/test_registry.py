@@ -53,7 +53,7 @@ def test_shipped_entries_are_right() -> None:
     done = invoke("registry", "check", "alexnet-16", NAME)
     assert done.exit_code == 0
     assert "bound of" in done.stdout
-    assert "2 entries, 1 certified, 0 wrong" in done.stdout
+    assert "2 entries, 2 certified, 0 wrong" in done.stdout
 
 
 @pytest.mark.parametrize(("key", "more"), [("objective_ps", 1), ("bound_ps", -1), ("bound_ps", 1)])
