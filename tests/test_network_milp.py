@@ -33,15 +33,17 @@ from formulations.network_milp.relaxation import InHighs
 from formulations.network_milp.rows import Program
 from formulations.network_milp.solver import NetworkMilpSolver
 from formulations.request import make_request
+from formulations.segment_milp.solver import SegmentMilpSolver
 from formulations.tuning import DEFAULT, Tuning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from documents import Json
 
     from scope_opt.solving.result import Result
-    from scope_opt.solving.solver import SegmentChoice
+    from scope_opt.solving.solver import SegmentChoice, Solver
 
 SMALL = strategies.table_instances(max_layers=4, max_chiplets=4)
 SMALL |= strategies.physical_instances(max_layers=4, max_chiplets=4)
@@ -69,21 +71,29 @@ def run(
     return solve_with(NetworkMilpSolver(tuning), document, segments, **options)
 
 
+BOTH = pytest.mark.parametrize("solver", [NetworkMilpSolver, SegmentMilpSolver])
+"""One program of all, and one for each segment."""
+
+
+@BOTH
 @settings(max_examples=strategies.share(1))
 @given(document=SMALL, choice=st.sampled_from(["free", "single"]), tuning=TUNINGS)
-def test_equals_exhaustive_search(document: Json, choice: str, tuning: Tuning) -> None:
-    result = run(document, "single" if choice == "single" else None, tuning)
-    agree(document, result, oracle.best(document, choice))
+def test_equals_exhaustive_search(
+    solver: Callable[[Tuning], Solver], document: Json, choice: str, tuning: Tuning
+) -> None:
+    segments: SegmentChoice | None = "single" if choice == "single" else None
+    agree(document, solve_with(solver(tuning), document, segments), oracle.best(document, choice))
 
 
+@BOTH
 @settings(max_examples=strategies.share(1))
 @given(document=SIDE, choice=st.sampled_from(["free", "single"]), tuning=TUNINGS)
 def test_equals_exhaustive_search_under_side_constraints(
-    document: Json, choice: str, tuning: Tuning
+    solver: Callable[[Tuning], Solver], document: Json, choice: str, tuning: Tuning
 ) -> None:
     assume(choice == "free" or "fixed_segments" not in document["constraints"])
-    result = run(document, "single" if choice == "single" else None, tuning)
-    agree(document, result, oracle.best(document, choice))
+    segments: SegmentChoice | None = "single" if choice == "single" else None
+    agree(document, solve_with(solver(tuning), document, segments), oracle.best(document, choice))
 
 
 @settings(max_examples=strategies.share(2))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import oracle
 import pytest
 import strategies
 from documents import shipped
-from helpers import agree, read, solve_with
+from helpers import read, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from test_network_milp import MEDIUM, SIDE, SMALL, TUNINGS, Impatient
+from test_network_milp import MEDIUM, TUNINGS, Impatient
 
 from formulations.network_milp.goal import OneSegment
 from formulations.network_milp.search import Search
@@ -40,23 +39,6 @@ def run(
     **options: Any,
 ) -> Result:
     return solve_with(SegmentMilpSolver(tuning), document, segments, **options)
-
-
-@settings(max_examples=strategies.share(1))
-@given(document=SMALL, choice=st.sampled_from(["free", "single"]), tuning=TUNINGS)
-def test_equals_exhaustive_search(document: Json, choice: str, tuning: Tuning) -> None:
-    result = run(document, "single" if choice == "single" else None, tuning)
-    agree(document, result, oracle.best(document, choice))
-
-
-@settings(max_examples=strategies.share(1))
-@given(document=SIDE, choice=st.sampled_from(["free", "single"]), tuning=TUNINGS)
-def test_equals_exhaustive_search_under_side_constraints(
-    document: Json, choice: str, tuning: Tuning
-) -> None:
-    assume(choice == "free" or "fixed_segments" not in document["constraints"])
-    result = run(document, "single" if choice == "single" else None, tuning)
-    agree(document, result, oracle.best(document, choice))
 
 
 @settings(max_examples=strategies.share(2))

@@ -323,6 +323,27 @@ def hand_over_ps(
 
 
 @loop
+def sending_layer_ps(
+    kernel: PlacedKernel,
+    seg_first: int,
+    seg_last: int,
+    first: int,
+    last: int,
+    start: int,
+    size: int,
+    layer: int,
+    this: int,
+    sent: int,
+) -> int:
+    """The same as `layer_ps`, of a layer that takes ``sent`` ps to hand on what it made."""
+    preparation = kernel.read_ps[seg_first, layer]
+    if this == 1 and last > first:
+        preparation += weight_gather_ps(kernel, kernel.weights[layer], start, size)
+    communication = kernel.write_ps[seg_last, layer] + sent
+    return int(preparation + max(kernel.compute_ps[layer, this, size], communication))
+
+
+@loop
 def layer_ps(
     kernel: PlacedKernel,
     facts: Ints,
@@ -341,16 +362,15 @@ def layer_ps(
 
     ``this`` is its partition, ``then`` that of the next layer.
     """
-    preparation = kernel.read_ps[seg_first, layer]
-    if this == 1 and last > first:
-        preparation += weight_gather_ps(kernel, kernel.weights[layer], start, size)
-    communication = kernel.write_ps[seg_last, layer]
+    sent = 0
     if layer < last:
-        communication += within_ps(kernel, layer, this, then, start, size, seg_first)
+        sent = within_ps(kernel, layer, this, then, start, size, seg_first)
     elif layer < seg_last:
         travel, wanted = facts[layer - seg_first, TRAVEL], facts[layer - seg_first, WANTED]
-        communication += hand_over_ps(kernel, travel, wanted, then, start, size, following)
-    return int(preparation + max(kernel.compute_ps[layer, this, size], communication))
+        sent = hand_over_ps(kernel, travel, wanted, then, start, size, following)
+    return sending_layer_ps(
+        kernel, seg_first, seg_last, first, last, start, size, layer, this, sent
+    )
 
 
 @loop

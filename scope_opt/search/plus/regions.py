@@ -22,10 +22,9 @@ from scope_opt.search.placed import (
     activations_fit,
     hand_over_ps,
     layer_ps,
-    weight_gather_ps,
+    sending_layer_ps,
 )
 from scope_opt.search.times import (
-    WSP,
     closing_time,
     copy_fits,
     free_bytes,
@@ -102,13 +101,8 @@ def _last_ps(
 ) -> int:
     """Time of the last layer of a cluster; ``handed`` is the hand-over of the placed model."""
     if packed.places.placed:
-        kernel = packed.places
-        time = kernel.read_ps[seg_first, last]
-        if this == WSP and last > first:
-            time += weight_gather_ps(kernel, kernel.weights[last], start, size)
-        return int(
-            time
-            + max(kernel.compute_ps[last, this, size], kernel.write_ps[seg_last, last] + handed)
+        return sending_layer_ps(
+            packed.places, seg_first, seg_last, first, last, start, size, last, this, handed
         )
     time = gather_time(packed.times, last, this, size, first == last)
     time += opening_time(packed.layers, packed.edges, packed.in_edges, last, seg_first)
