@@ -38,7 +38,11 @@ from scope_opt.search.allowed import (
 )
 from scope_opt.search.exact import start
 from scope_opt.search.exact.floors import Floors, relax
-from scope_opt.search.exact.inner import make_inner_times
+from scope_opt.search.exact.inner import (
+    end_inner_times,
+    fill_inner_times,
+    make_inner_times,
+)
 from scope_opt.search.exact.prover import Prover
 from scope_opt.search.exact.recursion import (
     TOO_MANY,
@@ -917,7 +921,11 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
     limit = data.draw(st.just(LIMIT) | st.integers(0, 200))
     packed = pack_tables(tables)
     fastest = make_coupling(packed).fastest
-    costs = make_inner_times(packed, fastest, allowed, seg_last, from_layer, limit)
+    costs = make_inner_times(packed, fastest, allowed, limit)
+    if data.draw(st.booleans()):
+        costs = end_inner_times(packed, allowed, costs, from_layer, seg_last)
+    else:
+        from_layer, seg_last = 0, tables.layers - 1
     for i, r in itertools.product(range(seg_last + 1), range(1, tables.chiplets + 1)):
         for j in range(max(i, from_layer), seg_last + 1):
             best = [NEVER] * 4
@@ -935,6 +943,24 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
                 assert costs.inner[costs.start[i, r] + index].tolist() == best
             else:
                 assert min(times, default=NEVER) > limit
+
+
+def test_equal_blocks_store_their_inner_times_once() -> None:
+    instance = paper_instance("encoder-4blocks-64wide-4heads-64hidden-16tokens", 8)
+    tables = build_tables(instance)
+    packed = pack_tables(tables)
+    allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
+    limit = int(tables.compute_ps[:, :, -1].sum())
+    costs = make_inner_times(packed, make_coupling(packed).fastest, allowed, limit)
+    layers = np.arange(tables.layers)
+    assert np.count_nonzero(costs.alike == layers) < tables.layers / 2
+    start = np.concatenate([[0], costs.length.ravel().cumsum()[:-1]]).reshape(costs.length.shape)
+    alone = costs._replace(alike=layers, start=start)
+    every = fill_inner_times(packed, allowed, alone, lambda: False)
+    for begin, own, length in zip(
+        costs.start.ravel(), start.ravel(), costs.length.ravel(), strict=True
+    ):
+        assert np.array_equal(costs.inner[begin : begin + length], every[own : own + length])
 
 
 @settings(max_examples=strategies.share(3))
@@ -984,10 +1010,12 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     limit = max(0, data.draw(limits) + data.draw(st.sampled_from([0, 0, -1, 1])))
 
     coupling = make_coupling(packed)
-    shared = make_inner_times(packed, coupling.fastest, allowed, layers - 1, 0, ceiling + 1)
-    segments = make_segments(packed, coupling, allowed, shared, last, ceiling + 1)
+    shared = make_inner_times(packed, coupling.fastest, allowed, ceiling + 1)
+    segments = make_segments(packed, allowed, shared, last)
     # Clusters before the split know nothing of the segment's end.
-    assert segments.ending.first == min([last, *(u for u, v in judge.times.skips if u <= last < v)])
+    assert segments.ending.first == min(
+        [last + 1, *(u for u, v in judge.times.skips if u <= last < v)]
+    )
     labels = make_labels(layers + 1, chiplets, most)
     nothing = np.zeros(layers + 1, np.int64)
     # One chiplet set aside for what lies before some layer.

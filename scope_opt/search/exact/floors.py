@@ -86,7 +86,7 @@ def relax(
     cheap = packed._replace(edges=edges)
     inner = shared.inner
     if (edges != packed.edges).any():
-        inner = fill_inner_times(cheap, allowed, layers - 1, shared, stopping)
+        inner = fill_inner_times(cheap, allowed, shared, stopping)
     # With the network's end far away nothing is written: skip edges go to other clusters.
     between = closing_times(cheap, layers - 1)
     closing = ending_times(packed)

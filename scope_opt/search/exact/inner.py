@@ -16,7 +16,7 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.packed import FROM, IN_START, NEVER, WEIGHTS
+from scope_opt.search.packed import FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
@@ -31,7 +31,7 @@ from scope_opt.search.times import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -52,6 +52,8 @@ class InnerTimes(NamedTuple):
     """Smallest last layer stored"""
     stop: int
     """The last layer of a cluster is below it"""
+    alike: Ints
+    """(L,) the first layer whose rows a layer's rows begin like; they are stored once"""
     start: Ints
     """(L, C+1) where row ``(i, r)`` starts in ``inner``"""
     length: Ints
@@ -65,12 +67,10 @@ def make_inner_times(
     packed: PackedTables,
     fastest: Ints,
     allowed: Allowed,
-    seg_last: int,
-    from_layer: int,
     limit: int,
     stopping: Callable[[], bool] = lambda: False,
 ) -> InnerTimes:
-    """Inner times of clusters with last layer ``from_layer..seg_last`` that may meet ``limit``.
+    """Inner times of clusters that see no segment's end and may meet ``limit``.
 
     ``fastest`` are the `fastest_layers`.
 
@@ -79,20 +79,48 @@ def make_inner_times(
     SearchStopped
         If ``stopping``, asked every so many clusters, says so.
     """
-    start, length = last_layers(packed, fastest, allowed, seg_last, from_layer, limit)
-    rows = InnerTimes(from_layer, seg_last + 1, start, length, np.empty((0, 4), dtype=np.int64))
-    return rows._replace(inner=fill_inner_times(packed, allowed, seg_last, rows, stopping))
+    length = last_layers(packed, fastest, allowed, limit)
+    rows = _rows(0, len(length), _alike(packed, allowed, length), length)
+    return rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+
+
+def end_inner_times(
+    packed: PackedTables,
+    allowed: Allowed,
+    shared: InnerTimes,
+    first: int,
+    seg_last: int,
+    stopping: Callable[[], bool] = lambda: False,
+) -> InnerTimes:
+    """Those with a last layer ``first..seg_last`` of the same clusters, in segments that end there.
+
+    ``shared`` and ``stopping`` are as `make_inner_times` has them.
+    """
+    layers = np.arange(len(shared.length))
+    begin = np.maximum(layers, first)[:, None]
+    stop = np.minimum(layers[:, None] + shared.length, seg_last + 1)
+    rows = _rows(first, seg_last + 1, layers, np.maximum(stop - begin, 0))
+    return rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+
+
+def _rows(first: int, stop: int, alike: Ints, length: Ints) -> InnerTimes:
+    """Rows not filled yet."""
+    own = np.where((alike == np.arange(len(alike)))[:, None], length, 0)
+    start = np.concatenate([[0], own.ravel().cumsum()[:-1]]).reshape(own.shape)[alike]
+    return InnerTimes(first, stop, alike, start, length, np.empty((0, 4), dtype=np.int64))
 
 
 def fill_inner_times(
     packed: PackedTables,
     allowed: Allowed,
-    seg_last: int,
     rows: InnerTimes,
     stopping: Callable[[], bool],
 ) -> Ints:
-    """``inner`` of the clusters of ``rows``, for a segment that ends at ``seg_last``."""
-    done = np.concatenate([[0], np.cumsum(rows.length.sum(axis=1))])
+    """``inner`` of the clusters of ``rows``, for a segment that ends with the last layer there."""
+    seg_last = rows.stop - 1
+    own = (rows.alike == np.arange(len(rows.alike)))[:, None]
+    length = np.where(own, rows.length, 0)
+    done = np.concatenate([[0], np.cumsum(length.sum(axis=1))])
     inner = np.empty((int(done[-1]), 4), dtype=np.int64)
     # A few first layers at a time where they have many clusters.
     cuts = np.searchsorted(done, np.arange(0, int(done[-1]), CLUSTERS), side="right") - 1
@@ -100,41 +128,82 @@ def fill_inner_times(
     for low, high in pairwise(cuts.tolist()):
         if stopping():
             raise SearchStopped
-        _fill_rows(packed, allowed, seg_last, rows.first, low, high, rows.start, rows.length, inner)
+        _fill_rows(packed, allowed, seg_last, rows.first, low, high, rows.start, length, inner)
     return inner
 
 
 @compiled
-def last_layers(
-    packed: PackedTables,
-    fastest: Ints,
-    allowed: Allowed,
-    seg_last: int,
-    from_layer: int,
-    limit: int,
-) -> tuple[Ints, Ints]:
-    """Row starts and lengths of `InnerTimes` for clusters that can meet ``limit`` at all."""
+def last_layers(packed: PackedTables, fastest: Ints, allowed: Allowed, limit: int) -> Ints:
+    """Lengths of the rows of `InnerTimes`: clusters that can meet ``limit`` at all."""
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
-    start = np.zeros((layers, sizes), dtype=np.int64)
     length = np.zeros((layers, sizes), dtype=np.int64)
-    total = 0
-    for i in range(seg_last + 1):
+    for i in range(layers):
         for r in range(1, sizes):
-            start[i, r] = total
             if not allowed.regions[i, r]:
                 continue
             weights = 0
             j = i
-            while j <= seg_last:
+            while j < layers:
                 weights += packed.layers[j, WEIGHTS]
                 if free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream) < 0:
                     break
                 if fastest[j + 1, r] - fastest[i, r] > limit:
                     break
                 j += 1
-            length[i, r] = max(0, j - max(i, from_layer))
-            total += length[i, r]
-    return start, length
+            length[i, r] = j - i
+    return length
+
+
+def _alike(packed: PackedTables, allowed: Allowed, length: Ints) -> Ints:
+    """`InnerTimes.alike` where no cluster sees the segment's end.
+
+    Two layers are alike if the layers from them on are the same, skip edges included, as far as
+    their clusters reach: the blocks of a deep network. Of the last one a cluster reaches, what it
+    sends is not asked.
+    """
+    inside, ends = (
+        _kinds(_layer_facts(packed, allowed, layer)[:count] for layer in range(len(length)))
+        for count in (None, 4)
+    )
+    alike = np.arange(len(length))
+    known: dict[int, list[int]] = {}
+    for layer, reach in enumerate(length.max(axis=1).tolist()):
+        if reach == 0:
+            continue
+        first = ends[layer] if reach == 1 else inside[layer]
+        for other in known.setdefault(int(first), []):
+            own, others = slice(layer, layer + reach), slice(other, other + reach)
+            if (
+                (length[layer] <= length[other]).all()
+                and np.array_equal(inside[own][:-1], inside[others][:-1])
+                and ends[own][-1] == ends[others][-1]
+                and np.array_equal(allowed.clusters[layer, own], allowed.clusters[other, others])
+            ):
+                alike[layer] = other
+                break
+        else:
+            known[int(first)].append(layer)
+    return alike
+
+
+def _layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, ...]:
+    """All that the inner times of a cluster take from one of its layers, the last one first."""
+    leaving = packed.edges[packed.edges[:, FROM] == layer]
+    leaving[:, (FROM, TO)] -= layer
+    return (
+        int(packed.layers[layer, WEIGHTS]),
+        int(allowed.choice[layer]),
+        allowed.regions[layer].tobytes(),
+        packed.times[layer, :, : GATHER + 1].tobytes(),
+        packed.times[layer].tobytes(),
+        leaving.tobytes(),
+    )
+
+
+def _kinds(facts: Iterable[object]) -> Ints:
+    """A number for each, the same for equal ones."""
+    found: dict[object, int] = {}
+    return np.array([found.setdefault(each, len(found)) for each in facts])
 
 
 # --- The path ------------------------------------------------------------------------------------

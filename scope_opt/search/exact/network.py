@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 FLOOR_STEPS = (0.3, 0.1, 0.03, 0.01)
 """Ratios of the times at which segments are bounded, each time those that can matter still."""
 
+FEW = 4
+"""So few segments are searched at once instead of being bounded ever more finely."""
+
 ROUNDS = 3
 """How often the cut that looks best is searched before the proof."""
 
@@ -166,8 +169,11 @@ class NetworkProof:
             self._monitor,
         )
         for step in FLOOR_STEPS:
+            budgets = self._budgets()
+            if step < FLOOR_STEPS[0] and np.count_nonzero(self._lower < budgets) <= FEW:
+                break
             self._monitor.report("bounds of segments", 0.0)
-            floors.sharpen(self._lower, self._budgets(), limit, step)
+            floors.sharpen(self._lower, budgets, limit, step)
             self._combine()
             self._publish()
         prover.narrow(self._most_clusters(floors.beat_ps))

@@ -98,8 +98,6 @@ class Prover:
             self.packed,
             self._coupling.fastest,
             allowed,
-            layers - 1,
-            0,
             limit_ps,
             self._stopping,
         )
@@ -135,15 +133,7 @@ class Prover:
 
     def segments_ending_at(self, last: int) -> Segments:
         """Tables of the segments with that last layer."""
-        return make_segments(
-            self.packed,
-            self._coupling,
-            self.allowed,
-            self.shared,
-            last,
-            self._limit,
-            self._stopping,
-        )
+        return make_segments(self.packed, self.allowed, self.shared, last, self._stopping)
 
     def whole_package(self, layer: int) -> CostedSegment | None:
         """The segment of one layer on every chiplet, whose weights may be of any size."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop
-from scope_opt.search.exact.inner import make_inner_times
+from scope_opt.search.exact.inner import end_inner_times
 from scope_opt.search.packed import FROM, TO
 from scope_opt.search.times import (
     closing_times,
@@ -103,22 +103,20 @@ class Segments(NamedTuple):
 
 def make_segments(
     packed: PackedTables,
-    coupling: Coupling,
     allowed: Allowed,
     shared: InnerTimes,
     last: int,
-    limit: int,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Segments:
     """Tables of the segments that end at ``last``; ``shared`` are the times without such an end.
 
-    Writes depend on the end: of the output, and of skip edges to layers behind it. ``stopping`` is
+    Inside clusters only skip edges depend on the end, those to layers behind it. ``stopping`` is
     that of `make_inner_times`.
     """
     edges = packed.edges
     crossing = edges[(edges[:, FROM] <= last) & (edges[:, TO] > last), FROM]
-    split = min([last, *crossing.tolist()])
-    ending = make_inner_times(packed, coupling.fastest, allowed, last, split, limit, stopping)
+    split = min([last + 1, *crossing.tolist()])
+    ending = end_inner_times(packed, allowed, shared, split, last, stopping)
     return Segments(last, shared._replace(stop=split), ending, closing_times(packed, last))
 
 

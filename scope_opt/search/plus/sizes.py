@@ -68,7 +68,7 @@ def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     shape = (len(beats), ROLES, layers, layers)
     fewest = np.full(shape, TOO_MANY, dtype=np.int16)
     limit = int(beats[-1])
-    _, length = last_layers(packed, fastest_layers(packed), allowed, layers - 1, 0, limit)
+    length = last_layers(packed, fastest_layers(packed), allowed, limit)
     sending, ending = closing_times(packed, layers - 1), ending_times(packed)
     _fill_needs(packed, allowed, length, sending, ending, beats, fewest)
     return Needs(beats, fewest)
