@@ -717,7 +717,7 @@ def test_refuted_beats_are_impossible(document: Json, data: st.DataObject) -> No
     found: dict[int, int] = {}
     allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
     limit = max(1, int(budgets.max()) // tables.samples)
-    prover = Prover(tables, allowed, (1, tables.layers), limit, Monitor())
+    prover = Prover(tables, pack_tables(tables), allowed, (1, tables.layers), limit, Monitor())
     exempt = prover.whole_package(last)
     if exempt is not None and exempt.cost < budgets[last]:
         budgets[last] = found[last] = exempt.cost
@@ -755,7 +755,8 @@ def test_floors_of_segments_hold(document: Json, data: st.DataObject) -> None:
     tables, limits = build_tables(instance), instance.constraints
     allowed = make_allowed(limits, tables.layers, tables.chiplets)
     clusters = limits.min_clusters or 1, limits.max_clusters or tables.layers
-    prover = Prover(tables, allowed, clusters, tables.worst_latency_ps // tables.samples, Monitor())
+    limit = tables.worst_latency_ps // tables.samples
+    prover = Prover(tables, pack_tables(tables), allowed, clusters, limit, Monitor())
     relaxed = relax(prover.packed, allowed, prover.shared)
     exempt = [prover.whole_package(layer) for layer in range(tables.layers)]
     alone = np.array([LIMIT if found is None else found.cost for found in exempt])

@@ -16,6 +16,7 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
+from scope_opt.search.exact.equal import kinds
 from scope_opt.search.packed import FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
@@ -31,7 +32,7 @@ from scope_opt.search.times import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -162,7 +163,7 @@ def _alike(packed: PackedTables, allowed: Allowed, length: Ints) -> Ints:
     sends is not asked.
     """
     inside, ends = (
-        _kinds(_layer_facts(packed, allowed, layer)[:count] for layer in range(len(length)))
+        kinds(_layer_facts(packed, allowed, layer)[:count] for layer in range(len(length)))
         for count in (None, 4)
     )
     alike = np.arange(len(length))
@@ -198,12 +199,6 @@ def _layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[ob
         packed.times[layer].tobytes(),
         leaving.tobytes(),
     )
-
-
-def _kinds(facts: Iterable[object]) -> Ints:
-    """A number for each, the same for equal ones."""
-    found: dict[object, int] = {}
-    return np.array([found.setdefault(each, len(found)) for each in facts])
 
 
 # --- The path ------------------------------------------------------------------------------------

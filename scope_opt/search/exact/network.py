@@ -8,6 +8,7 @@ schedule than the best one known need no search; lower bounds on all segments sa
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy as np
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest, segment_bounds
 from scope_opt.search.cuts import CostedSegment, Prefixes, segment_ends, shortest_cut
+from scope_opt.search.exact.equal import equal_segments, moved
 from scope_opt.search.exact.floors import Floors, relax
 from scope_opt.search.exact.prover import Prover
+from scope_opt.search.packed import pack_tables
 from scope_opt.search.stopping import SearchStopped
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ FLOOR_STEPS = (0.3, 0.1, 0.03, 0.01)
 
 FEW = 4
 """So few segments are searched at once instead of being bounded ever more finely."""
+
+SHARES = (0.5,)
+"""How far the proof goes at a time, of what is open between the bound and the best schedule."""
 
 ROUNDS = 3
 """How often the cut that looks best is searched before the proof."""
@@ -90,17 +96,18 @@ class NetworkProof:
     ) -> None:
         self._tables, self._allowed, self._clusters = tables, allowed, clusters
         self._prefixes, self._count, self._monitor = prefixes, prefixes.count, monitor
-        self._known: dict[tuple[int, int], CostedSegment] = {}
+        self._known: dict[int, CostedSegment] = {}
+        """By the number of `EqualSegments`"""
         self._costs = np.full((tables.layers, tables.layers), LIMIT, dtype=np.int64)
         """Latencies of the best segments known"""
         self._most = LIMIT if monitor.cutoff is None else monitor.cutoff
-        self._done = 0
         simple = segment_bounds(tables)
         self._beat = (simple - tables.load_ps) // tables.samples
         simple[~prefixes.allowed] = LIMIT
         self._lower = np.triu(simple)
         self._possible = np.triu(simple < LIMIT)
-        self._rest = best_rest(self._lower)
+        self._packed = pack_tables(tables)
+        self._equal = equal_segments(self._packed, allowed, self._possible)
         self._least = 0
         """No schedule takes less, by the bounds of segments"""
         self._combine()
@@ -115,29 +122,18 @@ class NetworkProof:
             self._take(self._learn())
             prover = self._prepare()
             self._search_promising(prover)
-            layers = self._tables.layers
-            for last in range(layers):
+            for share in chain(SHARES, repeat(1.0)):
                 if self.bound() >= self._most:
                     return
-                if self._monitor.stopping:
-                    raise SearchStopped
-                self._monitor.report(f"layer {last + 1} of {layers}", last / layers)
-                self._take(self._learn())
-                self._settle(prover, last)
-                self._done = last + 1
-                self._publish()
+                self._settle_below(prover, self._goal(share))
         except SearchStopped:
+            self._combine()
             self._publish()
             raise SearchStopped(self.bound()) from None
 
     def bound(self) -> int:
         """Lower bound on every schedule that is valid at any time."""
-        done = self._done
-        if done == self._tables.layers:
-            return min(self._most, self._prefixes.best)
-        prefix = self._prefixes.value.min(axis=0)[: done + 1, None]
-        ways = prefix + self._lower[: done + 1, done:] + self._rest[None, done + 1 :]
-        return min(self._most, max(self._least, int(ways.min())))
+        return min(self._most, self._least)
 
     @property
     def floors(self) -> Ints:
@@ -151,7 +147,7 @@ class NetworkProof:
         tables = self._tables
         # No segment of a better schedule has a larger beat.
         limit = min(self._most, tables.worst_latency_ps) // tables.samples
-        prover = Prover(tables, self._allowed, self._clusters, limit, self._monitor)
+        prover = Prover(tables, self._packed, self._allowed, self._clusters, limit, self._monitor)
         alone = np.full(tables.layers, LIMIT, dtype=np.int64)
         for layer in range(tables.layers):
             found = prover.whole_package(layer)
@@ -169,13 +165,15 @@ class NetworkProof:
             self._monitor,
         )
         for step in FLOOR_STEPS:
-            budgets = self._budgets()
+            budgets = self._equal.gather(self._budgets())
             if step < FLOOR_STEPS[0] and np.count_nonzero(self._lower < budgets) <= FEW:
                 break
             self._monitor.report("bounds of segments", 0.0)
             floors.sharpen(self._lower, budgets, limit, step)
+            self._lower = self._equal.spread(self._lower)
             self._combine()
             self._publish()
+        floors.beat_ps = self._equal.spread(floors.beat_ps)
         prover.narrow(self._most_clusters(floors.beat_ps))
         return prover
 
@@ -189,8 +187,7 @@ class NetworkProof:
         return min(tables.layers, int(most.max()))
 
     def _combine(self) -> None:
-        """What the bounds of segments say of the layers behind each one, and of all."""
-        self._rest = best_rest(self._lower)
+        """What the bounds of segments say of all layers."""
         total, _ = shortest_cut(self._lower, self._count or 0, LIMIT)
         self._least = max(self._least, int(total))
 
@@ -233,44 +230,94 @@ class NetworkProof:
 
         least = self._lower[: last + 1, last]
         prover.settle(prover.segments_ending_at(last), least, budget, improve)
-        self._lower[ends] = max(int(self._lower[ends]), int(budget()[first]))
+        alike = self._equal.like(ends)
+        self._lower[alike] = np.maximum(self._lower[alike], int(budget()[first]))
         self._combine()
 
-    def _settle(self, prover: Prover, last: int) -> None:
-        """Find or refute every segment with that last layer that could be in a better schedule."""
-        column = slice(0, last + 1), last
-        rest = int(self._rest[last + 1])
+    def _goal(self, share: float) -> int:
+        """So much of the way from the bound to the best schedule known."""
+        if self._most < LIMIT:
+            return self._least + max(1, round(share * (self._most - self._least)))
+        far = 2 * self._least < self._tables.worst_latency_ps
+        return 2 * self._least if far else LIMIT
 
-        def budgets() -> Ints:
-            return self._prefixes.budgets(last, self._most - rest)
+    def _settle_below(self, prover: Prover, goal: int) -> None:
+        """Find or refute all segments of schedules that take less than ``goal``.
 
-        def improve(_: int, found: CostedSegment) -> None:
-            self._prefixes.add(found.segment.first_layer, last, found)
-            self._take([found])
+        Nor does a segment matter that leads to a layer no sooner than the best segments known do.
+        What the layers before a segment take at least is sharper where these have been settled. Of
+        equal segments the first is settled for all.
+        """
+        lower, several, layers = self._lower, self._equal.several, self._tables.layers
+        outside = around(lower, self._count)
+        rest, prefix = best_rest(lower), best_cut(lower)
+        shared = goal - outside
+        if self._count is None:
+            later = best_rest(self._costs)
+            shared = np.minimum(shared, self._sooner[None, 1:] - prefix[:-1, None])
+            shared = np.minimum(shared, later[:-1, None] - rest[None, 1:])
+        shared = np.where(self._possible & several, shared, 0)
+        shared = self._equal.gather(np.maximum(shared, 0)) if several.any() else shared
+        for last in range(layers):
+            if self._monitor.stopping:
+                raise SearchStopped
+            self._take(self._learn())
+            self._monitor.report(f"segments to layer {last + 1}", last / layers)
+            column, before = (slice(0, last + 1), last), prefix[: last + 1]
+            least = before + rest[last + 1] if self._count is None else outside[column]
 
-        for first in range(last + 1):
-            if (first, last) in self._known:
-                self._prefixes.add(first, last, self._known[first, last])
-        if (budgets() > self._lower[column]).any():
-            prover.settle(prover.segments_ending_at(last), self._lower[column], budgets, improve)
-            # What is refuted costs its budget at least; where it was found, that is its cost.
-            self._lower[column] = np.maximum(self._lower[column], budgets())
+            def budgets(
+                last: int = last,
+                column: tuple[slice, int] = column,
+                before: Ints = before,
+                least: Ints = least,
+            ) -> Ints:
+                most = min(goal, self._most)
+                below = most - least
+                if self._count is None:
+                    below = np.minimum(below, self._sooner[last + 1] - before)
+                below = np.maximum(below, shared[column] - (goal - most))
+                below = np.minimum(below, self._costs[column])
+                return np.where(self._possible[column], np.maximum(below, 0), 0)
+
+            def improve(_: int, found: CostedSegment) -> None:
+                self._take([found])
+
+            if (budgets() > lower[column]).any():
+                prover.settle(prover.segments_ending_at(last), lower[column], budgets, improve)
+                # What is refuted costs its budget at least; where it was found, that is its cost.
+                lower[column] = np.maximum(lower[column], budgets())
+                for first in np.flatnonzero(several[column]).tolist():
+                    alike = self._equal.like((first, last))
+                    lower[alike] = np.maximum(lower[alike], lower[first, last])
+            prefix[last + 1] = (before + lower[column]).min()
+        self._combine()
+        self._publish()
 
     def _keep(self, found: CostedSegment) -> None:
         ends = found.segment.first_layer, found.segment.last_layer
         if self._possible[ends] and found.cost < self._costs[ends]:
-            self._costs[ends] = found.cost
-            self._known[ends] = found
+            self._costs[self._equal.like(ends)] = found.cost
+            self._known[self._equal.number(ends)] = found
+
+    def _best(self, ends: tuple[int, int]) -> CostedSegment | None:
+        """The best schedule known of a segment, or of one that is equal to it."""
+        found = self._known.get(self._equal.number(ends)) if self._possible[ends] else None
+        if found is None or found.segment.first_layer == ends[0]:
+            return found
+        return CostedSegment(found.cost, moved(found.segment, ends[0]))
 
     def _take(self, found: Sequence[CostedSegment]) -> None:
         """Use segments; report the network's best schedule if it got better."""
         for one in found:
             self._keep(one)
+        self._sooner = best_cut(self._costs)
         total, starts = shortest_cut(self._costs, self._count or 0, LIMIT)
         if total < self._most:
             self._most = int(total)
             ends = segment_ends(starts.tolist(), self._tables.layers)
-            self._monitor.improve(self._most, [self._known[pair].segment for pair in ends])
+            found_there = (self._best(pair) for pair in ends)
+            self._monitor.improve(self._most, [one.segment for one in found_there if one])
 
     def _publish(self) -> None:
         if self.bound() < LIMIT:
@@ -295,9 +342,8 @@ def prove_segment(
     first, last = ends
     inside = np.zeros_like(allowed.regions)
     inside[first : last + 1] = allowed.regions[first : last + 1]
-    prover = Prover(
-        tables, allowed._replace(regions=inside), clusters, budget_ps // tables.samples, monitor
-    )
+    packed, limit = pack_tables(tables), budget_ps // tables.samples
+    prover = Prover(tables, packed, allowed._replace(regions=inside), clusters, limit, monitor)
     best: list[CostedSegment] = []
     budgets = np.zeros(last + 1, dtype=np.int64)
     budgets[first] = budget_ps

@@ -32,7 +32,7 @@ from scope_opt.search.exact.recursion import (
     solve_rows,
     trace,
 )
-from scope_opt.search.packed import FROM, TO, pack_tables
+from scope_opt.search.packed import FROM, TO
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.tables import LatencyTables
     from scope_opt.search.allowed import Allowed
+    from scope_opt.search.packed import PackedTables
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
@@ -69,6 +70,8 @@ class Prover:
     Parameters
     ----------
     tables : LatencyTables
+    packed : PackedTables
+        The same, packed.
     allowed : Allowed
         What schedules may look like.
     clusters : tuple of int
@@ -82,13 +85,14 @@ class Prover:
     def __init__(
         self,
         tables: LatencyTables,
+        packed: PackedTables,
         allowed: Allowed,
         clusters: tuple[int, int],
         limit_ps: int,
         monitor: Monitor,
     ) -> None:
         self.tables, self.allowed, self.clusters = tables, allowed, clusters
-        self.packed = pack_tables(tables)
+        self.packed = packed
         self._coupling = make_coupling(self.packed)
         self._monitor = monitor
         self._limit = limit_ps
