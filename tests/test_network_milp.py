@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from formulations.network_milp.candidates import Candidates
 from formulations.network_milp.certificate import Certificate
 from formulations.network_milp.copies import geometric
 from formulations.network_milp.integers import InCpSat
+from formulations.network_milp.probing import fitting
 from formulations.network_milp.relaxation import InHighs
 from formulations.network_milp.rows import Program
 from formulations.network_milp.solver import NetworkMilpSolver
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
     from documents import Json
 
+    from formulations.network_milp.copies import Copy
+    from scope_opt.model.instance import Instance
     from scope_opt.solving.result import Result
     from scope_opt.solving.solver import SegmentChoice, Solver
 
@@ -123,7 +127,8 @@ def test_paper_instance(name: str, segments: SegmentChoice | None) -> None:
 
 def test_programs_alone_prove_it() -> None:
     """Both libraries are named where both were needed."""
-    result = solve(paper_instance("alexnet", 64), NetworkMilpSolver())
+    solver = NetworkMilpSolver(Tuning(network_small=10**6))
+    result = solve(paper_instance("alexnet", 64), solver)
     assert result.status is Status.OPTIMAL
     assert result.proof is not None
     assert result.proof.by == ("highs", "cp-sat")
@@ -191,6 +196,70 @@ def test_duals_prove_what_highs_says(document: Json) -> None:
     assert not program.broken_runs(values, 1e-4)
     relaxed = float(values @ program.cost)
     assert certificate.bound_ps >= relaxed - 1 - 1e-5 * relaxed
+
+
+# --- Segments that do not fit --------------------------------------------------------------------
+
+
+def chiplets_needed(c: Candidates, copy: Copy, a: int, b: int) -> int | None:
+    """Fewest chiplets of clusters that a segment can have in a copy, by walking backwards."""
+    k = copy.clusters
+    ok = (c.first[k] >= a) & (c.last[k] <= b)
+    ok &= (c.starts[0, k] <= a) & (a <= c.starts[1, k])
+    ok &= (c.ends[0, k] <= b) & (b <= c.ends[1, k])
+    ok &= (c.opens[k] == (c.first[k] == a)) & (c.closes[k] == (c.last[k] == b))
+
+    @cache
+    def rest(layer: int, level: int) -> float:
+        if layer > b:
+            return 0
+        of_layer = np.flatnonzero(ok & (c.first[k] == layer))
+        return min(
+            (
+                int(c.size[k[i]]) + rest(int(c.last[k[i]]) + 1, int(copy.arrives[i]))
+                for i in of_layer.tolist()
+                if layer == a or copy.leaves[i] <= level
+            ),
+            default=np.inf,
+        )
+
+    least = rest(a, 0)
+    return None if np.isinf(least) else int(least)
+
+
+def check_fitting(instance: Instance, ceiling_ps: int, ratio: float) -> tuple[int, int]:
+    """Segments asked and refuted, after comparing each answer with a walk."""
+    request = make_request(
+        "network-milp", instance, build_tables(instance), SolveOptions(), Monitor()
+    )
+    candidates = Candidates(request, ceiling_ps)
+    program = Program(candidates, geometric(candidates, ratio), ceiling_ps + 1)
+    asked = refuted = 0
+    for copy, beats in zip(program.copies, fitting(program, request), strict=True):
+        assert beats.fits
+        for a, b in copy.segments.tolist():
+            needed = chiplets_needed(candidates, copy, a, b)
+            fits = needed is not None and needed <= candidates.chiplets
+            assert beats.segments[a, b] == fits
+            asked, refuted = asked + 1, refuted + (not fits)
+    return asked, refuted
+
+
+@settings(max_examples=strategies.share(2))
+@given(document=MEDIUM, ratio=st.sampled_from([1.05, 1.5, 10.0]), above=st.integers(0, 50))
+def test_segments_fit_or_do_not(document: Json, ratio: float, above: int) -> None:
+    best = solve(read(document), "exact").objective_ps
+    assume(best is not None)
+    assert best is not None
+    check_fitting(read(document), best + best * above // 100, ratio)
+
+
+def test_segments_of_a_deep_network_fit_or_do_not() -> None:
+    instance = paper_instance("darknet19", 16)
+    best = solve(instance, "exact").objective_ps
+    assert best is not None
+    asked, refuted = check_fitting(instance, best, 1.1)
+    assert 0 < refuted < asked
 
 
 # --- Options -------------------------------------------------------------------------------------

@@ -35,19 +35,22 @@ class Beats:
     """(L, L)"""
     largest: Ints
     """By kind of cluster: the largest region."""
+    fits: bool = False
+    """Whether each segment is known to fit on the chiplets as long as ``high_ps`` is allowed."""
 
     def split(self, beats_ps: Iterable[int]) -> list[Beats]:
         """Ranges of which each of these beats begins one."""
         inside = sorted({beat for beat in beats_ps if self.low_ps < beat <= self.high_ps})
         lows, highs = [self.low_ps, *inside], [*(beat - 1 for beat in inside), self.high_ps]
         return [
-            replace(self, low_ps=low, high_ps=high) for low, high in zip(lows, highs, strict=True)
+            replace(self, low_ps=low, high_ps=high, fits=self.fits and high == self.high_ps)
+            for low, high in zip(lows, highs, strict=True)
         ]
 
     def points(self, beats_ps: Iterable[int]) -> list[Beats]:
         """These beats and no others, as far as they are in the range."""
         inside = sorted({beat for beat in beats_ps if self.low_ps <= beat <= self.high_ps})
-        return [replace(self, low_ps=beat, high_ps=beat) for beat in inside]
+        return [replace(self, low_ps=beat, high_ps=beat, fits=False) for beat in inside]
 
 
 def geometric(candidates: Candidates, ratio: float) -> list[Beats]:

@@ -114,7 +114,9 @@ class InCpSat:
         if status == cp.INFEASIBLE:
             return None
         if status == cp.OPTIMAL:
-            return np.array(solver.response_proto.solution, dtype=np.int64)[: len(self._variables)]
+            best = np.array(solver.response_proto.solution, dtype=np.int64)[: len(self._variables)]
+            on_bound(int(best @ (self._program.cost // self.unit_ps)) * self.unit_ps)
+            return best
         if request.monitor.stopping:
             raise Stopped
         raise RuntimeError("CP-SAT ended without a proof")

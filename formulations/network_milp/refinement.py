@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 USED = 1e-7
 """Values of variables below count as 0."""
-WIDE = 1.02
-"""Ranges whose ends have a larger ratio are halved as well where a solution uses them."""
+WIDE = 1.0005
+"""Ranges whose ends have a larger ratio are halved as well, whether a solution uses them or not:
+the next one would use those that are left."""
 
 
 def true_beats(program: Program, values: Floats) -> BeatsFound:
@@ -56,12 +57,12 @@ def true_beats(program: Program, values: Floats) -> BeatsFound:
 
 
 def refined(ranges: Sequence[Beats], beats: BeatsFound) -> list[Beats]:
-    """Ranges split at the beats found in them, and the long ones of these in the middle."""
+    """Ranges split at the beats found in them, and the long ones in the middle."""
     split: list[Beats] = []
     for each in ranges:
         ends = each.low_ps, each.high_ps
         at = set(beats.get(ends, ()))
-        if ends in beats and each.high_ps > WIDE * each.low_ps:
-            at.add(int((each.low_ps * each.high_ps) ** 0.5))
+        if each.high_ps > WIDE * each.low_ps:
+            at.add(1 + int((each.low_ps * each.high_ps) ** 0.5))
         split += each.split(at)
     return split

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+COUPLING = ("network", "segment_count")
+"""Families of rows that join copies; all others are of one copy."""
+
+
 class Variables(NamedTuple):
     """Where the variables of one copy begin; each family is consecutive."""
 

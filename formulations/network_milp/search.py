@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from formulations.network_milp.candidates import Candidates
 from formulations.network_milp.copies import geometric
 from formulations.network_milp.integers import InCpSat
+from formulations.network_milp.probing import fitting
 from formulations.network_milp.refinement import refined, true_beats
 from formulations.network_milp.relaxation import InHighs
 from formulations.network_milp.rows import Program
@@ -82,6 +84,8 @@ class Search:
         ends = self._goal.ends
         what = "the network" if ends is None else f"layers {ends[0]}-{ends[1]}"
         request.monitor.report(f"program of {what}, round {self._rounds + 1}", 0.0)
+        if ends is None:
+            self._ranges = self._fitting()
         program = self._program(self._ranges)
         relaxation = InHighs(program, request, integer=False)
         relaxation.add(self._runs)
@@ -103,6 +107,14 @@ class Search:
             split = refined(self._ranges, self._finish(rest))
             self.stuck = len(split) == len(self._ranges) and not self._settled
         self._ranges = split
+
+    def _fitting(self) -> list[Beats]:
+        """The ranges without segments that do not fit; only the new ones have to be looked at."""
+        new = [each for each in self._ranges if not each.fits]
+        found = fitting(self._program(new), self._request)
+        return sorted(
+            [each for each in self._ranges if each.fits] + found, key=attrgetter("low_ps")
+        )
 
     def _program(self, ranges: Sequence[Beats]) -> Program:
         with self._request.monitor.timed("build"):

@@ -105,8 +105,8 @@ def beats(request: Request, ceiling_ps: int) -> BeatsProgram:
     """The interval program with beats as variables."""
     caps = Caps(request.tables, request.space, ceiling_ps)
     maker = ColumnMaker(request.tables, request.space)
-    columns = list(maker.columns(caps))
-    return BeatsProgram(request, columns, [maker.receive_ps(c) for c in columns], caps)
+    columns = maker.columns(caps)
+    return BeatsProgram(request, columns, maker.partitions(columns), caps)
 
 
 if __name__ == "__main__":
