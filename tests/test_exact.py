@@ -795,7 +795,11 @@ def fewer_chiplets(document: Json) -> Json:
         {key: shorten(value) if key in by_size else value for key, value in layer.items()}
         for layer in tables["layers"]
     ]
-    edges = [{**edge, "send_ps": edge["send_ps"][:-1]} for edge in tables["edges"]]
+    along = ("send_ps", "receive_ps")
+    edges = [
+        {key: shorten(value) if key in along else value for key, value in edge.items()}
+        for edge in tables["edges"]
+    ]
     changed = {
         "chiplets": tables["chiplets"] - 1,
         "layers": layers,
@@ -819,7 +823,10 @@ def faster_nop(document: Json) -> Json:
         {key: halve(value) if key in nop else value for key, value in layer.items()}
         for layer in tables["layers"]
     ]
-    edges = [{**edge, "send_ps": halve(edge["send_ps"])} for edge in tables["edges"]]
+    edges = [
+        {key: halve(value) if key in nop else value for key, value in edge.items()}
+        for edge in tables["edges"]
+    ]
     return {**document, "tables": {**tables, "layers": layers, "edges": edges}}
 
 
@@ -951,9 +958,9 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     packed = pack_tables(tables)
     reads = opening_times(packed, first)
     opens = [judge.times.input_ps(k) if k == first else 0 for k in range(layers)]
-    for edge, (u, v) in enumerate(judge.times.skips):
-        if u < first <= v:
-            opens[v] += judge.times.skip_read_ps(edge)
+    for edge, (u, readers) in enumerate(judge.times.tensors):
+        if u < first <= readers[-1]:
+            opens[min(v for v in readers if v >= first)] += judge.times.skip_read_ps(edge)
     assert np.diff(reads).tolist()[first:] == opens[first:]
 
     # Slowest time and labels of every way to divide i..last, read for the first time or not.
@@ -987,7 +994,8 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     shared = make_inner_times(packed, coupling.fastest, allowed, layers - 1, 0, ceiling + 1)
     segments = make_segments(packed, coupling, allowed, shared, last, ceiling + 1)
     # Clusters before the split know nothing of the segment's end.
-    assert segments.ending.first == min([last, *(u for u, v in judge.times.skips if u <= last < v)])
+    tensors = judge.times.tensors
+    assert segments.ending.first == min([last, *(u for u, v in tensors if u <= last < v[-1])])
     labels = make_labels(layers + 1, chiplets, most)
     nothing = np.zeros(layers + 1, np.int64)
     # One chiplet set aside for what lies before some layer.
@@ -1010,7 +1018,8 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     complete = make_labels(layers + 1, chiplets, most)
     whole = partial._replace(reserved=nothing, known=complete, labels=complete)
     solve_rows(whole)
-    reach = max([first, *(v for u, v in judge.times.skips if u < first <= v <= last)])
+    reading = [v for u, readers in tensors for v in readers if u < first]
+    reach = max([first, *(v for v in reading if first <= v <= last)])
     # Only the rows that are wanted.
     again = make_labels(reach - first + 1, chiplets, most)._replace(first=first)
     solve_rows(whole._replace(top=reach, bottom=first, reads=reads, labels=again))
