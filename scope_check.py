@@ -125,14 +125,22 @@ class Tables:
         self.within, self.send = of_layers("within_ps", 2), of_layers("send_ps", 0)
         self.receive = of_layers("receive_ps", 1)
         self.within[-1] = 0  # the last layer has no next one
-        ends = ("from", "to", "write_ps", "read_ps")
+        at, keyed = f"{where}.edges", list[tuple[int, ...]]()
         given = get(d, "edges", list, where, [])
-        keyed = sorted([*(get(e, key, int, where) for key in ends), k] for k, e in enumerate(given))
-        self.edges = [(u, v, write, read) for u, v, write, read, _ in keyed]
-        if any(not u < v < n for u, v, _, _ in self.edges):
-            raise Unusable(f"{where}.edges: an edge runs from a layer to a later one")
-        skip = [times(given[k].get("send_ps"), 0, f"{where}.edges") for *_, k in keyed]
-        self.skip = np.array(skip, dtype=np.int64).reshape(-1, c)
+        for k, edge in enumerate(given):
+            u, *dram = (get(edge, key, int, at) for key in ("from", "write_ps", "read_ps"))
+            readers = edge["to"] if isinstance(edge.get("to"), list) else [edge.get("to")]
+            for after, v in zip([u, *readers], readers, strict=False):
+                if type(v) is not int or not after < v < n:
+                    raise Unusable(f"{at}: an edge runs from a layer to later ones, in order")
+                keyed.append((u, v, *dram, after, k))
+        # For each reader of a tensor; after: the reader before it, or else the source.
+        self.edges = np.array(sorted(keyed), dtype=np.int64).reshape(-1, 6)
+        self.source, self.to, self.write, self.read, self.after, order = self.edges.T
+        skip = [times(edge.get("send_ps"), 0, at) for edge in given]
+        take = [times(edge.get("receive_ps"), 0, at) for edge in given]
+        self.skip = np.array(skip, dtype=np.int64).reshape(-1, c)[order]
+        self.take = np.array(take, dtype=np.int64).reshape(-1, c)[order]
         self.sdram, self.load = square("segment_dram_ps"), square("load_ps")
         self.latency = get(d, "dram_latency_ps", int, where, 0) * self.stream
         self.refetch = times(d.get("stream_fs_per_byte"), 0, where) * self.stream
@@ -142,7 +150,8 @@ class Tables:
         """No sum may overflow; Python's integers say whether one could."""
         parts = (self.compute, self.gather, self.within, self.send, self.receive)
         layer = sum(int(part.max()) for part in (*parts, self.input, self.output))
-        layer += sum(map(sum, self.edges)) + sum(self.skip.max(axis=1).tolist())
+        columns = (self.write, self.read, self.skip.max(axis=1), self.take.max(axis=1))
+        layer += sum(sum(column.tolist()) for column in columns)
         weights = sum(map(int, self.weights))
         again = weights * int(self.refetch.max())
         longest = (layer + self.latency) * self.layers + again // 1000 + 1
@@ -155,14 +164,29 @@ class Tables:
     def digest(self) -> str:
         """SHA-256 of what the tables say, however they are written."""
         plain = np.array([self.samples, self.stream, self.buffer, self.latency])
-        edges = np.array(self.edges, dtype=np.int64).reshape(-1, 4)
+        once = (self.after != self.source).any() or self.take.any()
         parts = [plain, self.weights, self.compute, self.gather, self.within, self.send]
-        parts += [self.receive, self.input, self.output, edges, self.skip, self.sdram, self.load]
+        parts += [self.receive, self.input, self.output, self.edges[:, :4], self.skip]
+        parts += [self.sdram, self.load, self.refetch, *([self.after, self.take] * bool(once))]
         found = hashlib.sha256()
-        for part in [*parts, self.refetch]:
+        for part in parts:
             found.update(np.array([part.ndim, *part.shape], dtype="<i8").tobytes())
             found.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
         return found.hexdigest()
+
+    def reading(self, u: int, a: int) -> int:
+        """What layer u reads in a segment from layer a on."""
+        return int(self.input[u]) * (u == a) + int(((self.to == u) & (self.after < a)) @ self.read)
+
+    def entering(self, u: int, i: int | Ints) -> Ints:
+        """(.., C) what layer u takes in along edges, in a cluster from layer i on."""
+        return np.asarray(((self.to == u) & (self.after < np.array(i)[..., None])) @ self.take)
+
+    def leaving(self, u: int, j: int, b: int) -> Ints:
+        """(C,) what layer u sends, or writes, along edges that leave the cluster ``..j``."""
+        own = (self.source == u) & (self.after <= j) & (j < self.to)
+        written = (self.source == u) & (self.after <= b) & (b < self.to)
+        return np.asarray((own & (self.to <= b)) @ self.skip + written @ self.write)
 
 
 # --- The value of a schedule ---------------------------------------------------------------------
@@ -207,7 +231,7 @@ def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str
             if own and int(t.weights[layer]) * r > max(0, room):
                 raise Refused(f"{where}: the WSP copy of layer {layer} does not fit")
             time += int(t.gather[layer, r]) if own and i < j else 0
-            time += int(t.input[layer]) if layer == a else 0
+            time += t.reading(layer, a) + int(t.entering(layer, i)[r])
             if layer < j:
                 sent = int(t.within[layer, own, partition[layer - i + 1], r])
             elif layer < b:
@@ -215,10 +239,7 @@ def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str
                 sent = int(t.send[layer, r] + t.receive[layer, others[0], following - 1])
             else:
                 sent = int(t.output[layer])
-            for (u, v, write, read), skip in zip(t.edges, t.skip, strict=True):
-                time += read if v == layer and u < a else 0
-                if u == layer and v > j:
-                    sent += write if v > b else int(skip[r])
+            sent += int(t.leaving(layer, j, b)[r])
             time += max(int(t.compute[layer, own, r]), sent)
         beat = max(beat, time)
     return int(t.load[a, b] + (t.samples + len(clusters) - 1) * beat)
@@ -245,13 +266,14 @@ class Clusters:
         times = np.full((j + 1 - low, 2, 2, t.chiplets), NEVER)
         for n, u in enumerate(range(low, j + 1)):
             if n > 0:
-                sent = t.within[u - 1] + self.leaving(u - 1, j, b)
+                sent = t.within[u - 1] + t.leaving(u - 1, j, b)
                 step = np.maximum(t.compute[u - 1][:, None], sent)
                 isp, wsp = times[:n, :, 0, None] + step[0], times[:n, :, 1, None] + step[1]
                 times[:n] = np.minimum(isp, wsp)
             times[n, 0, 0] = times[n, 1, 1] = 0
             # Alone in its cluster, a layer gathers its weights only once.
             times[: n + (u < j), :, 1] += t.gather[u]
+            times[: n + 1] += t.entering(u, np.arange(low, u + 1))[:, None, None]
             fits = t.weights[u] * (r - 1) <= room[: n + 1]
             times[: n + 1, :, 1] = np.where(fits[:, None], times[: n + 1, :, 1], NEVER)
             np.minimum(times, NEVER, out=times)
@@ -260,14 +282,6 @@ class Clusters:
         extra = np.where(free < 0, again if t.stream else NEVER, 0)
         times += extra[:, None, None]
         return np.minimum(times, NEVER, out=times)
-
-    def leaving(self, u: int, j: int, b: int) -> Ints:
-        """(C,) what layer u sends, or writes, over skip edges that leave the cluster ``..j``."""
-        total = np.zeros(self.t.chiplets, dtype=np.int64)
-        for (source, v, write, _), skip in zip(self.t.edges, self.t.skip, strict=True):
-            if source == u and v > j:
-                total = total + (write if v > b else skip)
-        return total
 
 
 # --- The lower bound -----------------------------------------------------------------------------
@@ -312,8 +326,8 @@ class Bound:
     def _verify_whole_package(self, b: int) -> None:
         """Layer b alone on all chiplets, where its weights may be of any size."""
         t, weights = self.t, int(self.t.weights[b])
-        reads = int(t.input[b]) + sum(read for _, v, _, read in t.edges if v == b)
-        writes = int(t.output[b]) + sum(write for u, _, write, _ in t.edges if u == b)
+        reads = t.reading(b, b) + int(t.entering(b, b)[-1])
+        writes = int(t.output[b] + t.leaving(b, b, b)[-1])
         fits = weights * (t.chiplets - 1) <= max(0, t.buffer * t.chiplets - weights)
         compute = int(t.compute[b, : 1 + fits, -1].min())
         beat = max(reads + max(compute, writes), int(t.sdram[b, b]))
@@ -328,12 +342,12 @@ class Segments:
         self.bound, self.b, self.t, clusters = bound, b, bound.t, bound.clusters
         t, c = bound.t, bound.t.chiplets
         # Clusters before all skip edges that cross the end take the same in other segments.
-        split = min([b, *(u for u, v, _, _ in t.edges if u <= b < v)])
+        split = min([b, *t.source[(t.source <= b) & (b < t.to)].tolist()])
         ends = clusters.shared[: split + 1]
         ends += [clusters.ending_at(j, b) for j in range(split + 1, b + 1)]
         ends_with = np.vstack([t.send[:b], np.full((1, c), t.output[b])])
         # (b + 1, C) what the last layer of a cluster sends, whatever follows.
-        self.closing = ends_with + [clusters.leaving(j, j, b) for j in range(b + 1)]
+        self.closing = ends_with + [t.leaving(j, j, b) for j in range(b + 1)]
         self.needed = np.maximum(t.compute[: b + 1], self.closing[:, None])
         fast = np.where(t.compute[1 : b + 1] <= top, t.receive[:b], NEVER).min(axis=(1, 2))
         after = np.maximum(self.needed, (self.closing + np.append(fast, 0)[:, None])[:, None])
@@ -351,9 +365,8 @@ class Segments:
         """(b + 1,) what each layer reads from before the segment ``a..b``."""
         reads = np.zeros(self.b + 1, dtype=np.int64)
         reads[a] = self.t.input[a]
-        for u, v, _, read in self.t.edges:
-            if u < a <= v <= self.b:
-                reads[v] += read
+        at = (self.t.after < a) & (a <= self.t.to) & (self.t.to <= self.b)
+        np.add.at(reads, self.t.to[at], self.t.read[at])
         return reads
 
     def uncoupled(self, limit: int, asked: Ints) -> Ints:

@@ -247,7 +247,8 @@ class Times(ABC):
     chiplets: int
     capacity: int
     weights: list[int]
-    skips: list[tuple[int, int]]
+    #: What crosses clusters besides the chain: its producer, and who reads it, ascending.
+    tensors: list[tuple[int, tuple[int, ...]]]
     dram_latency_ps: int
 
     @abstractmethod
@@ -281,6 +282,10 @@ class Times(ABC):
     @abstractmethod
     def skip_send_ps(self, edge: int, r: int) -> int:
         """Skip edge to another cluster of the segment."""
+
+    def skip_receive_ps(self, edge: int, r: int) -> int:
+        """Skip edge into a cluster, consumer's part besides reading."""
+        return 0
 
     @abstractmethod
     def skip_write_ps(self, edge: int) -> int:
@@ -322,7 +327,10 @@ class TableTimes(Times):
         self.chiplets = tables["chiplets"]
         self.capacity = tables["weight_buffer_bytes"]
         self.weights = [layer["weight_bytes"] for layer in self.layers]
-        self.skips = [(edge["from"], edge["to"]) for edge in self.edges]
+        self.tensors = [
+            (edge["from"], tuple(edge["to"] if isinstance(edge["to"], list) else [edge["to"]]))
+            for edge in self.edges
+        ]
         self.dram_latency_ps = tables["dram_latency_ps"]
 
     def _entry(self, table: Any, r: int, *keys: str) -> int:
@@ -356,6 +364,9 @@ class TableTimes(Times):
 
     def skip_send_ps(self, edge: int, r: int) -> int:
         return int(self.edges[edge]["send_ps"][r - 1])
+
+    def skip_receive_ps(self, edge: int, r: int) -> int:
+        return self._entry(self.edges[edge], r, "receive_ps")
 
     def skip_write_ps(self, edge: int) -> int:
         return int(self.edges[edge]["write_ps"])
@@ -403,6 +414,7 @@ class PhysicalTimes(Times):
         self.chain = [edges.get((i, i + 1), 0) for i in range(self.n_layers)]
         self.skips = [(u, v) for u, v in edges if v != u + 1]
         self.skip_bytes = [edges[skip] for skip in self.skips]
+        self.tensors = [(u, (v,)) for u, v in self.skips]
         #: Layers whose chain edge is added to the next layer's output.
         self.adds = {e.u for e in self.edges if e.v == e.u + 1 and e.feeds == "sum"}
         nop, dram = package["nop"], package["dram"]
@@ -1046,9 +1058,12 @@ class Oracle:
             if layer == first:
                 pre += times.input_ps(layer)
             pre += times.own_read_ps(layer)
-            for edge, (u, v) in enumerate(times.skips):
-                if v == layer and u < first:
+            for edge, (u, readers) in enumerate(times.tensors):
+                if u < first and layer == min((v for v in readers if v >= first), default=None):
                     pre += times.skip_read_ps(edge)
+                here = [v for v in readers if cluster.first <= v <= cluster.last]
+                if u < cluster.first and here and here[0] == layer:
+                    pre += times.skip_receive_ps(edge, r)
 
             if layer == last:
                 comm = times.output_ps(layer)
@@ -1060,10 +1075,13 @@ class Oracle:
                 partition_next = cluster.partitions[layer + 1 - cluster.first]
                 comm = times.within_ps(layer, partition, partition_next, r)
             comm += times.own_write_ps(layer)
-            for edge, (u, v) in enumerate(times.skips):
-                if u != layer or v <= cluster.last:
+            for edge, (u, readers) in enumerate(times.tensors):
+                if u != layer:
                     continue
-                comm += times.skip_write_ps(edge) if v > last else times.skip_send_ps(edge, r)
+                if any(cluster.last < v <= last for v in readers):
+                    comm += times.skip_send_ps(edge, r)
+                if any(v > last for v in readers):
+                    comm += times.skip_write_ps(edge)
 
             layers.append((pre, times.compute_ps(layer, partition, r), comm))
         return ClusterTime(tuple(layers), self.stream_ps(first, last, cluster))
@@ -1358,7 +1376,7 @@ def to_tables(instance: Json) -> Json:
             "write_ps": model.skip_write_ps(e),
             "read_ps": model.skip_read_ps(e),
         }
-        for e, (u, v) in enumerate(model.skips)
+        for e, (u, v) in enumerate(physical.skips)
     ]
     tables = {
         "chiplets": model.chiplets,

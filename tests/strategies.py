@@ -100,6 +100,22 @@ def _edge_pairs(draw: Draw, n: int) -> list[tuple[int, int]]:
 
 
 @st.composite
+def _tensors(draw: Draw, n: int) -> list[tuple[int, int | list[int]]]:
+    """Edges of explicit tables: skip edges alone, or tensors of several readers and chain edges."""
+    pairs = draw(_edge_pairs(n))
+    if not _maybe(draw):
+        return [(u, v) for u, v in pairs if v > u + 1]
+    found: list[tuple[int, int | list[int]]] = []
+    for u in range(n - 1):
+        readers = [v for source, v in pairs if source == u]
+        if len(readers) > 1 and _maybe(draw):
+            found.append((u, readers))
+        else:
+            found += [(u, v) for v in readers]
+    return found
+
+
+@st.composite
 def _capacity(draw: Draw, weights: list[int], chiplets: int) -> int:
     """Weight buffer: ample, or at the edge of one of the capacity rules, or tiny."""
     total = sum(weights)
@@ -326,21 +342,24 @@ def table_instances(
         if has["receive_ps"]:
             layer["receive_ps"] = {q: draw(table) for q in oracle.PARTITIONS}
         layers.append(layer)
-    skips = [pair for pair in draw(_edge_pairs(n)) if pair[1] > pair[0] + 1]
+    edges = []
+    has["edge_receive_ps"] = _maybe(draw)
+    for u, to in draw(_tensors(n)):
+        edge: Json = {
+            "from": u,
+            "to": to,
+            "send_ps": draw(table),
+            "write_ps": draw(st.integers(0, top)),
+            "read_ps": draw(st.integers(0, top)),
+        }
+        if has["edge_receive_ps"]:
+            edge["receive_ps"] = draw(table)
+        edges.append(edge)
     tables: Json = {
         "chiplets": size,
         "weight_buffer_bytes": draw(_capacity([x["weight_bytes"] for x in layers], size)),
         "layers": layers,
-        "edges": [
-            {
-                "from": u,
-                "to": v,
-                "send_ps": draw(table),
-                "write_ps": draw(st.integers(0, top)),
-                "read_ps": draw(st.integers(0, top)),
-            }
-            for u, v in skips
-        ],
+        "edges": edges,
         "dram_latency_ps": draw(st.integers(0, 3)),
         "stream_fs_per_byte": draw(_table(size, 0, 3000, monotone)),
     }

@@ -52,7 +52,7 @@ def save(folder: Path, proved: Proved) -> list[str]:
 
 def test_the_checker_is_one_short_file_that_imports_nothing_of_ours() -> None:
     text = CHECKER.read_text()
-    assert len(text.splitlines()) <= 500
+    assert len(text.splitlines()) <= 520
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):

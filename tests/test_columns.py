@@ -106,14 +106,17 @@ def cost(t: LatencyTables, at: Around, partitions: tuple[int, ...]) -> Cost | No
         else:
             sent, sent_fj = t.output_ps[layer], e and e.output_bytes[layer] * dram_fj
         sent, energy = int(sent), energy + int(sent_fj or 0)
-        for edge, (u, v) in enumerate(zip(t.edge_from, t.edge_to, strict=True)):
-            if u < start and v == layer:
+        ends = zip(t.edge_from, t.edge_after, t.edge_to, strict=True)
+        for edge, (u, after, v) in enumerate(ends):
+            if after < first and v == layer:
+                time += int(t.edge_receive_ps[edge, size])
+            if after < start and v == layer:
                 time += int(t.edge_read_ps[edge])
                 energy += 0 if e is None else int(e.edge_bytes[edge]) * dram_fj
-            elif u == layer and v > end:
+            if u == layer and after <= end < v:
                 sent += int(t.edge_write_ps[edge])
                 energy += 0 if e is None else int(e.edge_bytes[edge]) * dram_fj
-            elif u == layer and v > last:
+            if u == layer and after <= last < v <= end:
                 sent += int(t.edge_send_ps[edge, size])
                 energy += 0 if e is None else int(e.edge_send_fj[edge, size])
         if layer < last:

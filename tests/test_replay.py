@@ -130,9 +130,10 @@ def links_between(instance: Json, segment: Any) -> list[tuple[int, int]]:
     source = instance["tables" if "tables" in instance else "network"]
     pairs = {(c, c + 1) for c in range(len(segment.clusters) - 1)}
     for edge in source["edges"]:
-        begin, end = of.get(edge["from"]), of.get(edge["to"])
-        if begin is not None and end is not None and begin != end:
-            pairs.add((begin, end))
+        for reader in edge["to"] if isinstance(edge["to"], list) else [edge["to"]]:
+            begin, end = of.get(edge["from"]), of.get(reader)
+            if begin is not None and end is not None and begin != end:
+                pairs.add((begin, end))
     return sorted(pairs)
 
 

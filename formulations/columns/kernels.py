@@ -15,7 +15,7 @@ import numpy as np
 from formulations.arrays import longer
 from formulations.columns.choices import ANY, Choices, choices, more_choices, same
 from formulations.columns.columns import NO_SENDING, NONE, Columns
-from formulations.columns.labels import Labels, find_labels, fitting, skip_sends
+from formulations.columns.labels import Labels, find_labels, fitting, receptions, skip_sends
 from formulations.columns.surroundings import Surroundings, sends_fj, surroundings
 from formulations.formulas import copies_fit, layer_time
 from scope_opt.model.compiled import loop, released
@@ -34,14 +34,17 @@ if TYPE_CHECKING:
 
 @loop
 def begin(
-    tables: SizedTables, first: int, last: int, k: int, room: int, stream: int, heads: Ints
+    tables: SizedTables, first: int, last: int, k: int, room: int, ahead: int, heads: Ints
 ) -> None:
-    """Fill ``heads[p, q, k]``, times before the first layer computes; `LIMIT` if impossible."""
+    """Fill ``heads[p, q, k]``, times before the first layer computes; `LIMIT` if impossible.
+
+    ``ahead`` is what the cluster takes for weights fetched again, and for receiving.
+    """
     heads[:, :, k] = LIMIT
     for p in range(2):
         fits = copies_fit(p, tables.weight_bytes[first], tables.sizes[k], room)
         if room >= 0 and tables.allowed[first, p] and fits:
-            heads[p, p, k] = stream
+            heads[p, p, k] = ahead
             if p == WSP and first < last:
                 heads[p, p, k] += tables.gather[first, k]
 
@@ -211,7 +214,7 @@ def columns_from(
     layers, count = len(tables.weight_bytes), len(tables.sizes)
     used = 0
     least = np.zeros(count, dtype=np.int64)
-    rooms, streams = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    rooms, ahead = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     missing = np.zeros(count, dtype=np.int64)
     active = np.zeros(count, dtype=np.bool_)
     extra = np.zeros(count, dtype=np.int64)
@@ -229,10 +232,12 @@ def columns_from(
         ends, tops = around.ends, around.tops
         top = tops.max()
         low, high = count, 0
+        receptions(tables, first, last, 0, count, extra)
         for k in range(count):
             active[k] = least[k] <= top
             if active[k]:
-                rooms[k], missing[k], streams[k] = fitting(tables, first, last, k, stored)
+                rooms[k], missing[k], ahead[k] = fitting(tables, first, last, k, stored)
+                ahead[k] += extra[k]
                 active[k] = missing[k] <= refetch_limit
             if active[k]:
                 low, high = min(low, k), k + 1
@@ -247,7 +252,7 @@ def columns_from(
                 continue
             for k in range(low, high):
                 if active[k]:
-                    begin(tables, first, last, k, rooms[k], streams[k], heads[j])
+                    begin(tables, first, last, k, rooms[k], ahead[k], heads[j])
             a, b = narrow(heads[j], low, high, top)
             for layer in range(first, last):
                 skip_sends(tables, layer, last, ends[j, 0], a, b, extra)

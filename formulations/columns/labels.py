@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from formulations.arrays import longer
+from formulations.columns.sized import AFTER, TO, WRITE
 from formulations.formulas import copies_fit, layer_time, refetched, refetching_time, room_left
 from scope_opt.model.compiled import loop, released
 from scope_opt.model.tables import LIMIT, WSP
@@ -72,14 +73,29 @@ def fitting(
 def skip_sends(
     tables: SizedTables, layer: int, last: int, end: int, low: int, high: int, out: Ints
 ) -> None:
-    """What skip edges add to the sending of a layer of a cluster, in a segment up to ``end``."""
+    """What edges add to the sending of a layer of a cluster, in a segment up to ``end``."""
     for k in range(low, high):
         out[k] = 0
     for edge in range(tables.leaving[layer], tables.leaving[layer + 1]):
-        to = tables.edges[edge, 1]
-        if to > last:
+        after, to = tables.edges[edge, AFTER], tables.edges[edge, TO]
+        if to > end:
+            if after <= end:
+                for k in range(low, high):
+                    out[k] += tables.edges[edge, WRITE]
+        elif to > last and after <= last:
             for k in range(low, high):
-                out[k] += tables.edges[edge, 2] if to > end else tables.edge_send[edge, k]
+                out[k] += tables.edge_send[edge, k]
+
+
+@loop
+def receptions(tables: SizedTables, first: int, last: int, low: int, high: int, out: Ints) -> None:
+    """What a cluster takes into its region along edges, whatever its segment and partitions."""
+    for k in range(low, high):
+        out[k] = 0
+    for edge in range(tables.leaving[last]):
+        if tables.edges[edge, AFTER] < first <= tables.edges[edge, TO] <= last:
+            for k in range(low, high):
+                out[k] += tables.edge_receive[edge, k]
 
 
 @released
@@ -120,6 +136,8 @@ def find_labels(
     rest = tables.least[first : last + 1, k].sum()
     extra = np.zeros(k + 1, dtype=np.int64)
     size, used, before = tables.sizes[k], 0, 0
+    receptions(tables, first, last, k, k + 1, extra)
+    ahead = refetch + extra[k]
     steps, moved = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
     for layer in range(first, last + 1):
         x = layer - first
@@ -146,8 +164,8 @@ def find_labels(
             spent += tables.energy.gather[layer, k] if gathers else 0
             most = limit - rest - tables.compute[layer, q, k]
             if layer == first:
-                if p == q and refetch + gathering <= most:
-                    labels.time_ps[used] = refetch + gathering
+                if p == q and ahead + gathering <= most:
+                    labels.time_ps[used] = ahead + gathering
                     labels.energy_fj[used] = missing * tables.energy.per_byte + spent
                     labels.parent[used] = -1
                     used += 1

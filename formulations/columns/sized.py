@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 
+FROM, AFTER, TO, WRITE, READ = range(5)
+"""Columns of `SizedTables.edges`, as in `LatencyTables`."""
+
+
 class SizedEnergies(NamedTuple):
     """`EnergyTables` by region size, in fJ; all 0 where energy does not matter."""
 
@@ -76,10 +80,11 @@ class SizedTables(NamedTuple):
     output: Ints
     """(L,)"""
     leaving: Ints
-    """(L + 1,): skip edges ``leaving[l] .. leaving[l + 1]`` leave layer ``l``"""
+    """(L + 1,): edges ``leaving[l] .. leaving[l + 1]`` leave layer ``l``"""
     edges: Ints
-    """(E, 4): from, to, write, read"""
+    """(E, 5): ``FROM``, ``AFTER``, ``TO``, ``WRITE``, ``READ``"""
     edge_send: Ints
+    edge_receive: Ints
     """(E, S)"""
     clusters: Flags
     """(L, L)"""
@@ -91,7 +96,8 @@ def sized_tables(tables: LatencyTables, space: Space) -> SizedTables:
     """Rearrange tables for compiled code."""
     sizes = np.array(space.sizes, dtype=np.int64)
     layers = tables.layers
-    edges = [tables.edge_from, tables.edge_to, tables.edge_write_ps, tables.edge_read_ps]
+    edges = [tables.edge_from, tables.edge_after, tables.edge_to]
+    edges += [tables.edge_write_ps, tables.edge_read_ps]
     allowed = np.zeros((layers, 2), dtype=np.bool_)
     for layer, partitions in enumerate(space.partitions):
         allowed[layer, list(partitions)] = True
@@ -125,6 +131,7 @@ def sized_tables(tables: LatencyTables, space: Space) -> SizedTables:
         leaving=np.searchsorted(tables.edge_from, np.arange(layers + 1)),
         edges=np.stack(edges, axis=1),
         edge_send=sized(tables.edge_send_ps),
+        edge_receive=sized(tables.edge_receive_ps),
         clusters=space.clusters.copy(),
         energy_matters=space.energy_matters and tables.energy is not None,
         energy=_sized_energies(tables, space, sizes),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from formulations.columns.sized import AFTER, READ, TO
 from scope_opt.model.compiled import loop, released
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def end_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     cut = np.zeros(layers + 1, dtype=np.bool_)
     cut[last + 1] = cut[layers] = True
     for edge in range(tables.leaving[first], tables.leaving[last + 1]):
-        if tables.edges[edge, 1] > last:
-            cut[tables.edges[edge, 1]] = True
+        if tables.edges[edge, TO] > last:
+            cut[tables.edges[edge, TO]] = True
     return ranges_between(np.flatnonzero(cut))
 
 
@@ -72,8 +73,8 @@ def start_ranges(tables: SizedTables, first: int, last: int) -> Ints:
     cut = np.zeros(first + 1, dtype=np.bool_)
     cut[0] = cut[first] = True
     for edge in range(tables.leaving[first]):
-        if first <= tables.edges[edge, 1] <= last:
-            cut[tables.edges[edge, 0] + 1] = True
+        if tables.edges[edge, AFTER] < first <= tables.edges[edge, TO] <= last:
+            cut[tables.edges[edge, AFTER] + 1] = True
     return ranges_between(np.flatnonzero(cut))
 
 
@@ -92,8 +93,8 @@ def reads(tables: SizedTables, first: int, last: int, start: int) -> tuple[int, 
     time = tables.input[first] if start == first else 0
     spent = tables.energy.input[first] if start == first else 0
     for edge in range(tables.leaving[start]):
-        if first <= tables.edges[edge, 1] <= last:
-            time += tables.edges[edge, 3]
+        if tables.edges[edge, AFTER] < start and first <= tables.edges[edge, TO] <= last:
+            time += tables.edges[edge, READ]
             spent += tables.energy.edge_dram[edge]
     return time, spent
 
@@ -103,7 +104,7 @@ def sends_fj(tables: SizedTables, first: int, last: int, k: int, end: int) -> in
     """Energy for all that leaves a cluster, in a segment up to ``end``; receiving is left out."""
     spent = int(tables.energy.output[last] if end == last else tables.energy.send[last, k])
     for edge in range(tables.leaving[first], tables.leaving[last + 1]):
-        to = tables.edges[edge, 1]
+        to = tables.edges[edge, TO]
         if to > end:
             spent += tables.energy.edge_dram[edge]
         elif to > last:

@@ -226,21 +226,35 @@ class SegmentModel:
         self._rows.add(sum(taken) <= self._tables.chiplets)
 
     def _edges(self) -> None:
-        """Skip edges of the segment and whether they leave their cluster."""
+        """Edges of the segment, and whether they leave a cluster and enter one.
+
+        A tensor leaves its cluster where it has no earlier reader outside, and enters another one
+        where it has no earlier reader inside.
+        """
         tables = self._tables
+        self._received: dict[int, list[tuple[int, Any]]] = {layer: [] for layer in self._range}
         self._sent: dict[int, list[tuple[int, Any]]] = {layer: [] for layer in self._range}
         self._read_ps = dict.fromkeys(self._range, 0)
         self._write_ps = dict.fromkeys(self._range, 0)
-        for e, (u, v) in enumerate(
-            zip(tables.edge_from.tolist(), tables.edge_to.tolist(), strict=True)
-        ):
-            if u in self._range and v in self._range:
-                cuts = (self.cut[layer] for layer in range(u + 1, v + 1))
-                self._sent[u].append((e, self._least(f"leaves_{e}", *cuts)))
-            elif v in self._range:
+        ends = (tables.edge_from, tables.edge_after, tables.edge_to)
+        for e, (u, after, v) in enumerate(zip(*(end.tolist() for end in ends), strict=True)):
+            if v not in self._range:
+                if u in self._range and after <= self._last:
+                    self._write_ps[u] += int(tables.edge_write_ps[e])
+                continue
+            if after < self._first:
                 self._read_ps[v] += int(tables.edge_read_ps[e])
-            elif u in self._range:
-                self._write_ps[u] += int(tables.edge_write_ps[e])
+                enters = 1
+            else:
+                cuts = [self.cut[layer] for layer in range(after + 1, v + 1)]
+                if u in self._range:
+                    before = sum(self.cut[layer] for layer in range(u + 1, after + 1))
+                    leaves = self._least(f"leaves_{e}", *(cut - before for cut in cuts))
+                    self._sent[u].append((e, leaves))
+                if tables.edge_receive_ps[e].any():
+                    enters = self._least(f"enters_{e}", *cuts)
+            if tables.edge_receive_ps[e].any():
+                self._received[v].append((e, enters))
 
     def _costs(self, kind: str) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]]:
         """Of computing, gathering and sending, by layer; in time or in energy."""
@@ -275,6 +289,15 @@ class SegmentModel:
         values = self._values(layer, kind, "edge", edge)
         row = self._of(layer, values) - values.max() * (1 - leaves)
         return self._least(f"{kind}_edge_{edge}", row)
+
+    def _receiving(self, layer: int) -> Any:
+        """Time to take in what enters the layer's cluster along edges."""
+        total: Any = 0
+        for e, enters in self._received[layer]:
+            values = self._values(layer, "ps", "receive_edge", e)
+            row = self._of(layer, values) - values.max() * (1 - enters)
+            total += self._least(f"ps_receive_edge_{e}", row)
+        return total
 
     def _handing_on(self, kind: str, layer: int) -> Any:
         """Cases 1 and 2 of Table II."""
@@ -418,7 +441,7 @@ class SegmentModel:
             before, after = self._read_ps[layer], self._write_ps[layer]
             before += int(tables.input_ps[layer]) if layer == self._first else 0
             after += int(tables.output_ps[layer]) if layer == self._last else 0
-            head = before / unit + gather[layer]
+            head = before / unit + gather[layer] + self._receiving(layer)
             times[layer] = self._least(
                 f"time_{layer}",
                 head + compute[layer],

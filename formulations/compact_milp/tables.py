@@ -134,6 +134,8 @@ def layer_tables(
                 for q in space.partitions[layer]:
                     rows[kind, "receive", q] = receive[layer - 1, q]
             rows |= {(kind, "edge", e): edge[e] for e in edges}
+        entering = np.flatnonzero(tables.edge_to == layer).tolist()
+        rows |= {("ps", "receive_edge", e): tables.edge_receive_ps[e] for e in entering}
         if tables.stream:
             rows["stream",] = tables.weight_bytes[layer] * tables.stream_fs_per_byte
             rows["room",] = buffer * chiplets * tables.stream_fs_per_byte
@@ -174,7 +176,8 @@ def worst_beat_ps(tables: LatencyTables, space: Space, first: int, last: int) ->
     part = slice(first, last + 1)
     arrays = [*_times(tables)[:5], tables.input_ps, tables.output_ps]
     total = sum(int(a[part].reshape(last - first + 1, -1).max(axis=1).sum()) for a in arrays)
-    for array in (tables.edge_send_ps, tables.edge_write_ps, tables.edge_read_ps):
+    by_size = (tables.edge_send_ps, tables.edge_receive_ps)
+    for array in (*by_size, tables.edge_write_ps, tables.edge_read_ps):
         total += int(array.reshape(len(array), -1).max(axis=1).sum()) if len(array) else 0
     stored = int(tables.weight_bytes[part].sum())
     if tables.stream:

@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from scope_opt.model.files import MAX_INT, Document, InputError, inconsistent, optional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from scope_opt.model.builder import NetworkBuilder
 
@@ -169,7 +169,7 @@ class Network(Document):
                 message = f"{layer.name!r} is the name of layer {first} already"
                 found.append((f"layers.{index}.name", message))
         pairs = [(edge.source, edge.target) for edge in self.edges]
-        found += edge_problems(pairs, len(self.layers))
+        found += edge_problems(enumerate(pairs), len(self.layers))
         for index, edge in enumerate(self.edges):
             if edge.source < len(self.layers):
                 produced = self.layers[edge.source].output_bytes
@@ -266,11 +266,16 @@ def forward_problems(source: int, target: int) -> list[tuple[str, str]]:
     return [("to", f"{target} does not come after 'from' = {source}")]
 
 
-def edge_problems(pairs: list[tuple[int, int]], layers: int) -> list[tuple[str, str]]:
-    """Edges out of range or listed twice, as ``(path, message)``."""
+def edge_problems(
+    pairs: Iterable[tuple[int, tuple[int, int]]], layers: int
+) -> list[tuple[str, str]]:
+    """Edges out of range or listed twice, as ``(path, message)``.
+
+    ``pairs`` are layers that an edge joins, each with the place of the edge in its list.
+    """
     found: list[tuple[str, str]] = []
     seen: dict[tuple[int, int], int] = {}
-    for index, pair in enumerate(pairs):
+    for index, pair in pairs:
         for key, layer in zip(("from", "to"), pair, strict=True):
             if layer >= layers:
                 message = f"layer {layer} does not exist; allowed 0 to {layers - 1}"

@@ -10,10 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from scope_opt.model.files import Document, InputError, inconsistent
 from scope_opt.model.network import Count, Index, Name, edge_problems, forward_problems
@@ -156,11 +157,18 @@ class LatencyTables:
     output_ps: NDArray[np.int64]
     """(L,) DRAM write that closes a segment"""
     edge_from: NDArray[np.int64]
-    """(E,) skip edges only, sorted by (from, to)"""
+    """(E,) skip edges, and all edges of explicit tables, sorted by (from, to)"""
+    edge_after: NDArray[np.int64]
+    """(E,) the reader of the same tensor before ``edge_to``; ``edge_from`` if there is none.
+
+    Tensors are charged once: an edge is where the end of a cluster, or of a segment, lies behind
+    ``edge_after`` and before ``edge_to``."""
     edge_to: NDArray[np.int64]
     """(E,)"""
     edge_send_ps: NDArray[np.int64]
     """(E, C+1) to another cluster of the same segment"""
+    edge_receive_ps: NDArray[np.int64]
+    """(E, C+1) the consumer's preparation, whatever cluster or segment the tensor comes from"""
     edge_write_ps: NDArray[np.int64]
     """(E,) to a later segment: the producer's write"""
     edge_read_ps: NDArray[np.int64]
@@ -294,6 +302,8 @@ class LatencyTables:
             np.add.at(sent, self.edge_from, self.edge_send_ps.max(axis=1))
         times: NDArray[np.float64] = worst(self.gather_ps) + worst(self.read_ps.T)
         times += np.maximum(worst(self.compute_ps), sent)
+        if len(self.edge_to):
+            np.add.at(times, self.edge_to, self.edge_receive_ps.max(axis=1))
         if self.stream:
             slowest = float(self.stream_fs_per_byte.max(initial=0))
             times += self.dram_latency_ps + 1 + self.weight_bytes * (slowest / 1000)
@@ -422,18 +432,44 @@ class TableLayer(Document):
                 )
 
 
+Readers = Annotated[
+    Annotated[Index, Tag("(layer)")]
+    | Annotated[tuple[Index, ...], Field(min_length=1), Tag("(layers)")],
+    Discriminator(lambda value: "(layers)" if isinstance(value, list | tuple) else "(layer)"),
+]
+"""One layer, or several in ascending order."""
+
+
 class TableEdge(Document):
-    """A skip edge with measured times: to another cluster, or over DRAM to another segment."""
+    """A tensor with measured times: to other clusters, or over DRAM to other segments.
+
+    However many layers read it, it is sent and written once, received once by each cluster, and
+    read once by each segment.
+    """
 
     source: Index = Field(alias="from")
-    target: Index = Field(alias="to")
+    target: Readers = Field(alias="to")
     send_ps: Times
+    receive_ps: Times | None = None
     write_ps: Index
     read_ps: Index
 
+    @property
+    def readers(self) -> tuple[int, ...]:
+        """The layers that read the tensor."""
+        return self.target if isinstance(self.target, tuple) else (self.target,)
+
+    @property
+    def steps(self) -> Iterator[tuple[int, int]]:
+        """Each reader behind the one before it, the first one behind the source."""
+        return pairwise((self.source, *self.readers))
+
     @model_validator(mode="after")
     def _forward(self) -> Self:
-        inconsistent(forward_problems(self.source, self.target))
+        inconsistent(forward_problems(self.source, self.readers[0]))
+        descends = any(then <= reader for reader, then in pairwise(self.readers))
+        message = f"needs layers in ascending order, each once; found {list(self.readers)}"
+        inconsistent([("to", message)] if descends else [])
         return self
 
 
@@ -457,22 +493,22 @@ class ExplicitTables(Document):
             for index, layer in enumerate(self.layers)
             for path, values in layer.tables()
         ]
-        lengths += [
-            (f"edges.{index}.send_ps", edge.send_ps) for index, edge in enumerate(self.edges)
-        ]
+        for index, edge in enumerate(self.edges):
+            lengths.append((f"edges.{index}.send_ps", edge.send_ps))
+            if edge.receive_ps is not None:
+                lengths.append((f"edges.{index}.receive_ps", edge.receive_ps))
         if self.stream_fs_per_byte is not None:
             lengths.append(("stream_fs_per_byte", self.stream_fs_per_byte))
         for path, values in lengths:
             if len(values) != self.chiplets:
                 message = f"{len(values)} entries; needs one per region size, {self.chiplets}"
                 found.append((path, message))
-        found += edge_problems(
-            [(edge.source, edge.target) for edge in self.edges], len(self.layers)
-        )
-        for index, edge in enumerate(self.edges):
-            if edge.target == edge.source + 1:
-                message = "joins consecutive layers; give chain times in the layers"
-                found.append((f"edges.{index}", message))
+        pairs = [
+            (index, (edge.source, reader))
+            for index, edge in enumerate(self.edges)
+            for reader in edge.readers
+        ]
+        found += edge_problems(pairs, len(self.layers))
         for name in ("segment_dram_ps", "load_ps"):
             matrix = getattr(self, name)
             if matrix is not None and [len(row) for row in matrix] != [len(self.layers)] * len(
@@ -492,6 +528,10 @@ class ExplicitTables(Document):
         def rows(pair: ByPartition | None) -> list[list[int]]:
             return [row(pair.ISP), row(pair.WSP)] if pair is not None else [row(None)] * 2
 
+        def by_edge(tables: list[Times | None]) -> NDArray[np.int64]:
+            full = np.array([row(table) for table in tables], dtype=np.int64)
+            return full.reshape(len(tables), chiplets + 1)
+
         def square(matrix: tuple[tuple[int, ...], ...] | None) -> NDArray[np.int64]:
             full = np.array(matrix if matrix is not None else np.zeros((layers, layers)))
             return np.triu(full.astype(np.int64))
@@ -502,12 +542,14 @@ class ExplicitTables(Document):
             for pair in (layer.within_ps for layer in self.layers)
         ]
         within[-1] = [rows(None), rows(None)]  # the last layer has no next one
-        edges = sorted(self.edges, key=lambda edge: (edge.source, edge.target))
+        # An entry for each reader.
+        read = ((edge, *step) for edge in self.edges for step in edge.steps)
+        edges = sorted(read, key=lambda entry: (entry[0].source, entry[2]))
         read_ps = np.diag(np.array([layer.input_ps for layer in self.layers])).astype(np.int64)
         write_ps = np.diag(np.array([layer.output_ps for layer in self.layers])).astype(np.int64)
-        for edge in edges:
-            read_ps[edge.source + 1 : edge.target + 1, edge.target] += edge.read_ps
-            write_ps[edge.source : edge.target, edge.source] += edge.write_ps
+        for edge, after, reader in edges:
+            read_ps[after + 1 : reader + 1, reader] += edge.read_ps
+            write_ps[after:reader, edge.source] += edge.write_ps
         # Without channel and output counts, what a partition can split is read off its speed-up.
         fastest = np.maximum(compute[:, :, 1:].min(axis=2), 1)
         return LatencyTables(
@@ -522,13 +564,13 @@ class ExplicitTables(Document):
             receive_ps=np.array([rows(layer.receive_ps) for layer in self.layers], dtype=np.int64),
             input_ps=np.array([layer.input_ps for layer in self.layers], dtype=np.int64),
             output_ps=np.array([layer.output_ps for layer in self.layers], dtype=np.int64),
-            edge_from=np.array([edge.source for edge in edges], dtype=np.int64),
-            edge_to=np.array([edge.target for edge in edges], dtype=np.int64),
-            edge_send_ps=np.array([row(edge.send_ps) for edge in edges], dtype=np.int64).reshape(
-                len(edges), chiplets + 1
-            ),
-            edge_write_ps=np.array([edge.write_ps for edge in edges], dtype=np.int64),
-            edge_read_ps=np.array([edge.read_ps for edge in edges], dtype=np.int64),
+            edge_from=np.array([edge.source for edge, _, _ in edges], dtype=np.int64),
+            edge_after=np.array([after for _, after, _ in edges], dtype=np.int64),
+            edge_to=np.array([reader for _, _, reader in edges], dtype=np.int64),
+            edge_send_ps=by_edge([edge.send_ps for edge, _, _ in edges]),
+            edge_receive_ps=by_edge([edge.receive_ps for edge, _, _ in edges]),
+            edge_write_ps=np.array([edge.write_ps for edge, _, _ in edges], dtype=np.int64),
+            edge_read_ps=np.array([edge.read_ps for edge, _, _ in edges], dtype=np.int64),
             read_ps=read_ps,
             write_ps=write_ps,
             segment_dram_ps=square(self.segment_dram_ps),

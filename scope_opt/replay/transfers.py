@@ -111,12 +111,22 @@ class _Regressed:
             energies = e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj
         priced = zip(times, energies, strict=True)
         self._gather, self._within, self._send, self._receive, self._skip = priced
-        self._edges = list(zip(t.edge_from.tolist(), t.edge_to.tolist(), strict=True))
+        ends = t.edge_from, t.edge_after, t.edge_to
+        self._edges = list(zip(*(end.tolist() for end in ends), strict=True))
+        self._edge_receive = t.edge_receive_ps
 
     def preparing(self, at: Layout, layer: int) -> list[Transfer]:
         """See `Moves`."""
-        entry = layer, at.region(layer).size
-        return [_read(self._gather, entry)] if at.gathers(layer) else []
+        size = at.region(layer).size
+        found = [_read(self._gather, (layer, size))] if at.gathers(layer) else []
+        for edge, (_, before, target) in enumerate(self._edges):
+            if (
+                target == layer
+                and not at.together(before, target)
+                and self._edge_receive[edge, size]
+            ):
+                found.append(Transfer(int(self._edge_receive[edge, size]), 0))
+        return found
 
     def sending(self, at: Layout, layer: int) -> list[Transfer]:
         """See `Moves`."""
@@ -128,8 +138,10 @@ class _Regressed:
             else:
                 found.append(_read(self._send, (layer, size)))
                 found.append(_read(self._receive, (layer, then, at.region(layer + 1).size)))
-        for edge, (source, target) in enumerate(self._edges):
-            if source == layer and target <= at.last and not at.together(source, target):
+        for edge, (source, before, target) in enumerate(self._edges):
+            if source != layer or target > at.last:
+                continue
+            if at.together(source, before) and not at.together(before, target):
                 found.append(_read(self._skip, (edge, size)))
         return found
 

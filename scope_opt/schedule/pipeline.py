@@ -11,6 +11,8 @@ from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from scope_opt.model.package import Package
 from scope_opt.model.tables import PARTITIONS, WSP
 from scope_opt.schedule.evaluation import (
@@ -64,8 +66,13 @@ def costs_of(instance: Instance, t: LatencyTables) -> Costs:
     energies = None
     if t.energy is not None:
         e = t.energy
-        energies = Tabulated(e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj)
-    times = Tabulated(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps)
+        received = np.zeros_like(e.edge_send_fj)  # part of what sending takes
+        energies = Tabulated(
+            e.gather_fj, e.within_fj, e.send_fj, e.receive_fj, e.edge_send_fj, received
+        )
+    times = Tabulated(
+        *(t.gather_ps, t.within_ps, t.send_ps, t.receive_ps, t.edge_send_ps, t.edge_receive_ps)
+    )
     return Costs(times, energies, None)
 
 
@@ -122,14 +129,17 @@ class Pipeline:
         # all samples: it needs no room and no refetching.
         self.energy = tables.energy
         self.exempt = self.first == self.last and self.regions[0].size == instance.chiplets
-        edges = list(enumerate(_edges(tables)))
         inside = range(self.first, self.last + 1)
-        # Within one cluster the data is in the region's buffers already.
-        self.crossing = [
-            (e, u, v)
-            for e, (u, v) in edges
-            if u in inside and v in inside and self.cluster[u] != self.cluster[v]
-        ]
+        # Within one cluster the data is in the region's buffers already. A tensor leaves once, for
+        # its first reader elsewhere, and enters a cluster once, for its first reader there.
+        self.crossing: list[tuple[int, int]] = []
+        self.entering: list[tuple[int, int]] = []
+        for e, (u, before, v) in enumerate(_edges(tables)):
+            at = self.cluster.get(v)
+            if at is not None and self.cluster.get(before) != at:
+                self.entering.append((e, v))
+                if u in inside and self.cluster[before] == self.cluster[u]:
+                    self.crossing.append((e, u))
 
     def region(self, layer: int) -> Region:
         """Where a layer is computed."""
@@ -222,10 +232,14 @@ class Pipeline:
         repeated = self.partition[layer] == WSP and not alone
         return nop.gather(layer, self.region(layer)) if repeated else 0
 
+    def receives(self, layer: int, nop: Transfers) -> int:
+        """What the layer takes into its region along edges before it computes."""
+        return sum(nop.receive(e, self.region(layer)) for e, v in self.entering if v == layer)
+
     def sends(self, layer: int, nop: Transfers) -> int:
         """What the layer sends to others of the segment (Eq. 6)."""
         at, ends = self.region(layer), (self.first, self.last)
-        total = sum(nop.skip(e, at) for e, u, _ in self.crossing if u == layer)
+        total = sum(nop.skip(e, at) for e, u in self.crossing if u == layer)
         if layer == self.last:
             return total
         this, then, to = self.partition[layer], self.partition[layer + 1], self.region(layer + 1)
@@ -337,7 +351,7 @@ class Pipeline:
     def _layer(self, layer: int, nop: Transfers) -> LayerReport:
         """Eq. 7; what crosses the ends of the segment goes through DRAM."""
         tables, partition = self._tables, self.partition[layer]
-        preparation_ps = self.gather(layer, nop)
+        preparation_ps = self.gather(layer, nop) + self.receives(layer, nop)
         preparation_ps += int(tables.read_ps[self.first, layer])
         communication_ps = self.sends(layer, nop) + int(tables.write_ps[self.last, layer])
         computation_ps = int(tables.compute_ps[layer, partition, self.region(layer).size])
@@ -406,6 +420,7 @@ def utilization(instance: Instance, macs: int, time_ps: int) -> float | None:
     return instance.samples * macs / possible
 
 
-def _edges(tables: LatencyTables) -> list[tuple[int, int]]:
-    """Skip edges as ``(from, to)``."""
-    return [(int(u), int(v)) for u, v in zip(tables.edge_from, tables.edge_to, strict=True)]
+def _edges(tables: LatencyTables) -> Iterator[tuple[int, int, int]]:
+    """Edges of the tables as ``(from, after, to)``."""
+    arrays = (tables.edge_from, tables.edge_after, tables.edge_to)
+    yield from zip(*(array.tolist() for array in arrays), strict=True)

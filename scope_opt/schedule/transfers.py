@@ -43,6 +43,9 @@ class Transfers(Protocol):
     def skip(self, edge: int, at: Region) -> int:
         """Along a skip edge to another cluster."""
 
+    def receive(self, edge: int, at: Region) -> int:
+        """Along an edge into a cluster, besides what its sender pays."""
+
 
 class Tabulated(NamedTuple):
     """Costs from the tables: they depend on the sizes of the regions only."""
@@ -52,6 +55,7 @@ class Tabulated(NamedTuple):
     sends: NDArray[np.int64]
     receives: NDArray[np.int64]
     skips: NDArray[np.int64]
+    entering: NDArray[np.int64]
 
     def gather(self, layer: int, at: Region) -> int:
         """See `Transfers`."""
@@ -74,6 +78,10 @@ class Tabulated(NamedTuple):
     def skip(self, edge: int, at: Region) -> int:
         """See `Transfers`."""
         return int(self.skips[edge, at.size])
+
+    def receive(self, edge: int, at: Region) -> int:
+        """See `Transfers`."""
+        return int(self.entering[edge, at.size])
 
 
 class Placed:
@@ -142,6 +150,10 @@ class Placed:
 
     def skip(self, edge: int, at: Region) -> int:
         """See `Transfers`; it travels with the rest."""
+        return 0
+
+    def receive(self, edge: int, at: Region) -> int:
+        """See `Transfers`; no tensor is charged to its readers."""
         return 0
 
     def travelling(self, layer: int, first: int, last: int) -> int:

@@ -28,7 +28,7 @@ NEVER = 2**62
 COMPUTE, GATHER, WITHIN, SEND, RECEIVE, ENTRIES = 0, 2, 3, 7, 8, 10
 # Columns of `PackedTables.layers` and `PackedTables.edges`.
 WEIGHTS, INPUT, OUTPUT, LOAD, OUT_START, IN_START = 0, 1, 2, 3, 4, 5
-FROM, TO, WRITE, READ, SKIP = 0, 1, 2, 3, 4
+FROM, AFTER, TO, WRITE, READ, SKIP, TAKE = 0, 1, 2, 3, 4, 5, 6
 
 
 class PackedTables(NamedTuple):
@@ -49,8 +49,9 @@ class PackedTables(NamedTuple):
     """(L+1, 6): ``WEIGHTS`` bytes, ``INPUT`` and ``OUTPUT`` ps, ``LOAD``; skip edges
     ``OUT_START .. next OUT_START`` leave the layer, ``in_edges[IN_START .. next]`` enter it"""
     edges: Ints
-    """(E, 4 + C+1): ``FROM``, ``TO``, ``WRITE`` and ``READ`` ps, then ``SKIP + r`` ps to send from
-    ``r`` chiplets to another cluster"""
+    """(E, 5 + 2 (C+1)): ``FROM``, ``AFTER`` and ``TO`` as in `LatencyTables`, ``WRITE`` and
+    ``READ`` ps, then for ``r`` chiplets ``SKIP + 2 r`` ps to send from them to another cluster and
+    ``TAKE + 2 r`` ps to receive on them"""
     in_edges: Ints
     """(E,) edges sorted by target"""
     segment_dram_ps: Ints
@@ -85,10 +86,12 @@ def pack_tables(tables: LatencyTables) -> PackedTables:
     columns[:-1, LOAD] = tables.load
     columns[:, OUT_START] = np.searchsorted(tables.edge_from, bounds)
     columns[:, IN_START] = np.searchsorted(tables.edge_to[by_target], bounds)
-    edges = np.empty((len(tables.edge_from), SKIP + chiplets + 1), dtype=np.int64)
-    edges[:, FROM], edges[:, TO] = tables.edge_from, tables.edge_to
+    edges = np.empty((len(tables.edge_from), SKIP + 2 * (chiplets + 1)), dtype=np.int64)
+    edges[:, FROM], edges[:, AFTER], edges[:, TO] = (
+        *(tables.edge_from, tables.edge_after, tables.edge_to),
+    )
     edges[:, WRITE], edges[:, READ] = tables.edge_write_ps, tables.edge_read_ps
-    edges[:, SKIP:] = tables.edge_send_ps
+    edges[:, SKIP::2], edges[:, TAKE::2] = tables.edge_send_ps, tables.edge_receive_ps
     return PackedTables(
         samples=tables.samples,
         stream=tables.stream,

@@ -12,8 +12,8 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.packed import (
+    AFTER,
     COMPUTE,
-    FROM,
     GATHER,
     IN_START,
     INPUT,
@@ -23,6 +23,7 @@ from scope_opt.search.packed import (
     RECEIVE,
     SEND,
     SKIP,
+    TAKE,
     TO,
     WEIGHTS,
     WITHIN,
@@ -129,24 +130,47 @@ def gather_time(times: Ints, layer: int, own: int, size: int, alone: bool) -> in
 
 @inlined
 def opening_time(layers: Ints, edges: Ints, in_edges: Ints, layer: int, seg_first: int) -> int:
-    """DRAM reads of a layer in a segment from ``seg_first`` on: input and skip edges, in ps."""
+    """DRAM reads of a layer in a segment from ``seg_first`` on: input and edges, in ps.
+
+    Of a tensor from before the segment only the first reader reads.
+    """
     time = layers[layer, INPUT] if layer == seg_first else 0
     for index in range(layers[layer, IN_START], layers[layer + 1, IN_START]):
         edge = in_edges[index]
-        if edges[edge, FROM] < seg_first:
+        if edges[edge, AFTER] < seg_first:
             time += edges[edge, READ]
     return int(time)
 
 
 @inlined
+def receiving_time(
+    layers: Ints, edges: Ints, in_edges: Ints, layer: int, size: int, first: int
+) -> int:
+    """What a layer of the cluster ``first..`` takes into its region along edges, in ps.
+
+    Of a tensor from before the cluster only the first reader does.
+    """
+    time = 0
+    for index in range(layers[layer, IN_START], layers[layer + 1, IN_START]):
+        edge = in_edges[index]
+        if edges[edge, AFTER] < first:
+            time += edges[edge, TAKE + 2 * size]
+    return int(time)
+
+
+@inlined
 def leaving_time(layers: Ints, edges: Ints, layer: int, size: int, last: int, seg_last: int) -> int:
-    """Skip edges of a layer that leave its cluster ``..last``, sent or written to DRAM, in ps."""
+    """Edges of a layer that leave its cluster ``..last``, sent or written to DRAM, in ps.
+
+    Of a tensor's readers only the first one behind the end of the cluster, or segment, counts.
+    """
     time = 0
     for edge in range(layers[layer, OUT_START], layers[layer + 1, OUT_START]):
         if edges[edge, TO] > seg_last:
-            time += edges[edge, WRITE]
-        elif edges[edge, TO] > last:
-            time += edges[edge, SKIP + size]
+            if edges[edge, AFTER] <= seg_last:
+                time += edges[edge, WRITE]
+        elif edges[edge, TO] > last and edges[edge, AFTER] <= last:
+            time += edges[edge, SKIP + 2 * size]
     return int(time)
 
 
@@ -207,6 +231,7 @@ def layers_time(
         own = partition[layer]
         time += gather_time(times, layer, own, size, False)
         time += opening_time(layers, edges, in_edges, layer, seg_first)
+        time += receiving_time(layers, edges, in_edges, layer, size, first)
         leaving = leaving_time(layers, edges, layer, size, last, seg_last)
         time += inner_layer_time(times, layer, own, partition[layer + 1], size, leaving)
     own, then = partition[last], 0
@@ -214,6 +239,7 @@ def layers_time(
         then = partition[last + 1]
     time += gather_time(times, last, own, size, first == last)
     time += opening_time(layers, edges, in_edges, last, seg_first)
+    time += receiving_time(layers, edges, in_edges, last, size, first)
     closing = closing_time(times, layers, edges, last, size, seg_last)
     return time + last_layer_time(times, last, own, size, closing, then, next_size)
 

@@ -121,6 +121,8 @@ def tables_digest(tables: LatencyTables) -> str:
         *(t.input_ps, t.output_ps, edges, t.edge_send_ps[..., 1:]),
         *(t.segment_dram_ps, t.load_ps, t.stream_fs_per_byte[1:] * streams),
     ]
+    if (t.edge_after != t.edge_from).any() or t.edge_receive_ps.any():
+        parts += [t.edge_after, t.edge_receive_ps[..., 1:]]
     # The last layer hands nothing on.
     parts[4] = np.concatenate([parts[4][:-1], np.zeros_like(parts[4][-1:])])
     found = hashlib.sha256()
@@ -135,11 +137,11 @@ def _refuse_unstated(t: LatencyTables) -> None:
     if t.placed is not None:
         raise InputError("certificate", ["the placed model has no tables that can be certified"])
     reads, writes = np.diag(t.input_ps), np.diag(t.output_ps)
-    for u, v, write, read in zip(
-        t.edge_from, t.edge_to, t.edge_write_ps, t.edge_read_ps, strict=True
+    for u, after, v, write, read in zip(
+        *(t.edge_from, t.edge_after, t.edge_to, t.edge_write_ps, t.edge_read_ps), strict=True
     ):
-        reads[u + 1 : v + 1, v] += read
-        writes[u:v, u] += write
+        reads[after + 1 : v + 1, v] += read
+        writes[after:v, u] += write
     if t.own_read_ps is not None and t.own_write_ps is not None:
         reads, writes = reads + t.own_read_ps, writes + t.own_write_ps
     if not (np.triu(reads - t.read_ps) == 0).all() or not (np.tril(writes - t.write_ps) == 0).all():

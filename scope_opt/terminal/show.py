@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.package import Package
-    from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.evaluation import Evaluation
     from scope_opt.schedule.schedule import Schedule
     from scope_opt.search.census.distribution import Distribution
@@ -167,16 +166,18 @@ def instance_view(instance: Instance) -> RenderableType:
     weights, buffer = int(tables.weight_bytes.sum()), tables.weight_buffer_bytes
     largest = int(tables.weight_bytes.argmax())
     rows: list[Fact] = []
-    skips = units.plural(_skip_edges(instance, tables), "skip edge")
     network, package = instance.network, instance.package
     layers = len(instance.layer_names)
     if network is not None:
+        skips = units.plural(len(network.skip_edges()), "skip edge")
         rows.append(("network", units.plain(network.name), f"{layers} layers, {skips}"))
         most = max(network.layers, key=lambda layer: layer.macs)
         remark = f"per sample; most in {units.plain(most.name)}, {units.count(most.macs, 'MAC')}"
         rows.append(("computation", units.count(network.macs, "MAC"), remark))
     else:
-        rows.append(("network", "latency tables", f"{layers} layers, {skips}"))
+        assert instance.tables is not None
+        edges = units.plural(len(instance.tables.edges), "edge")
+        rows.append(("network", "latency tables", f"{layers} layers, {edges}"))
     rows.append(("samples", str(instance.samples), "per batch"))
     remark = (
         f"largest layer {largest} ({units.plain(instance.layer_names[largest])}), "
@@ -222,12 +223,6 @@ def instance_view(instance: Instance) -> RenderableType:
         title("Side constraints"),
         facts(_constraint_facts(instance.constraints)),
     )
-
-
-def _skip_edges(instance: Instance, tables: LatencyTables) -> int:
-    if instance.network is None:
-        return len(tables.edge_from)
-    return len(instance.network.skip_edges())
 
 
 def package_facts(package: Package) -> Iterable[Fact]:

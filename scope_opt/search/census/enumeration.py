@@ -33,6 +33,7 @@ from scope_opt.search.times import (
     last_layer_time,
     leaving_time,
     opening_time,
+    receiving_time,
     stream_time,
     whole_package,
 )
@@ -193,14 +194,15 @@ def _append_layer(
     """
     i, j, r = cluster
     times, layers, edges = packed.times, packed.layers, packed.edges
-    opening = opening_time(layers, edges, packed.in_edges, u, 0)
+    entering = opening_time(layers, edges, packed.in_edges, u, 0)
+    entering += receiving_time(layers, edges, packed.in_edges, u, r, i)
     leaving = leaving_time(layers, edges, u - 1, r, j, len(times) - 1) if u > i else 0
     for x in range(count):
         # WSP first: ISP then replaces the entry that both continue.
         for q in (WSP, ISP):
             if not (wsp if q == WSP else isp):
                 continue
-            spent = value[x] + opening + gather_time(times, u, q, r, i == j)
+            spent = value[x] + entering + gather_time(times, u, q, r, i == j)
             both = 3 * q
             if u > i:
                 spent += inner_layer_time(times, u - 1, ends[x] & 1, q, r, leaving)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.search.packed import FROM, OUT_START, TO
+from scope_opt.search.packed import AFTER, FROM, OUT_START, TO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,7 +104,7 @@ def equal_segments(packed: PackedTables, allowed: Allowed, possible: Flags) -> E
 def _facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, ...]:
     """All that a segment's latency takes from one of its layers."""
     edges = packed.edges[(packed.edges[:, FROM] == layer) | (packed.edges[:, TO] == layer)]
-    edges[:, (FROM, TO)] -= layer
+    edges[:, (FROM, AFTER, TO)] -= layer
     return (
         packed.layers[layer, :OUT_START].tobytes(),
         packed.times[layer].tobytes(),

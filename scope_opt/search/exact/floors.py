@@ -82,7 +82,7 @@ def relax(
     """
     layers, sizes = packed.times.shape[:2]
     edges = packed.edges.copy()
-    edges[:, SKIP:] = np.minimum(edges[:, SKIP:], edges[:, WRITE, None])
+    edges[:, SKIP::2] = np.minimum(edges[:, SKIP::2], edges[:, WRITE, None])
     cheap = packed._replace(edges=edges)
     inner = shared.inner
     if (edges != packed.edges).any():

@@ -17,7 +17,7 @@ import numpy as np
 from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.exact.equal import kinds
-from scope_opt.search.packed import FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
+from scope_opt.search.packed import AFTER, FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
@@ -27,6 +27,7 @@ from scope_opt.search.times import (
     gather_time,
     inner_layer_time,
     leaving_time,
+    receiving_time,
     stream_time,
     total_weights,
 )
@@ -164,7 +165,7 @@ def _alike(packed: PackedTables, allowed: Allowed, length: Ints) -> Ints:
     """
     inside, ends = (
         kinds(_layer_facts(packed, allowed, layer)[:count] for layer in range(len(length)))
-        for count in (None, 4)
+        for count in (None, 5)
     )
     alike = np.arange(len(length))
     known: dict[int, list[int]] = {}
@@ -189,15 +190,16 @@ def _alike(packed: PackedTables, allowed: Allowed, length: Ints) -> Ints:
 
 def _layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, ...]:
     """All that the inner times of a cluster take from one of its layers, the last one first."""
-    leaving = packed.edges[packed.edges[:, FROM] == layer]
-    leaving[:, (FROM, TO)] -= layer
+    edges = packed.edges[(packed.edges[:, FROM] == layer) | (packed.edges[:, TO] == layer)]
+    edges[:, (FROM, AFTER, TO)] -= layer
     return (
         int(packed.layers[layer, WEIGHTS]),
         int(allowed.choice[layer]),
         allowed.regions[layer].tobytes(),
         packed.times[layer, :, : GATHER + 1].tobytes(),
+        edges[edges[:, TO] == 0].tobytes(),
         packed.times[layer].tobytes(),
-        leaving.tobytes(),
+        edges[edges[:, FROM] == 0].tobytes(),
     )
 
 
@@ -205,20 +207,24 @@ def _layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[ob
 
 
 @inlined
-def _begin_path(path: Ints, i: int, gather: int, isp: bool, wsp: bool) -> None:
+def _begin_path(path: Ints, i: int, gather: int, receiving: int, isp: bool, wsp: bool) -> None:
     """``D[i]``: first and last partition are the same; ``gather`` is what WSP takes."""
-    path[i, 0] = 0 if isp else NEVER
+    path[i, 0] = receiving if isp else NEVER
     path[i, 1] = path[i, 2] = NEVER
-    path[i, 3] = gather if wsp else NEVER
+    path[i, 3] = receiving + gather if wsp else NEVER
 
 
 @inlined
 def _extend_path(
-    path: Ints, times: Ints, u: int, r: int, leaving: int, isp: bool, wsp: bool
+    path: Ints, times: Ints, u: int, r: int, leaving: int, receiving: int, isp: bool, wsp: bool
 ) -> None:
-    """``D[u]`` from ``D[u - 1]``; ``leaving`` is the `leaving_time` of layer ``u - 1``."""
+    """``D[u]`` from ``D[u - 1]``.
+
+    ``leaving`` is the `leaving_time` of layer ``u - 1``, ``receiving`` the `receiving_time` of
+    ``u``.
+    """
     for q in range(2):
-        gather = gather_time(times, u, q, r, False)
+        prepared = receiving + gather_time(times, u, q, r, False)
         for p in range(2):
             best = NEVER
             if wsp if q == WSP else isp:
@@ -226,7 +232,7 @@ def _extend_path(
                     spent = path[u - 1, 2 * p + before]
                     if spent < NEVER:
                         spent += inner_layer_time(times, u - 1, before, q, r, leaving)
-                        best = min(best, spent + gather)
+                        best = min(best, spent + prepared)
             path[u, 2 * p + q] = best
 
 
@@ -236,6 +242,7 @@ def _advance(
     times: Ints,
     layers: Ints,
     edges: Ints,
+    in_edges: Ints,
     choice: Bytes,
     fits: Flags,
     i: int,
@@ -247,11 +254,12 @@ def _advance(
     """Recompute ``D[changed..j]`` of the cluster ``i..j``."""
     for u in range(changed, j + 1):
         isp, wsp = may_isp(choice[u], fits[u]), may_wsp(choice[u], fits[u])
+        receiving = receiving_time(layers, edges, in_edges, u, r, i)
         if u == i:
-            _begin_path(path, i, gather_time(times, i, WSP, r, i == j), isp, wsp)
+            _begin_path(path, i, gather_time(times, i, WSP, r, i == j), receiving, isp, wsp)
         else:
             leaving = leaving_time(layers, edges, u - 1, r, j, seg_last)
-            _extend_path(path, times, u, r, leaving, isp, wsp)
+            _extend_path(path, times, u, r, leaving, receiving, isp, wsp)
 
 
 # --- All last layers from one path ---------------------------------------------------------------
@@ -331,12 +339,12 @@ def fill_row(
     the added weights; at ``i`` for the second layer, as a WSP layer that is no longer alone gathers
     for every sample.
     """
-    times, layers, edges = packed.times, packed.layers, packed.edges
+    times, layers, edges, in_edges = packed.times, packed.layers, packed.edges, packed.in_edges
     weights, largest = 0, -1
     for j in range(i, stop):
         weights += layers[j, WEIGHTS]
         room = free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream)
-        changed = _behind_sources(layers, edges, packed.in_edges, i, j)
+        changed = _behind_sources(layers, edges, in_edges, i, j)
         if largest >= 0 and not copy_fits(layers, largest, r, room):
             dropped, largest = _drop_copies(layers, fits, i, j, r, room)
             changed = min(changed, dropped)
@@ -345,7 +353,9 @@ def fill_row(
             largest = j
         if j == i + 1:
             changed = i
-        _advance(path, times, layers, edges, allowed.choice, fits, i, changed, j, r, seg_last)
+        _advance(
+            path, times, layers, edges, in_edges, allowed.choice, fits, i, changed, j, r, seg_last
+        )
         if j >= first:
             refetch = stream_time(packed, i, j, weights, r)
             _store(inner, row, path, j, refetch, allowed.clusters[i, j])
@@ -372,18 +382,19 @@ def cluster_partitions(
     ``cluster`` holds first and last layer, region size, first and last partition.
     """
     i, j, r, p, q = cluster[0], cluster[1], cluster[2], cluster[3], cluster[4]
-    times, layers, edges = packed.times, packed.layers, packed.edges
+    times, layers, edges, in_edges = packed.times, packed.layers, packed.edges, packed.in_edges
     weights = total_weights(layers, i, j)
     room = free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream)
     fits = np.empty(len(times), dtype=np.bool_)
     for u in range(i, j + 1):
         fits[u] = copy_fits(layers, u, r, room)
     path = np.empty((len(times), 4), dtype=np.int64)
-    _advance(path, times, layers, edges, allowed.choice, fits, i, i, j, r, seg_last)
+    _advance(path, times, layers, edges, in_edges, allowed.choice, fits, i, i, j, r, seg_last)
     for u in range(j, i, -1):
         partition[u] = q
         leaving = leaving_time(layers, edges, u - 1, r, j, seg_last)
         spent = path[u, 2 * p + q] - gather_time(times, u, q, r, False)
+        spent -= receiving_time(layers, edges, in_edges, u, r, i)
         isp_before = path[u - 1, 2 * p + ISP]
         isp_before += inner_layer_time(times, u - 1, ISP, q, r, leaving)
         q = ISP if isp_before == spent else WSP

@@ -33,6 +33,7 @@ from scope_opt.search.times import (
     last_layer_time,
     leaving_time,
     opening_time,
+    receiving_time,
     stream_time,
     total_weights,
     whole_package,
@@ -82,6 +83,7 @@ def _step_ps(
     leaving = leaving_time(packed.layers, packed.edges, layer, size, last, seg_last)
     time = gather_time(packed.times, layer, this, size, False)
     time += opening_time(packed.layers, packed.edges, packed.in_edges, layer, seg_first)
+    time += receiving_time(packed.layers, packed.edges, packed.in_edges, layer, size, first)
     return int(time + inner_layer_time(packed.times, layer, this, then, size, leaving))
 
 
@@ -106,6 +108,7 @@ def _last_ps(
         )
     time = gather_time(packed.times, last, this, size, first == last)
     time += opening_time(packed.layers, packed.edges, packed.in_edges, last, seg_first)
+    time += receiving_time(packed.layers, packed.edges, packed.in_edges, last, size, first)
     closing = closing_time(packed.times, packed.layers, packed.edges, last, size, seg_last)
     return int(time + last_layer_time(packed.times, last, this, size, closing, then, following))
 
