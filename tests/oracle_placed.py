@@ -48,6 +48,10 @@ def positions(package: Json) -> list[Chiplet]:
     order = package.get("order", "zigzag")
     if order == "zigzag":
         return [place(cols, s) for s in range(rows * cols)]
+    if order == "hilbert":
+        if cols >= rows:
+            return _hilbert(complex(0), complex(cols), complex(0, rows))
+        return _hilbert(complex(0), complex(0, rows), complex(cols))
     if isinstance(order, str):
         return _blocks(rows, cols, int(order.removeprefix("blocks-")))
     return [(row, col) for row, col in order]
@@ -64,6 +68,35 @@ def _blocks(rows: int, cols: int, width: int) -> list[Chiplet]:
             rightwards = visited % 2 == 0
             found += [(row, col) for col in (columns if rightwards else reversed(columns))]
     return found
+
+
+def _hilbert(corner: complex, side: complex, width: complex) -> list[Chiplet]:
+    """Through a rectangle that spans two vectors, from its corner to the other end of the first.
+
+    Columns are real parts, rows imaginary ones.
+    """
+    long, wide = round(abs(side)), round(abs(width))
+    forth, over = side / long, width / wide
+    if wide == 1:
+        found = [corner + forth * k for k in range(long)]
+        return [(round(one.imag), round(one.real)) for one in found]
+    if long == 1:
+        found = [corner + over * k for k in range(wide)]
+        return [(round(one.imag), round(one.real)) for one in found]
+
+    def half(number: int) -> int:
+        return number // 2 + (1 if number > 2 and number // 2 % 2 == 1 else 0)
+
+    if 2 * long > 3 * wide:
+        first = forth * half(long)
+        return [*_hilbert(corner, first, width), *_hilbert(corner + first, side - first, width)]
+    first, up = forth * (long // 2), over * half(wide)
+    end = corner + side - forth + up - over
+    return [
+        *_hilbert(corner, up, first),
+        *_hilbert(corner + up, side, width - up),
+        *_hilbert(end, -up, first - side),
+    ]
 
 
 def add(loads: Iterable[Load]) -> Load:

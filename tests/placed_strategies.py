@@ -129,7 +129,7 @@ def _edges(draw: Draw, layers: list[Json], pairs: list[tuple[int, int]]) -> list
 def orders(draw: Draw, rows: int, cols: int) -> str | list[list[int]]:
     """Positions by name or one by one."""
     widths = [w for w in range(1, cols + 1) if cols % w == 0]
-    named = ["zigzag", *(f"blocks-{w}" for w in widths)]
+    named = ["zigzag", "hilbert", *(f"blocks-{w}" for w in widths)]
     if draw(st.sampled_from([False, False, True])):
         return draw(st.permutations([[row, col] for row in range(rows) for col in range(cols)]))
     return draw(st.sampled_from(named))

@@ -21,9 +21,15 @@ from helpers import invoke
 import scope_opt.solving.solver
 from scope_opt import __version__, load
 from scope_opt.commands.arguments import duration
-from scope_opt.commands.making import NETWORK_NAMES, PRESET_NAMES, TRANSFORMER_NAMES
+from scope_opt.commands.making import (
+    FURTHER_NAMES,
+    NETWORK_NAMES,
+    PRESET_NAMES,
+    TRANSFORMER_NAMES,
+)
 from scope_opt.model.files import InputError
-from scope_opt.model.generate import TITLES, instance_named, paper_instance
+from scope_opt.model.further import FURTHER
+from scope_opt.model.generate import FURTHER_TITLES, TITLES, instance_named, paper_instance
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.presets import PRESETS
 from scope_opt.model.transformers import TRANSFORMERS
@@ -123,6 +129,8 @@ def test_usage_errors_exit_2(arguments: tuple[str, ...]) -> None:
 
 def test_names_in_help_are_those_there_are() -> None:
     assert tuple(NETWORKS) == NETWORK_NAMES
+    assert tuple(FURTHER) == FURTHER_NAMES
+    assert set(FURTHER_TITLES) == set(FURTHER)
     assert tuple(TRANSFORMERS) == TRANSFORMER_NAMES
     assert tuple(PRESETS) == PRESET_NAMES
     assert set(TITLES) == set(NETWORKS)

@@ -35,7 +35,7 @@ def orders(draw: st.DrawFn) -> tuple[int, int, str | list[Place]]:
     rows, cols = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     stripes = [f"blocks-{width}" for width in range(1, cols + 1) if cols % width == 0]
     anyhow = st.permutations([(y, x) for y in range(rows) for x in range(cols)])
-    return rows, cols, draw(st.sampled_from(["zigzag", *stripes]) | anyhow)
+    return rows, cols, draw(st.sampled_from(["zigzag", "hilbert", *stripes]) | anyhow)
 
 
 def placed(rows: int, cols: int, order: str | list[Place], gather: str = "relay") -> Instance:

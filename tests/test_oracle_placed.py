@@ -180,6 +180,17 @@ def test_orders() -> None:
     assert order("blocks-1", 2, 2) == [(0, 0), (1, 0), (1, 1), (0, 1)]
     assert order("blocks-4") == order("zigzag") == mesh(3, 4).chiplet_at
     assert order("zigzag", 2, 2) == [(0, 0), (0, 1), (1, 1), (1, 0)]
+    # Hilbert's curve of second order: quarters in U, the outer two lying down.
+    quarters = [(0, 0), (0, 1), (1, 1), (1, 0)], [(2, 0), (3, 0), (3, 1), (2, 1)]
+    right = [(2, 2), (3, 2), (3, 3), (2, 3)], [(1, 3), (1, 2), (0, 2), (0, 3)]
+    assert order("hilbert", 4, 4) == [place for part in (*quarters, *right) for place in part]
+    # Long meshes are cut across: 2 x 2 and 2 x 2.
+    assert order("hilbert", 2, 4) == [
+        *[(0, 0), (1, 0), (1, 1), (0, 1)],
+        *[(0, 2), (1, 2), (1, 3), (0, 3)],
+    ]
+    assert order("hilbert", 1, 3) == [(0, 0), (0, 1), (0, 2)]
+    assert order("hilbert", 3, 1) == [(0, 0), (1, 0), (2, 0)]
     assert order([[1, 1], [0, 0], [1, 0], [0, 1]], 2, 2) == [(1, 1), (0, 0), (1, 0), (0, 1)]
 
 

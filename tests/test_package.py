@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_opt.model.mesh import link_use, means_between, means_within, runs, snake_positions
+from scope_opt.model.mesh import (
+    hilbert_places,
+    link_use,
+    means_between,
+    means_within,
+    runs,
+    snake_positions,
+)
 
 Place = tuple[int, int]
 Link = tuple[Place, Place]
@@ -55,6 +63,21 @@ def test_link_use_counts_every_route(drawn: tuple[int, int, list[list[Place]]]) 
     use = link_use(masks[::2], masks[1::2])
     expected = [walked(*pair) for pair in zip(sets[::2], sets[1::2], strict=True)]
     assert list(zip(use.peak, use.total, strict=True)) == expected
+
+
+@pytest.mark.parametrize("rows", range(1, 18))
+@pytest.mark.parametrize("cols", [*range(1, 18), 64])
+def test_the_hilbert_like_curve_visits_every_chiplet_by_steps_to_neighbours(
+    rows: int, cols: int
+) -> None:
+    places = hilbert_places(rows, cols)
+    assert sorted(places) == [(y, x) for y in range(rows) for x in range(cols)]
+    steps = [abs(y - v) + abs(x - u) for (y, x), (v, u) in pairwise(places)]
+    # From corner to corner along an odd side, with as many chiplets of both colours of a
+    # chessboard, there is no way by neighbours alone.
+    odd = max(rows, cols) % 2 == 1 and min(rows, cols) % 2 == 0
+    assert sum(step > 1 for step in steps) <= odd
+    assert max(steps, default=0) <= 2
 
 
 def test_snake_order() -> None:

@@ -24,18 +24,19 @@ from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.search.packed import NEVER, PackedTables, pack_tables
+from scope_opt.search.paper.floors import Floors, make_floors, segment_floor
+from scope_opt.search.paper.merging import MEAN, Row, merge_order
 from scope_opt.search.paper.segment import ANY as ANY_DONOR
 from scope_opt.search.paper.segment import (
     BEST,
     FASTEST,
-    MEAN,
+    Filling,
     balance,
     first_regions,
-    merge_order,
     search_segment,
     start_times,
 )
-from scope_opt.search.paper.segmentation import balanced_cuts
+from scope_opt.search.paper.segmentation import balanced_choices, balanced_cuts
 from scope_opt.search.paper.solver import ScopeSolver
 from scope_opt.search.placed import segment_facts
 from scope_opt.solving.result import Status
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from documents import Json
 
+    from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.solver import SegmentChoice
 
@@ -202,26 +204,13 @@ def test_balancing_never_ends_behind_its_start(
     last = tables.layers - 1
 
     def settle(floor: Any, sizes: Any) -> tuple[int, list[int]]:
-        own, partition = sizes.copy(), np.zeros(tables.layers, dtype=np.int8)
-        times = np.zeros_like(own)
+        partition = np.zeros(tables.layers, dtype=np.int8)
+        filling = Filling(sizes.copy(), partition, np.zeros_like(sizes))
         facts = segment_facts(packed.places, 0, last)
-        start_times(packed, 0, last, start, weights, transition, own, facts, partition, times)
-        beat = balance(
-            packed,
-            0,
-            last,
-            start,
-            weights,
-            floor,
-            transition,
-            own,
-            facts,
-            partition,
-            times,
-            1,
-            tables.chiplets,
-            donors,
-        )
+        row = Row(packed, facts, 0, last, start, weights, floor, 1, tables.chiplets)
+        start_times(row, filling, transition)
+        beat = balance(row, filling, transition, donors)
+        own = filling.regions
         return beat, own.tolist()
 
     # No cluster can spare a chiplet: nothing moves.
@@ -242,13 +231,11 @@ def test_balancing_moves_to_the_slowest_from_the_fastest() -> None:
     packed = pack_tables(build_tables(read(plain([60, 10, 10], 8))))
     regions, partition = np.array([2, 2, 4]), np.zeros(3, dtype=np.int8)
     ones = np.ones(3, dtype=np.int64)
-    start, none, times = np.arange(4), ones * 0, ones * 0
     facts = segment_facts(packed.places, 0, 2)
-    start_times(packed, 0, 2, start, none, 0, regions, facts, partition, times)
-    sizes = (1, int(regions.sum()))
-    beat = balance(
-        packed, 0, 2, start, none, ones, 0, regions, facts, partition, times, *sizes, FASTEST
-    )
+    row = Row(packed, facts, 0, 2, np.arange(4), ones * 0, ones, 1, 8)
+    filling = Filling(regions, partition, ones * 0)
+    start_times(row, filling, 0)
+    beat = balance(row, filling, 0, FASTEST)
     assert (beat, regions.tolist()) == (10, [6, 1, 1])
 
 
@@ -264,9 +251,10 @@ def test_a_segment_s_latency_is_the_oracle_s(data: st.DataObject) -> None:
     fewest = data.draw(st.integers(1, last - first + 1))
     most = data.draw(st.integers(fewest, last - first + 1))
     packed = pack_tables(tables)
-    latency, start, regions, partition = search_segment(
-        packed, first, last, fewest, most, 1, len(packed.times[0]) - 1, MEAN, FASTEST
-    )
+    limits = (first, last, fewest, most, 1, tables.chiplets, MEAN)
+    floors = make_floors(packed)
+    latency, start, regions, partition = search_segment(packed, floors, *limits, FASTEST, NEVER)
+    assert segment_floor(packed, floors, *limits, NEVER) <= latency
     if latency == NEVER:
         return
     assert fewest <= len(regions) <= most
@@ -527,6 +515,104 @@ def test_dp_finds_the_best_of_all_cuts(document: Json, solver: str) -> None:
     ]
     every = [objective(document, solver, starts) for starts in cuts]
     assert objective(document, solver, "dp") == min(every)
+
+
+class Unpruned:
+    """What ``dp`` means: all segments searched in full, then the recursion over all cuts."""
+
+    def __init__(self, instance: Instance, similarity: int, donors: int) -> None:
+        self.tables = build_tables(instance)
+        limits = instance.constraints
+        packed, chiplets, layers = (
+            pack_tables(self.tables),
+            self.tables.chiplets,
+            range(self.tables.layers),
+        )
+        nothing = Floors(*(part * 0 for part in make_floors(packed)))
+        rest = (
+            limits.region_multiple or 1,
+            limits.max_region or chiplets,
+            similarity,
+            donors,
+            NEVER,
+        )
+        self.found: dict[tuple[int, int], tuple[int, list[tuple[int, int]], bytes]] = {}
+        for first, last in itertools.combinations_with_replacement(layers, 2):
+            fewest, most = limits.min_clusters or 1, limits.max_clusters or len(layers)
+            latency, start, regions, partition = search_segment(
+                packed, nothing, first, last, fewest, most, *rest
+            )
+            if latency < NEVER:
+                clusters = list(zip(start[:-1].tolist(), regions.tolist(), strict=True))
+                own = partition[first : last + 1].tobytes()
+                self.found[first, last] = latency, clusters, own
+
+    def balanced(self) -> tuple[float, list[tuple[int, int]]]:
+        """The first of the fastest balanced cuts."""
+        best: tuple[float, list[tuple[int, int]]] = (math.inf, [])
+        for count in range(1, self.tables.layers + 1):
+            for cuts in balanced_choices(self.tables, count):
+                ends = [*cuts[1:], self.tables.layers]
+                pairs = [(a, b - 1) for a, b in zip(cuts, ends, strict=True)]
+                if all(pair in self.found for pair in pairs):
+                    total = sum(self.found[pair][0] for pair in pairs)
+                    best = min(best, (total, pairs), key=lambda one: one[0])
+        return best
+
+    def cut(self) -> tuple[float, list[tuple[int, int]]]:
+        """The fastest cut, or the balanced one if that is as fast."""
+        best: list[tuple[float, list[tuple[int, int]]]] = [(0, [])]
+        for last in range(self.tables.layers):
+            fastest: tuple[float, list[tuple[int, int]]] = (math.inf, [])
+            for first in range(last, -1, -1):
+                if (first, last) in self.found and best[first][0] < math.inf:
+                    total = best[first][0] + self.found[first, last][0]
+                    if total < fastest[0]:
+                        fastest = total, [*best[first][1], (first, last)]
+            best.append(fastest)
+        return min(self.balanced(), best[-1], key=lambda one: one[0])
+
+
+def agrees_with_the_unpruned_recursion(instance: Instance, similarity: str, donor: str) -> None:
+    """Every digit: objective, segments, clusters, regions, partitions."""
+    reading = READINGS["similarity"].index(similarity), READINGS["donor"].index(donor)
+    plain = Unpruned(instance, *reading)
+    total, pairs = plain.cut()
+    options = SolveOptions(segments="dp", similarity=similarity, donor=donor)
+    result = solve(instance, "scope", options)
+    assert result.objective_ps == (None if total == math.inf else total)
+    if result.schedule is None:
+        return
+    segments = result.schedule.segments
+    assert [(one.first_layer, one.last_layer) for one in segments] == pairs
+    for segment, pair in zip(segments, pairs, strict=True):
+        _, clusters, own = plain.found[pair]
+        assert [(one.first_layer, one.chiplets) for one in segment.clusters] == clusters
+        parts = [p for one in segment.clusters for p in one.partitions]
+        assert bytes(oracle.PARTITIONS.index(p) for p in parts) == own
+
+
+READING = st.sampled_from(READINGS["similarity"]), st.sampled_from(READINGS["donor"])
+
+
+@given(ANY | placed_strategies.placed_instances(), *READING)
+@settings(max_examples=60)
+def test_what_is_left_out_changes_no_answer(document: Json, similarity: str, donor: str) -> None:
+    agrees_with_the_unpruned_recursion(read(document), similarity, donor)
+
+
+@given(LIMITED, *READING)
+@settings(max_examples=30)
+def test_what_is_left_out_changes_no_answer_under_limits(
+    document: Json, similarity: str, donor: str
+) -> None:
+    kept = ScopeSolver.constraints - {"fixed_segments"}
+    agrees_with_the_unpruned_recursion(read(keep_constraints(document, kept)), similarity, donor)
+
+
+@pytest.mark.parametrize("name", ["alexnet-64", "vgg16-32", "resnet18-64", "resnet18-64-placed"])
+def test_what_is_left_out_changes_no_answer_on_networks_of_the_paper(name: str) -> None:
+    agrees_with_the_unpruned_recursion(load(name), "mean", "fastest")
 
 
 def layers_of(document: Json) -> int:

@@ -20,6 +20,7 @@ from helpers import invoke
 from rogues import TRACES, eventually, registered, waiting
 
 from scope_opt.model.files import InputError
+from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import NEEDS_ENERGY, Instance
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.solver import SolveOptions, load_solver, solve
@@ -153,6 +154,18 @@ def test_key_names_the_version_of_another_package(tmp_path: Path) -> None:
     (job,) = jobs(tmp_path, HEAD + '[[solvers]]\nsolver = "raises"\n')
     assert job.versions["rogues"] == "1.0"
     assert job.versions["scope-opt"]
+
+
+def test_built_in_instances_are_named(tmp_path: Path) -> None:
+    file = ROOT / "instances" / "paper" / "alexnet-16.json"
+    text = (
+        f'instances = ["{file}", "alexnet-16", "yolov3-64-placed"]\n[[solvers]]\nsolver = "scope"'
+    )
+    found = [job.instance for job in jobs(tmp_path, text)]
+    assert [instance.name for instance in found] == ["alexnet-16", "yolov3-64-placed"]
+    assert found[1] == paper_instance("yolov3", 64, nop="placed")
+    with pytest.raises(InputError, match="'yolov9-64' matches no file"):
+        jobs(tmp_path, 'instances = ["yolov9-64"]\n' + SCOPE)
 
 
 def test_selection_keeps_what_jobs_begin_with(tmp_path: Path) -> None:

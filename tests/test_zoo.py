@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scope_opt.model.files import InputError
+from scope_opt.model.generate import instance_named, network_named, paper_instance
 from scope_opt.model.network import Network
 from scope_opt.model.package import MAX_CHIPLETS
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS, build_network, paper_package
@@ -42,6 +43,12 @@ def test_totals(name: str, layers: int, gmac: float, million_weights: float) -> 
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
+        # 3 504 872 less 34 112 of normalization less 1 000 biases.
+        ("mobilenetv2", 3_469_760),
+        # 7 978 856 less 83 648 less 1 000.
+        ("densenet121", 7_894_208),
+        # 61 949 149 less 2 x 26 304 of normalization less 3 x 255 biases.
+        ("yolov3", 61_895_776),
         # Parameters of the reference implementations less biases and normalization:
         # 138 357 544 less 4 224 + 9 192 biases.
         ("vgg16", 138_344_128),
@@ -60,7 +67,53 @@ def test_totals(name: str, layers: int, gmac: float, million_weights: float) -> 
     ],
 )
 def test_exact_weights(name: str, parameters: int) -> None:
-    assert build_network(name).weight_bytes == parameters
+    assert network_named(name).weight_bytes == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "gmac"),
+    [
+        ("mobilenetv2", 53, 0.301),
+        ("densenet121", 121, 2.834),
+        ("yolov3", 75, 65.86 / 2),  # published as operations
+    ],
+)
+def test_totals_of_networks_that_the_paper_does_not_study(
+    name: str, layers: int, gmac: float
+) -> None:
+    network = network_named(name)
+    assert len(network.layers) == layers
+    assert network.macs / 1e9 == pytest.approx(gmac, abs=0.003, rel=0)
+    assert instance_named(f"{name}-64-placed") == paper_instance(name, 64, nop="placed")
+
+
+def test_what_dense_layers_and_scales_read() -> None:
+    dense = network_named("densenet121")
+    names = [layer.name for layer in dense.layers]
+    edges = edges_of(dense)
+    # The sixth layer of the first block reads the entry and the five before it, in one map.
+    sixth = dense.layers[names.index("dense1_6_a")]
+    assert (sixth.in_channels, sixth.input_height) == (64 + 5 * 32, 56)
+    readers = {target: size for (source, target), size in edges.items() if source == "dense1_1_b"}
+    assert readers == dict.fromkeys(
+        [*(f"dense1_{k}_a" for k in range(2, 7)), "transition1"], 32 * 56 * 56
+    )
+    # The classifier reads means over the map.
+    last = {source: size for (source, target), size in edges.items() if target == "fc"}
+    assert last == {"transition3": 512, **{f"dense4_{k}_b": 32 for k in range(1, 17)}}
+    scales = network_named("yolov3")
+    edges = edges_of(scales)
+    # Copies of a value are not sent: 256 x 13 x 13 bytes make a map of 26 x 26.
+    assert edges["lateral2", "head2_1"] == 256 * 13 * 13
+    assert edges["residual4_8_b", "head2_1"] == 512 * 26 * 26
+    (joined,) = (layer for layer in scales.layers if layer.name == "head2_1")
+    assert (joined.in_channels, joined.input_height) == (768, 26)
+    boxes = [layer for layer in scales.layers if layer.name.startswith("boxes")]
+    assert [(each.out_channels, each.output_width) for each in boxes] == [
+        (255, 13),
+        (255, 26),
+        (255, 52),
+    ]
 
 
 @pytest.mark.parametrize(

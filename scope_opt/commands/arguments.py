@@ -47,9 +47,9 @@ OrderOption = Annotated[
     str | None,
     typer.Option(
         metavar="all|NAME,NAME,...",
-        help="Choose the order of positions as well, in the placed model: the best of all, or of "
-        "these (zigzag, blocks-W). The schedule says which one it is for; without this option it "
-        "is the instance's own.",
+        help="Choose the order of positions as well, in the placed model: the best of zigzag and "
+        "every blocks-W (all), or of these (hilbert is one more). The schedule says which one it "
+        "is for; without this option it is the instance's own.",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of a randomized solver.")]

@@ -19,12 +19,14 @@ NETWORK_NAMES = (
     *("alexnet", "vgg16", "darknet19"),
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
 )
+FURTHER_NAMES = ("mobilenetv2", "densenet121", "yolov3")
 TRANSFORMER_NAMES = (
     *("bert-base", "bert-large", "vit-large", "gpt2-xl", "llama2-7b", "llama3-70b"),
     *("encoder", "decoder"),
 )
 PRESET_NAMES = ("paper", "simba-6x6", "wafer-scale")
-"""As in `zoo`, `transformers` and `presets` of `scope_opt.model`: too heavy to import for help."""
+"""As in `zoo`, `further`, `transformers` and `presets` of `scope_opt.model`, which are too heavy to
+import for help."""
 
 
 class Overflow(StrEnum):
@@ -78,7 +80,8 @@ DramRate = Annotated[
     str | None, typer.Option("--dram", metavar="RATE", help="Peak of the DRAM, such as 50GB/s.")
 ]
 Order = Annotated[
-    str, typer.Option(metavar="ORDER", help="Of positions on the mesh: zigzag or blocks-W.")
+    str,
+    typer.Option(metavar="ORDER", help="Of positions on the mesh: zigzag, blocks-W or hilbert."),
 ]
 
 
@@ -262,7 +265,7 @@ def generate(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help=f"One of {', '.join((*NETWORK_NAMES, *TRANSFORMER_NAMES))}.",
+            help=f"One of {', '.join((*NETWORK_NAMES, *FURTHER_NAMES, *TRANSFORMER_NAMES))}.",
         ),
     ],
     chiplets: Annotated[

@@ -42,8 +42,8 @@ class NetworkBuilder:
 
     A layer reads the one before it unless ``reads`` names others: several are concatenated along
     the channels. ``"input"`` is the network's input, which the first layer reads; where a later one
-    reads or adds it, that comes from DRAM for every sample. `pool`, `global_pool` and `add` change
-    what the layer before them hands on.
+    reads or adds it, that comes from DRAM for every sample. `pool`, `global_pool`,
+    `upsample` and `add` change what the layer before them hands on.
     `Network.build` starts a network, `finish` checks and returns it.
 
     Parameters
@@ -60,7 +60,9 @@ class NetworkBuilder:
         self._layers: list[dict[str, Any]] = []
         """Fields of each `Layer` but for ``output_bytes``, which pooling still changes."""
         self._maps: list[Map] = []
-        """What each layer hands on."""
+        """What each layer hands on, as its readers see it."""
+        self._copies: dict[int, int] = {}
+        """How often every value of it stands there, where that is more than once."""
         self._reads_input: set[int] = set()
         self._index: dict[str, int] = {}
         self._edges: dict[tuple[int, int], tuple[int, Feeds]] = {}
@@ -123,10 +125,25 @@ class NetworkBuilder:
             dilation=dilation,
         )
 
-    def dense(self, name: str, channels: int, *, reads: str | Sequence[str] | None = None) -> Self:
-        """Add a fully connected layer; it reads the flattened map."""
+    def dense(
+        self,
+        name: str,
+        channels: int,
+        *,
+        reads: str | Sequence[str] | None = None,
+        pooled: bool = False,
+    ) -> Self:
+        """Add a fully connected layer; it reads the flattened map.
+
+        ``pooled``: it reads the mean of each channel, which is all that is sent to it, while other
+        layers may read the map. (Where nothing else does, `global_pool` says the same.)
+        """
         read, sources = self._read(reads)
-        return self._append(name, Map(read.bytes, 1, 1), Map(channels, 1, 1), sources)
+        seen = Map(read.channels if pooled else read.bytes, 1, 1)
+        self._append(name, seen, Map(channels, 1, 1), [] if pooled else sources)
+        for source in sources if pooled else ():
+            self.connect(source, name, "input", self.output(source).channels)
+        return self
 
     def tokens(
         self,
@@ -198,6 +215,16 @@ class NetworkBuilder:
         self._maps[-1] = Map(self._maps[self._last()].channels, 1, 1)
         return self
 
+    def upsample(self, factor: int) -> Self:
+        """Let readers of the last layer see every value ``factor`` times down and across.
+
+        They make the copies themselves: no more bytes are handed on.
+        """
+        last, read = self._last(), self._maps[-1]
+        self._maps[-1] = read._replace(height=factor * read.height, width=factor * read.width)
+        self._copies[last] = self._copies.get(last, 1) * factor**2
+        return self
+
     def add(self, *names: str) -> Self:
         """Add what earlier layers hand on to the output of the last layer: residual additions.
 
@@ -218,7 +245,7 @@ class NetworkBuilder:
         pair = self._find(source), self._find(target)
         if pair in self._edges:
             raise InputError(self._name, [f"layer {target!r} reads {source!r} already"])
-        handed_on = self._maps[pair[0]].bytes
+        handed_on = self._handed_on(pair[0])
         self._edges[pair] = (handed_on if size is None else size, feeds)
         return self
 
@@ -234,10 +261,10 @@ class NetworkBuilder:
             checked(
                 Layer,
                 f"{self._name}, layer {fields['name']!r}",
-                output_bytes=handed_on.bytes,
+                output_bytes=self._handed_on(index),
                 **fields,
             )
-            for fields, handed_on in zip(self._layers, self._maps, strict=True)
+            for index, fields in enumerate(self._layers)
         ]
         return assemble(self._name, layers, self._edges)
 
@@ -304,6 +331,10 @@ class NetworkBuilder:
             problem = f"reads: maps of equal size are concatenated; found {sizes or 'no layer'}"
             raise InputError(self._name, [problem])
         return maps[0]._replace(channels=sum(found.channels for found in maps)), names
+
+    def _handed_on(self, index: int) -> int:
+        """Bytes of what a layer hands on."""
+        return self._maps[index].bytes // self._copies.get(index, 1)
 
     def _read_input(self) -> None:
         """Let the last layer read the network's input: from DRAM, once; the first does anyway."""

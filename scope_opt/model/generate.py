@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from scope_opt.model.files import InputError, closest, explain
+from scope_opt.model.further import FURTHER
 from scope_opt.model.instance import Instance
 from scope_opt.model.package import Package
 from scope_opt.model.transformers import TRANSFORMERS, transformer, transformer_named
@@ -26,17 +27,19 @@ TITLES = {
     "resnet101": "ResNet-101",
     "resnet152": "ResNet-152",
 }
-"""The networks as the literature writes them."""
+"""The paper's networks as the literature writes them."""
+FURTHER_TITLES = {"mobilenetv2": "MobileNetV2", "densenet121": "DenseNet-121", "yolov3": "YOLOv3"}
+"""Likewise those of `scope_opt.model.further`."""
 
 _NAME = re.compile(
     r"(?P<network>[a-z]+\d*|[a-z0-9-]+tokens(-\d{1,7}cached)?)-(?P<chiplets>\d{1,4})(-(?P<rows>\d{1,4})x(?P<cols>\d{1,4}))?"
     r"(-(?P<samples>\d{1,9})samples)?(?P<stream>-stream)?"
-    r"(?P<placed>-placed(-blocks-(?P<blocks>\d{1,4}))?)?"
+    r"(?P<placed>-placed(-(?P<order>blocks-\d{1,4}|hilbert))?)?"
 )
 
 
 def network_named(name: str) -> Network:
-    """A built-in network: ``resnet50``, ``bert-large``, ``bert-large-128tokens``.
+    """A built-in network: ``resnet50``, ``mobilenetv2``, ``bert-large-128tokens``.
 
     Raises
     ------
@@ -45,15 +48,15 @@ def network_named(name: str) -> Network:
     """
     if name in NETWORKS:
         return build_network(name)
+    if name in FURTHER:
+        return FURTHER[name]()
     if name in TRANSFORMERS:
         return transformer(name)
     found = transformer_named(name)
     if found is None:
         plain = name.lower().replace("_", "-")
-        problem = (
-            f"{name!r} is not a built-in network; {closest(plain, [*NETWORKS, *TRANSFORMERS])}"
-        )
-        raise InputError("network", [problem])
+        known = closest(plain, [*NETWORKS, *FURTHER, *TRANSFORMERS])
+        raise InputError("network", [f"{name!r} is not a built-in network; {known}"])
     return found
 
 
@@ -75,7 +78,7 @@ def paper_instance(
     Parameters
     ----------
     network : str or Network
-        A key of `scope_opt.model.zoo.NETWORKS`, or a network.
+        A built-in network, see `network_named`, or another one.
     chiplets : int
         Number of chiplets; the paper studies `scope_opt.model.zoo.PAPER_CHIPLETS`.
     samples : int
@@ -88,7 +91,7 @@ def paper_instance(
         Whether transfers are priced by the sizes of regions alone, as in the paper, or by where
         these lie and the links they share.
     order : str
-        ``zigzag`` or, in the placed model, ``blocks-W``.
+        ``zigzag`` or, in the placed model, ``blocks-W`` or ``hilbert``.
 
     Raises
     ------
@@ -107,7 +110,8 @@ def paper_instance(
         priced = package.nop.model_copy(update={"skip": "both"})
         package = package.model_copy(update={"nop": priced})
     name = f"{built.name}-{chiplets}"
-    description = f"{TITLES.get(built.name, built.name)} on {chiplets} chiplets"
+    titles = {**TITLES, **FURTHER_TITLES}
+    description = f"{titles.get(built.name, built.name)} on {chiplets} chiplets"
     if _mesh(package) != _mesh(paper_package(chiplets)):
         name += f"-{package.mesh_rows}x{package.mesh_cols}"
     description += f" ({package.mesh_rows} x {package.mesh_cols})"
@@ -150,7 +154,7 @@ def instance_named(name: str) -> Instance | None:
     if found is None:
         return None
     network = transformer_named(found["network"])
-    if network is None and found["network"] not in NETWORKS:
+    if network is None and found["network"] not in (*NETWORKS, *FURTHER):
         return None
     try:
         instance = paper_instance(
@@ -161,7 +165,7 @@ def instance_named(name: str) -> Instance | None:
             int(found["rows"]) if found["rows"] else None,
             int(found["cols"]) if found["cols"] else None,
             "placed" if found["placed"] else "regressed",
-            f"blocks-{int(found['blocks'])}" if found["blocks"] else "zigzag",
+            found["order"] or "zigzag",
         )
     except InputError:
         return None

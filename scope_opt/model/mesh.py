@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from scope_opt.model.package import Package
 
     Ints = NDArray[np.int64]
+    Place = tuple[int, int]
 
 
 class LinkUse(NamedTuple):
@@ -35,9 +38,47 @@ def snake_positions(rows: int, cols: int) -> Ints:
     return order
 
 
+def hilbert_places(rows: int, cols: int) -> list[tuple[int, int]]:
+    """Row and column of each position along a Hilbert-like curve through any mesh.
+
+    From the top left corner along the longer side, the first row of a square. A rectangle that is
+    long for its depth is cut in two, others into three as Hilbert's square is into four, with the
+    last two in one; parts that are begun and left on the same side have even lengths where they
+    can, so that steps lead to neighbours: all but at most one.
+    """
+    if cols >= rows:
+        return list(_curve((0, 0), (0, 1), cols, (1, 0), rows))
+    return list(_curve((0, 0), (1, 0), rows, (0, 1), cols))
+
+
+def _curve(corner: Place, along: Place, length: int, across: Place, depth: int) -> Iterator[Place]:
+    """Through a rectangle, from a corner to the one at the other end of its length."""
+
+    def at(forward: int, aside: int) -> Place:
+        row, col = (corner[axis] + forward * along[axis] + aside * across[axis] for axis in (0, 1))
+        return row, col
+
+    if depth == 1 or length == 1:
+        yield from (at(k, 0) if depth == 1 else at(0, k) for k in range(max(length, depth)))
+        return
+    half, near = length // 2, depth // 2
+    if 2 * length > 3 * depth:
+        half += half % 2 if length > 2 else 0
+        yield from _curve(corner, along, half, across, depth)
+        yield from _curve(at(half, 0), along, length - half, across, depth)
+        return
+    near += near % 2 if depth > 2 else 0
+    backward, back = (-along[0], -along[1]), (-across[0], -across[1])
+    yield from _curve(corner, across, near, along, half)
+    yield from _curve(at(0, near), along, length, across, depth - near)
+    yield from _curve(at(length - 1, near - 1), back, near, backward, length - half)
+
+
 def position_grid(package: Package) -> Ints:
     """Position of each chiplet in the package's order, shape ``(rows, cols)``."""
     rows, cols, order = package.mesh_rows, package.mesh_cols, package.order
+    if order == "hilbert":
+        order = tuple(hilbert_places(rows, cols))
     if not isinstance(order, str):
         grid = np.empty((rows, cols), dtype=np.int64)
         for position, place in enumerate(order):

@@ -149,7 +149,7 @@ def placed_tables(
         shape=shape,
         seams=seams,
         worst_link_bytes=_worst_link_bytes(network, counts, halos),
-        halo_bytes=np.full((len(kinds), *counts.exchange.shape), -1.0),
+        halo_bytes=_none_yet(len(kinds), *counts.exchange.shape),
     )
 
 
@@ -162,6 +162,13 @@ def _worst_link_bytes(network: Network, counts: _Counts, halos: float) -> float:
     moved = float(sum(edge.bytes for edge in network.edges)) + float(network.weight_bytes)
     travelling = float(sum(edge.bytes * (edge.target - edge.source) for edge in network.edges))
     return moved * (gather + exchange) + travelling * (scatter + gather) + 2 * halos
+
+
+def _none_yet(shapes: int, phases: int, sizes: int) -> Floats:
+    """Halos still to be made; memory is taken when they are, as orders may have many phases."""
+    halos = np.zeros((shapes, phases, sizes))
+    halos[:, :, 0] = -1.0
+    return halos
 
 
 class _Counts(NamedTuple):

@@ -111,7 +111,7 @@ def new_package(
     model : {"placed", "regressed"}
         Whether transfers are priced where regions lie or by their sizes.
     order : str
-        How positions run through the mesh: ``zigzag`` or ``blocks-W``.
+        How positions run through the mesh: ``zigzag``, ``blocks-W`` or ``hilbert``.
     buffer_bytes : int, optional
         Weights that a chiplet can hold.
     activation_bytes : int, optional

@@ -48,6 +48,9 @@ class Tried:
 def chosen(instance: Instance, choice: OrderChoice) -> tuple[Order, ...]:
     """The orders asked for, each once; of ``all`` the instance's own is the first.
 
+    ``all`` are those that repeat: of ``hilbert`` every position has counts of its own, so that
+    `exact` takes many times as long. It can be asked for by name.
+
     Raises
     ------
     InputError
@@ -57,7 +60,7 @@ def chosen(instance: Instance, choice: OrderChoice) -> tuple[Order, ...]:
     package = instance.package
     assert package is not None
     if not choice:
-        problem = f"found none; allowed: all, {', '.join(package.named_orders)}"
+        problem = f"found none; allowed: all, {', '.join(package.named_orders)}, hilbert"
         raise InputError("order", [problem])
     if choice != "all":
         return tuple(dict.fromkeys(_package(instance, order).order for order in choice))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scope_opt.model.files import InputError
+from scope_opt.model.generate import instance_named
 from scope_opt.model.instance import Instance
 from scope_opt.solving.isolate import memory_bytes
 from scope_opt.solving.result import versions
@@ -162,7 +163,7 @@ class _Reader:
 
     @property
     def all(self) -> list[Instance]:
-        """Instances read so far, sorted by file name."""
+        """Instances read so far, sorted by file name, or by their own if they are built-in."""
         found = [self._read[path] for path in sorted(self._read)]
         return [instance for instance in found if instance is not None]
 
@@ -171,11 +172,21 @@ class _Reader:
         digests = []
         for index, pattern in enumerate(patterns):
             paths = sorted(glob.glob(os.path.join(self._folder, pattern), recursive=True))
-            if not paths:
+            named = None if paths else self._named(pattern)
+            if named is not None:
+                digests.append(named.digest)
+            elif not paths:
                 self.problems.append(f"{field}.{index}: {pattern!r} matches no file")
             found = [self._instance(Path(os.path.realpath(path))) for path in paths]
             digests += [instance.digest for instance in found if instance is not None]
         return frozenset(digests)
+
+    def _named(self, name: str) -> Instance | None:
+        """A built-in instance, unless a file has given the same one."""
+        found = instance_named(name)
+        if found is not None and found not in self._read.values():
+            self._read[Path(name)] = found
+        return found
 
     def _instance(self, path: Path) -> Instance | None:
         if path not in self._read:

@@ -49,6 +49,8 @@ def order_text(package: Package) -> str:
     """How positions run through the mesh, as in "regions laid out ..."."""
     if package.order == "zigzag":
         return "in ZigZag order from the top left"
+    if package.order == "hilbert":
+        return "in order hilbert: along a Hilbert-like curve from the top left"
     if package.block_width is None:
         return "in the order that the instance lists"
     stripes = f"stripes of {units.plural(package.block_width, 'column')}"

@@ -14,6 +14,7 @@ from scope_opt.report.results import (
     orders,
     overview,
     placed,
+    plus,
     reach,
     readings,
     relaxations,
@@ -50,6 +51,7 @@ _ALL: dict[str, Callable[[], Article]] = {
     "one-segment": one_segment.page,
     "orders": orders.page,
     "transformers": transformers.page,
+    "plus": plus.page,
     "takeaways": takeaways.page,
     OVERVIEW: overview.page,
 }

@@ -1,21 +1,22 @@
-"""The paper's search of one segment (Algorithm 1): merge table, transition point, regions.
+"""The paper's search of one segment (Algorithm 1): transition point and regions for each row.
 
 Compiled; `scope_opt.search.paper.solver` drives it over the segments of a network.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from scope_opt.model.compiled import compiled, loop
-from scope_opt.search.packed import LOAD, NEVER, WEIGHTS
+from scope_opt.search.packed import NEVER
+from scope_opt.search.paper.floors import longest_beat, mark_transitions, segment_reads
+from scope_opt.search.paper.merging import make_row, merge_order
 from scope_opt.search.placed import activations_fit, cluster_ps, link_beat, segment_facts
 from scope_opt.search.times import (
     ISP,
     WSP,
-    chiplets_for,
     cluster_time,
     copy_fits,
     free_bytes,
@@ -25,97 +26,24 @@ from scope_opt.search.times import (
 )
 
 if TYPE_CHECKING:
-    from scope_opt.search.packed import Bytes, Floats, Ints, PackedTables
+    from scope_opt.search.packed import Bytes, Ints, PackedTables
+    from scope_opt.search.paper.floors import Floors
+    from scope_opt.search.paper.merging import Row
 
 
-MEAN, MEETING, WIDEST, RATIO, LOAD_ONLY = 0, 1, 2, 3, 4
-"""Measures of similarity, in the order of `scope_opt.solving.solver.READINGS`."""
 FASTEST, ANY, BEST = 0, 1, 2
 """Donors of chiplets, likewise."""
 
 
-@loop
-def _distance(
-    packed: PackedTables,
-    similarity: int,
-    load: Floats,
-    weighted: Floats,
-    low: Floats,
-    high: Floats,
-    start: Ints,
-    k: int,
-) -> float:
-    """Squared distance of clusters ``k`` and ``k + 1``."""
-    if similarity == LOAD_ONLY:
-        return 0.0
-    if similarity == MEETING:
-        here, there = packed.parallelism[start[k + 1] - 1], packed.parallelism[start[k + 1]]
-        across, along = here[0] - there[0], here[1] - there[1]
-    elif similarity == WIDEST:
-        across = max(high[k, 0], high[k + 1, 0]) - min(low[k, 0], low[k + 1, 0])
-        along = max(high[k, 1], high[k + 1, 1]) - min(low[k, 1], low[k + 1, 1])
-    else:
-        across = weighted[k, 0] / load[k] - weighted[k + 1, 0] / load[k + 1]
-        along = weighted[k, 1] / load[k] - weighted[k + 1, 1] / load[k + 1]
-        if similarity == RATIO:
-            return float((across - along) * (across - along))
-    return float(across * across + along * along)
+class Filling(NamedTuple):
+    """Regions of a row's clusters with what follows from them; changed in place."""
 
-
-@compiled
-def merge_order(packed: PackedTables, seg_first: int, seg_last: int, similarity: int) -> Ints:
-    """Cluster merge table of a segment, as the step at which each boundary disappears.
-
-    Starting from one cluster per layer, each step merges the adjacent pair that is closest (squared
-    distance, to 1e-9); ties go to the pair with fewer MACs, then to the earlier one. Points are
-    ``(log2 channels, log2 outputs)``. ``similarity`` says what is compared: the MAC-weighted means
-    of both clusters (`MEAN`), the two layers that meet (`MEETING`), the extent of all layers of
-    both (`WIDEST`), the means of channels over outputs (`RATIO`), or nothing but MACs
-    (`LOAD_ONLY`).
-
-    Returns
-    -------
-    int64 array, shape ``(layers of the segment,)``
-        Entry ``k > 0``: step (1, 2, ...) that merges layer ``seg_first + k`` into the cluster
-        before it. Row ``N`` of the table starts a cluster at every ``k`` whose step is later than
-        ``layers - N``. Entry 0 stays 0.
-    """
-    layers = seg_last - seg_first + 1
-    step = np.zeros(layers, dtype=np.int64)
-    start = np.arange(seg_first, seg_last + 1)
-    load = np.empty(layers)
-    weighted = np.empty((layers, 2))
-    low = packed.parallelism[seg_first : seg_last + 1].copy()
-    high = low.copy()
-    for k in range(layers):
-        load[k] = max(1.0, float(packed.layers[seg_first + k, LOAD]))
-        weighted[k] = load[k] * packed.parallelism[seg_first + k]
-    clusters = layers
-    for merge in range(1, layers):
-        best, best_distance, best_load = -1, 0.0, 0.0
-        for k in range(clusters - 1):
-            # Repeated blocks are equally far apart but for float noise, which must not decide.
-            squared = _distance(packed, similarity, load, weighted, low, high, start, k)
-            distance = np.round(squared * 1e9)
-            merged = load[k] + load[k + 1]
-            if (
-                best < 0
-                or distance < best_distance
-                or (distance == best_distance and merged < best_load)
-            ):
-                best, best_distance, best_load = k, distance, merged
-        step[start[best + 1] - seg_first] = merge
-        weighted[best] += weighted[best + 1]
-        load[best] = best_load
-        for axis in range(2):
-            low[best, axis] = min(low[best, axis], low[best + 1, axis])
-            high[best, axis] = max(high[best, axis], high[best + 1, axis])
-        for k in range(best + 1, clusters - 1):
-            start[k], load[k] = start[k + 1], load[k + 1]
-            weighted[k] = weighted[k + 1]
-            low[k], high[k] = low[k + 1], high[k + 1]
-        clusters -= 1
-    return step
+    regions: Ints
+    """(clusters,)"""
+    partition: Bytes
+    """(L,) of which those of the segment count"""
+    times: Ints
+    """(clusters,) ps; `NEVER` where activations do not fit"""
 
 
 @compiled
@@ -154,53 +82,36 @@ def first_regions(
 
 
 @loop
-def _assign(
-    packed: PackedTables,
-    seg_first: int,
-    seg_last: int,
-    start: Ints,
-    weights: Ints,
-    regions: Ints,
-    cluster: int,
-    transition: int,
-    facts: Ints,
-    partition: Bytes,
-) -> None:
+def _assign(row: Row, filling: Filling, cluster: int, transition: int) -> None:
     """Partitions of one cluster: WSP before the transition where the copy fits, else ISP.
 
     Where activations do not fit in that partition the other one is taken, if its copy fits.
     """
-    size, first = regions[cluster], start[cluster]
-    passing = packed.stream or whole_package(packed.times, seg_first, seg_last, size)
-    room = free_bytes(packed.weight_buffer_bytes, size, weights[cluster], passing)
-    for layer in range(start[cluster], start[cluster + 1]):
+    packed, size, first = row.packed, filling.regions[cluster], row.start[cluster]
+    passing = packed.stream or whole_package(packed.times, row.seg_first, row.seg_last, size)
+    room = free_bytes(packed.weight_buffer_bytes, size, row.weights[cluster], passing)
+    for layer in range(first, row.start[cluster + 1]):
         fits = copy_fits(packed.layers, layer, size, room)
         shared = fits and layer < transition
         if packed.places.limit >= 0:
             own = WSP if shared else ISP
-            if not activations_fit(packed.places, facts, seg_first, first, layer, own, size):
+            if not activations_fit(
+                packed.places, row.facts, row.seg_first, first, layer, own, size
+            ):
                 shared = fits and not shared
-        partition[layer] = WSP if shared else ISP
+        filling.partition[layer] = WSP if shared else ISP
 
 
 @loop
-def _time(
-    packed: PackedTables,
-    seg_first: int,
-    seg_last: int,
-    start: Ints,
-    weights: Ints,
-    regions: Ints,
-    cluster: int,
-    facts: Ints,
-    partition: Bytes,
-) -> int:
+def _time(row: Row, filling: Filling, cluster: int) -> int:
     """Time of a cluster in ps; `NEVER` if its activations do not fit."""
-    following = regions[cluster + 1] if cluster + 1 < len(weights) else 0
-    first, last, size = start[cluster], start[cluster + 1] - 1, regions[cluster]
+    packed, regions, partition = row.packed, filling.regions, filling.partition
+    seg_first, seg_last, weights = row.seg_first, row.seg_last, row.weights[cluster]
+    following = regions[cluster + 1] if cluster + 1 < len(regions) else 0
+    first, last, size = row.start[cluster], row.start[cluster + 1] - 1, regions[cluster]
     for layer in range(first, last + 1 if packed.places.limit >= 0 else first):
         own = partition[layer]
-        if not activations_fit(packed.places, facts, seg_first, first, layer, own, size):
+        if not activations_fit(packed.places, row.facts, seg_first, first, layer, own, size):
             return NEVER
     if packed.places.placed:
         position = 0
@@ -208,11 +119,11 @@ def _time(
             position += regions[before]
         time = 0
         if not whole_package(packed.times, seg_first, seg_last, size):
-            time = stream_time(packed, first, last, weights[cluster], size)
+            time = stream_time(packed, first, last, weights, size)
         return time + int(
             cluster_ps(
                 packed.places,
-                facts,
+                row.facts,
                 seg_first,
                 seg_last,
                 first,
@@ -224,23 +135,14 @@ def _time(
             )
         )
     return int(
-        cluster_time(
-            packed,
-            seg_first,
-            seg_last,
-            start[cluster],
-            start[cluster + 1] - 1,
-            weights[cluster],
-            regions[cluster],
-            following,
-            partition,
-        )
+        cluster_time(packed, seg_first, seg_last, first, last, weights, size, following, partition)
     )
 
 
 @loop
-def _extremes(times: Ints, regions: Ints, least: Ints) -> tuple[int, int, int]:
+def _extremes(row: Row, filling: Filling) -> tuple[int, int, int]:
     """First slowest cluster, how many are as slow, first fastest that can spare one (or -1)."""
+    times, regions, least = filling.times, filling.regions, row.least
     slowest, ties, donor = 0, 1, -1
     for j in range(len(times)):
         if times[j] > times[slowest]:
@@ -253,65 +155,34 @@ def _extremes(times: Ints, regions: Ints, least: Ints) -> tuple[int, int, int]:
 
 
 @loop
-def start_times(
-    packed: PackedTables,
-    seg_first: int,
-    seg_last: int,
-    start: Ints,
-    weights: Ints,
-    transition: int,
-    regions: Ints,
-    facts: Ints,
-    partition: Bytes,
-    times: Ints,
-) -> None:
+def start_times(row: Row, filling: Filling, transition: int) -> None:
     """Partitions and times of all clusters."""
-    for j in range(len(weights)):
-        _assign(
-            packed, seg_first, seg_last, start, weights, regions, j, transition, facts, partition
-        )
-    for j in range(len(weights)):
-        times[j] = _time(packed, seg_first, seg_last, start, weights, regions, j, facts, partition)
+    for j in range(len(filling.times)):
+        _assign(row, filling, j, transition)
+    for j in range(len(filling.times)):
+        filling.times[j] = _time(row, filling, j)
 
 
 @loop
-def _move(
-    packed: PackedTables,
-    seg_first: int,
-    seg_last: int,
-    start: Ints,
-    weights: Ints,
-    transition: int,
-    facts: Ints,
-    unit: int,
-    gains: int,
-    donor: int,
-    regions: Ints,
-    partition: Bytes,
-    times: Ints,
-) -> None:
+def _move(row: Row, filling: Filling, transition: int, gains: int, donor: int) -> None:
     """Give chiplets of one cluster to another."""
-    regions[gains] += unit
-    regions[donor] -= unit
+    filling.regions[gains] += row.unit
+    filling.regions[donor] -= row.unit
     for j in (gains, donor):
-        _assign(
-            packed, seg_first, seg_last, start, weights, regions, j, transition, facts, partition
-        )
+        _assign(row, filling, j, transition)
     low, high = min(gains, donor), max(gains, donor)
     for j in range(max(0, low - 1), high + 1):
         # The cluster before a changed region sends into it; regions in between move.
-        if packed.places.placed or j in (low - 1, low, high - 1, high):
-            times[j] = _time(
-                packed, seg_first, seg_last, start, weights, regions, j, facts, partition
-            )
+        if row.packed.places.placed or j in (low - 1, low, high - 1, high):
+            filling.times[j] = _time(row, filling, j)
 
 
 @loop
-def _next_donor(times: Ints, regions: Ints, least: Ints, slowest: int, after: int) -> int:
+def _next_donor(row: Row, filling: Filling, slowest: int, after: int) -> int:
     """The fastest cluster that can spare chiplets, of those behind ``after``; -1 for none."""
-    best = -1
+    best, times = -1, filling.times
     for j in range(len(times)):
-        if j == slowest or regions[j] <= least[j]:
+        if j == slowest or filling.regions[j] <= row.least[j]:
             continue
         if after >= 0 and (times[j], j) <= (times[after], after):
             continue
@@ -321,106 +192,51 @@ def _next_donor(times: Ints, regions: Ints, least: Ints, slowest: int, after: in
 
 
 @loop
-def balance(
-    packed: PackedTables,
-    seg_first: int,
-    seg_last: int,
-    start: Ints,
-    weights: Ints,
-    least: Ints,
-    transition: int,
-    regions: Ints,
-    facts: Ints,
-    partition: Bytes,
-    times: Ints,
-    unit: int,
-    largest: int,
-    donors: int,
-) -> int:
+def balance(row: Row, filling: Filling, transition: int, donors: int) -> int:
     """Move chiplets to the slowest cluster while the segment's latency falls.
 
     Where several clusters are equally slow the latency cannot fall until the last of them got
     faster, so a move also counts as progress when fewer clusters are slowest. Chiplets come from
     the fastest cluster (`FASTEST`), from the fastest of those with which that is progress (`ANY`),
-    or from the one that leaves the slowest time least (`BEST`). ``regions``, ``partition`` and the
-    clusters' ``times`` are updated in place; returns the slowest cluster's time in ps.
+    or from the one that leaves the slowest time least (`BEST`). Returns the slowest cluster's time
+    in ps.
     """
-    enough = packed.segment_dram_ps[seg_first, seg_last]
-    slowest, ties, donor = _extremes(times, regions, least)
+    times, regions = filling.times, filling.regions
+    enough = row.packed.segment_dram_ps[row.seg_first, row.seg_last]
+    slowest, ties, donor = _extremes(row, filling)
     while True:
         top = times[slowest]
-        if donor < 0 or top <= enough or regions[slowest] + unit > largest:
+        if donor < 0 or top <= enough or regions[slowest] + row.unit > row.largest:
             return int(top)
         if donors == FASTEST and donor == slowest:
             return int(top)
         if donors != FASTEST:
-            donor = _next_donor(times, regions, least, slowest, -1)
+            donor = _next_donor(row, filling, slowest, -1)
         chosen, chosen_top, chosen_ties = -1, top, ties
         while donor >= 0:
-            _move(
-                packed,
-                seg_first,
-                seg_last,
-                start,
-                weights,
-                transition,
-                facts,
-                unit,
-                slowest,
-                donor,
-                regions,
-                partition,
-                times,
-            )
-            now, now_ties, _ = _extremes(times, regions, least)
+            _move(row, filling, transition, slowest, donor)
+            now, now_ties, _ = _extremes(row, filling)
             fine = times[now] < chosen_top
             fine = fine or (times[now] == chosen_top and now_ties < chosen_ties)
             if fine:
                 chosen, chosen_top, chosen_ties = donor, times[now], now_ties
                 if donors != BEST:
                     break
-            _move(
-                packed,
-                seg_first,
-                seg_last,
-                start,
-                weights,
-                transition,
-                facts,
-                unit,
-                donor,
-                slowest,
-                regions,
-                partition,
-                times,
-            )
+            _move(row, filling, transition, donor, slowest)
             if donors == FASTEST:
                 break
-            donor = _next_donor(times, regions, least, slowest, donor)
+            donor = _next_donor(row, filling, slowest, donor)
         if chosen < 0:
             return int(top)
         if donors == BEST:
-            _move(
-                packed,
-                seg_first,
-                seg_last,
-                start,
-                weights,
-                transition,
-                facts,
-                unit,
-                slowest,
-                chosen,
-                regions,
-                partition,
-                times,
-            )
-        slowest, ties, donor = _extremes(times, regions, least)
+            _move(row, filling, transition, slowest, chosen)
+        slowest, ties, donor = _extremes(row, filling)
 
 
 @compiled
 def search_segment(
     packed: PackedTables,
+    floors: Floors,
     seg_first: int,
     seg_last: int,
     min_clusters: int,
@@ -429,132 +245,86 @@ def search_segment(
     largest: int,
     similarity: int,
     donors: int,
+    below: int,
 ) -> tuple[int, Ints, Ints, Bytes]:
     """Best schedule of one segment over all rows of the merge table and all transitions.
 
     Regions are multiples of ``unit`` and at most ``largest``; see `merge_order` for ``similarity``
-    and `balance` for ``donors``.
+    and `balance` for ``donors``. Only a latency of less than ``below`` counts: rows and transitions
+    for which `floors` says that they reach none are left out, which changes no answer.
 
     Returns
     -------
     latency_ps : int
-        `NEVER` if no cluster count fits.
+        `NEVER` if no cluster count fits, or none is fast enough.
     start : int64 array, shape ``(clusters + 1,)``
         First layer of each cluster, then ``seg_last + 1``.
     regions : int64 array, shape ``(clusters,)``
     partition : int8 array, shape ``(L,)``
         Meaningful for the segment's layers.
     """
-    layers = seg_last - seg_first + 1
-    chiplets = packed.times.shape[1] - 1
+    layers, chiplets = seg_last - seg_first + 1, packed.times.shape[1] - 1
     package, largest = chiplets // unit * unit, min(largest, chiplets) // unit * unit
     step = merge_order(packed, seg_first, seg_last, similarity)
     facts = segment_facts(packed.places, seg_first, seg_last)
-    best = NEVER
+    reads = segment_reads(packed, seg_first, seg_last)
+    load_ps = packed.load_ps[seg_first, seg_last]
+    dram_ps = packed.segment_dram_ps[seg_first, seg_last]
+    hopeful = np.empty(layers + 1, dtype=np.bool_)
+    needed = np.empty(layers + 1, dtype=np.int64), np.empty(layers + 1, dtype=np.int64)
+    best, found = below, False
     best_start = np.zeros(0, dtype=np.int64)
     best_regions = np.zeros(0, dtype=np.int64)
     best_partition = np.zeros(len(packed.times), dtype=np.int8)
-    partition = best_partition.copy()
     for clusters in range(max(1, min_clusters), min(layers, package // unit, max_clusters) + 1):
-        start = np.empty(clusters + 1, dtype=np.int64)
-        load = np.zeros(clusters, dtype=np.int64)
-        weights = np.zeros(clusters, dtype=np.int64)
-        least = np.full(clusters, unit, dtype=np.int64)
-        j = -1
-        for k in range(layers):
-            if k == 0 or step[k] > layers - clusters:
-                j += 1
-                start[j] = seg_first + k
-            load[j] += packed.layers[seg_first + k, LOAD]
-            weights[j] += packed.layers[seg_first + k, WEIGHTS]
-        start[clusters] = seg_last + 1
-        alone = layers == 1 and largest == chiplets
-        if alone:  # on the whole package weights of any size pass through
-            least[0] = package
-        elif not packed.stream:
-            for j in range(clusters):
-                needed = chiplets_for(weights[j], packed.weight_buffer_bytes)
-                least[j] = max(unit, -(-needed // unit) * unit)
-        if least.sum() > package or least.max() > largest:
+        beat_below = longest_beat(best, load_ps, packed.samples, clusters)
+        if beat_below < dram_ps:
+            break  # with more clusters the beat must be shorter still
+        row, load = make_row(packed, facts, seg_first, seg_last, step, clusters, unit, largest)
+        if row.least.sum() > package or row.least.max() > largest:
             continue
-        begin = np.empty(clusters, dtype=np.int64)
-        first_regions(load, least, package, begin, unit, largest)
-        regions = np.empty(clusters, dtype=np.int64)
-        times, first_times = regions.copy(), regions.copy()
-        first_partition = partition.copy()
-        start_times(
-            packed,
-            seg_first,
-            seg_last,
-            start,
-            weights,
-            seg_first,
-            begin,
-            facts,
-            first_partition,
-            first_times,
+        if not mark_transitions(row, floors, reads, package, beat_below, needed, hopeful):
+            continue
+        begin = Filling(
+            np.empty(clusters, dtype=np.int64), best_partition.copy(), np.empty_like(load)
         )
+        filling = Filling(np.empty_like(load), best_partition.copy(), np.empty_like(load))
+        first_regions(load, row.least, package, begin.regions, unit, largest)
+        start_times(row, begin, seg_first)
         j = 0
         for transition in range(seg_first, seg_last + 2):
             if transition > seg_first:
                 # One more layer may be WSP: its cluster changes, and the one that sends into it.
-                if start[j + 1] < transition:
+                if row.start[j + 1] < transition:
                     j += 1
-                _assign(
-                    packed,
-                    seg_first,
-                    seg_last,
-                    start,
-                    weights,
-                    begin,
-                    j,
-                    transition,
-                    facts,
-                    first_partition,
-                )
+                _assign(row, begin, j, transition)
                 for changed in (j - 1, j):
                     if changed >= 0:
-                        first_times[changed] = _time(
-                            packed,
-                            seg_first,
-                            seg_last,
-                            start,
-                            weights,
-                            begin,
-                            changed,
-                            facts,
-                            first_partition,
-                        )
-            regions[:], times[:], partition[:] = begin, first_times, first_partition
-            beat = balance(
-                packed,
-                seg_first,
-                seg_last,
-                start,
-                weights,
-                least,
-                transition,
-                regions,
-                facts,
-                partition,
-                times,
-                unit,
-                largest,
-                donors,
-            )
+                        begin.times[changed] = _time(row, begin, changed)
+            if not hopeful[transition - seg_first]:
+                continue
+            filling.regions[:], filling.times[:] = begin.regions, begin.times
+            filling.partition[:] = begin.partition
+            beat = balance(row, filling, transition, donors)
             if beat >= NEVER:
                 continue
-            load_ps = packed.load_ps[seg_first, seg_last]
-            dram_ps = packed.segment_dram_ps[seg_first, seg_last]
             latency = segment_latency(load_ps, dram_ps, packed.samples, clusters, beat)
             if latency < best and packed.places.shared:
                 link_ps = link_beat(
-                    packed.places, facts, seg_first, seg_last, start, regions, partition
+                    packed.places,
+                    facts,
+                    seg_first,
+                    seg_last,
+                    row.start,
+                    filling.regions,
+                    filling.partition,
                 )
                 beat = max(beat, link_ps)
                 latency = segment_latency(load_ps, dram_ps, packed.samples, clusters, beat)
             if latency < best:
-                best = latency
-                best_start, best_regions = start.copy(), regions.copy()
-                best_partition[:] = partition
-    return best, best_start, best_regions, best_partition
+                best, found = latency, True
+                best_start, best_regions = row.start, filling.regions.copy()
+                best_partition[:] = filling.partition
+                beat_below = longest_beat(best, load_ps, packed.samples, clusters)
+                mark_transitions(row, floors, reads, package, beat_below, needed, hopeful)
+    return best if found else NEVER, best_start, best_regions, best_partition

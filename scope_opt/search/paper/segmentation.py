@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scope_opt.model.tables import LatencyTables
+    from scope_opt.schedule.schedule import Segment
     from scope_opt.solving.monitor import Monitor
     from scope_opt.solving.solver import SegmentChoice
 
     Cuts = tuple[int, ...]
+    Costed = tuple[int, tuple[Segment, ...]]
 
 
 class SegmentSearch:
@@ -36,22 +38,30 @@ class SegmentSearch:
     ----------
     tables : LatencyTables
     schedule : callable
-        ``schedule(first, last)`` gives the scheme's schedule of that segment; None if it has none.
+        ``schedule(first, last, below)`` gives the scheme's schedule of that segment; None if it has
+        none of less than ``below`` ps. It may give a slower one as well.
     monitor : Monitor
         Told of every better network schedule; asked whether to stop.
+    floor : callable, optional
+        ``floor(first, last, below)`` is a lower bound in ps on the latencies of such schedules, at
+        most ``below``; asked for before a segment is scheduled as part of the best cut.
     """
 
     def __init__(
         self,
         tables: LatencyTables,
-        schedule: Callable[[int, int], CostedSegment | None],
+        schedule: Callable[[int, int, int], CostedSegment | None],
         monitor: Monitor,
+        floor: Callable[[int, int, int], int] | None = None,
     ) -> None:
         self._tables = tables
         self._schedule = schedule
         self._monitor = monitor
-        self._known: dict[tuple[int, int], CostedSegment | None] = {}
+        self._known: dict[tuple[int, int], CostedSegment] = {}
         self._bounds = segment_bounds(tables)
+        self._floor, self._raised = floor, set[tuple[int, int]]()
+        self._floors = self._bounds.copy()
+        """What segments take at least in this scheme; known ones exactly"""
 
     def bound(self, choice: SegmentChoice) -> int:
         """Lower bound in ps on every schedule with such segments; `LIMIT` if there is none."""
@@ -81,62 +91,103 @@ class SegmentSearch:
             if choice == "dp":
                 self._cut_exactly()
 
-    def _segment(self, first: int, last: int) -> CostedSegment | None:
-        key = (first, last)
-        if key not in self._known:
-            self._known[key] = self._schedule(first, last)
-        return self._known[key]
+    def _segment(self, first: int, last: int, below: int) -> CostedSegment | None:
+        """The scheme's schedule of a segment if it takes less than ``below``."""
+        ends = (first, last)
+        if ends not in self._known and self._floors[ends] < below:
+            found = self._schedule(first, last, below)
+            if found is not None:
+                self._known[ends] = found
+            self._floors[ends] = below if found is None else found.cost
+        return self._known[ends] if self._floors[ends] < below else None
 
     def _try(self, cuts: Cuts) -> None:
-        """Schedule one segmentation, unless its bound says it cannot beat the best so far."""
+        """Schedule one segmentation, unless its floors say it cannot beat the best so far."""
         pairs = segment_ends(cuts, self._tables.layers)
-        best = self._monitor.objective
-        if best is not None and sum(int(self._bounds[pair]) for pair in pairs) >= best:
-            return
         found: list[CostedSegment] = []
         for first, last in pairs:
             if found and self._monitor.stopping:
                 return
-            segment = self._segment(first, last)
+            least = sum(int(self._floors[pair]) for pair in pairs)
+            room = self._limit - least + int(self._floors[first, last])
+            segment = self._segment(first, last, room)
             if segment is None:
                 return
             found.append(segment)
         self._monitor.improve(total_cost(found), [segment.segment for segment in found])
+
+    @property
+    def _limit(self) -> int:
+        """What schedules must take less than to matter."""
+        return LIMIT if self._monitor.objective is None else self._monitor.objective
 
     def _try_balanced(self, count: int) -> None:
         for cuts in balanced_choices(self._tables, count):
             self._try(cuts)
 
     def _cut_exactly(self) -> None:
-        """Best segmentation for the scheme's own latencies, by dynamic programming over cuts.
+        """Best segmentation for the scheme's own latencies.
 
-        A candidate segment is scheduled only if the best prefix before it, its lower bound and the
-        bound of the layers after it together stay below the best schedule known.
+        If it is stopped, the best one that was found so far.
         """
-        layers, monitor = self._tables.layers, self._monitor
-        after = best_rest(self._bounds)
-        prefixes = Prefixes(layers)
+        best = self._best_cut()
+        if best is not None and not self._monitor.stopping:
+            best = self._last_cut(best[0])
+        if best is not None:
+            self._monitor.improve(*best)
+
+    def _best_cut(self) -> Costed | None:
+        """A segmentation that takes least; None if it is no better than the best schedule so far.
+
+        Segments of the cut that takes least by floors are scheduled, which raises floors, until
+        that cut takes as long as one all of whose segments are known.
+        """
+        limit, layers = self._limit, self._tables.layers
+        best: Costed | None = None
+        promised = int(best_cut(self._floors)[-1])
+        while not self._monitor.stopping:
+            least, starts = shortest_cut(self._floors, 0, LIMIT)
+            total = int(least)
+            if total >= limit:
+                break
+            self._monitor.report("cuts", (total - promised) / (limit - promised))
+            pairs = segment_ends(starts.tolist(), layers)
+            if self._raise_floors(pairs, limit - total):
+                continue
+            for pair in pairs:
+                floor = int(self._floors[pair])
+                if self._segment(*pair, limit - total + floor) is None or self._monitor.stopping:
+                    break
+                total += int(self._floors[pair]) - floor
+            else:
+                limit = total
+                best = total, tuple(self._known[pair].segment for pair in pairs)
+        return best
+
+    def _raise_floors(self, pairs: list[tuple[int, int]], room: int) -> bool:
+        """Whether some of these segments had no floor of the scheme itself."""
+        if self._floor is None:
+            return False
+        missing = [pair for pair in pairs if pair not in self._known and pair not in self._raised]
+        for pair in missing:
+            self._raised.add(pair)
+            least = int(self._floors[pair])
+            self._floors[pair] = max(least, self._floor(*pair, least + room))
+        return bool(missing)
+
+    def _last_cut(self, latency: int) -> Costed | None:
+        """The segmentation that takes so long; of equal ones that whose last segments are short."""
+        layers = self._tables.layers
+        prefixes, after = Prefixes(layers), best_rest(self._floors)
         value = prefixes.value[0]
         for last in range(layers):
-            monitor.report(f"cuts up to layer {last}", last / layers)
             for first in range(last, -1, -1):
-                if value[first] >= LIMIT:
-                    continue
-                if monitor.stopping:
-                    return
-                least = int(value[first]) + int(self._bounds[first, last])
-                limit = monitor.objective
-                if least >= value[last + 1]:
-                    continue
-                if limit is not None and least + int(after[last + 1]) >= limit:
-                    continue
-                segment = self._segment(first, last)
+                # Only what can be part of it, or is better than what is known of the prefix.
+                room = min(latency + 1 - int(after[last + 1]), int(value[last + 1]))
+                segment = self._segment(first, last, room - int(value[first]))
                 if segment is not None:
                     prefixes.add(first, last, segment)
-        whole = prefixes.segments(0, layers)
-        if whole is not None:
-            latency, segments = whole
-            monitor.improve(latency, segments)
+        return prefixes.segments(0, layers)
 
 
 def balanced_choices(tables: LatencyTables, count: int) -> list[Cuts]:

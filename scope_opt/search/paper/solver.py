@@ -17,6 +17,7 @@ from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.cuts import CostedSegment, segment_ends
 from scope_opt.search.packed import NEVER, pack_tables
+from scope_opt.search.paper.floors import make_floors, segment_floor
 from scope_opt.search.paper.segment import search_segment
 from scope_opt.search.paper.segmentation import SegmentSearch
 from scope_opt.solving.solver import READINGS
@@ -63,17 +64,25 @@ class ScopeSolver:
     ) -> None:
         """Search; see `scope_opt.solving.solver.Solver`."""
         packed = pack_tables(tables)
+        floors = make_floors(packed)
         limits = instance.constraints
         similarity = READINGS["similarity"].index(options.similarity or "mean")
         donors = READINGS["donor"].index(options.donor or "fastest")
         unit, largest = limits.region_multiple or 1, limits.max_region or tables.chiplets
 
-        def schedule(first: int, last: int) -> CostedSegment | None:
+        def limits_of(first: int, last: int) -> tuple[int, int, int, int, int, int, int]:
+            """The segment, and what its clusters and regions keep to."""
             fewest, most = self.cluster_counts(last - first + 1)
             fewest = max(fewest, limits.min_clusters or 1)
             most = min(most, limits.max_clusters or most)
+            return first, last, fewest, most, unit, largest, similarity
+
+        def floor(first: int, last: int, below: int) -> int:
+            return int(segment_floor(packed, floors, *limits_of(first, last), below))
+
+        def schedule(first: int, last: int, below: int) -> CostedSegment | None:
             latency, start, regions, partition = search_segment(
-                packed, first, last, fewest, most, unit, largest, similarity, donors
+                packed, floors, *limits_of(first, last), donors, below
             )
             if latency == NEVER:
                 return None
@@ -87,7 +96,7 @@ class ScopeSolver:
         choice = self.segment_choice(asked)
         if limits.fixed_segments is not None:
             asked = choice = agreed_segments(choice, limits.fixed_segments)
-        search = SegmentSearch(tables, schedule, monitor)
+        search = SegmentSearch(tables, schedule, monitor, floor)
         bound = search.bound(asked)  # the scheme's own restriction bounds nobody else
         if bound < LIMIT:
             monitor.raise_bound(bound, "simple bound")

@@ -77,7 +77,7 @@ class ScopePlusSolver:
         elif choice == "dp":
             _Cut(scheme, tables.layers, None, monitor).run()
         else:
-            SegmentSearch(tables, scheme.schedule, monitor).run(choice)
+            SegmentSearch(tables, lambda a, b, _: scheme.schedule(a, b), monitor).run(choice)
         if monitor.segments is None and not monitor.stopped_early:
             proofs = ScopeSolver().obstacles(instance, tables, choice)
             if proofs:
