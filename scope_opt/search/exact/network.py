@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-FLOOR_STEPS = (0.3, 0.1, 0.03, 0.01)
+FLOOR_STEPS = (0.3, 0.1, 0.03)
 """Ratios of the times at which segments are bounded, each time those that can matter still."""
 
 ROUNDS = 3
