@@ -21,6 +21,7 @@ from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
     WSP,
+    compute_time,
     copy_fits,
     free_bytes,
     gather_time,
@@ -59,6 +60,8 @@ class InnerTimes(NamedTuple):
     inner: Ints
     """(entries, 4) ps for first and last partition ``2 p + q``: everything but the last layer's
     computation and communication; `NEVER` where not allowed"""
+    least: Ints
+    """(entries,) ps that neither this cluster nor a longer one of the row takes less than"""
 
 
 def make_inner_times(
@@ -80,8 +83,10 @@ def make_inner_times(
         If ``stopping``, asked every so many clusters, says so.
     """
     start, length = last_layers(packed, fastest, allowed, seg_last, from_layer, limit)
-    rows = InnerTimes(from_layer, seg_last + 1, start, length, np.empty((0, 4), dtype=np.int64))
-    return rows._replace(inner=fill_inner_times(packed, allowed, seg_last, rows, stopping))
+    none = np.empty((0, 4), dtype=np.int64)
+    rows = InnerTimes(from_layer, seg_last + 1, start, length, none, none[:, 0])
+    rows = rows._replace(inner=fill_inner_times(packed, allowed, seg_last, rows, stopping))
+    return rows._replace(least=_least_times(packed.times, rows))
 
 
 def fill_inner_times(
@@ -135,6 +140,22 @@ def last_layers(
             length[i, r] = max(0, j - max(i, from_layer))
             total += length[i, r]
     return start, length
+
+
+@compiled
+def _least_times(times: Ints, rows: InnerTimes) -> Ints:
+    """``least`` of `InnerTimes`: inner time and computation of the last layer, from the end on."""
+    least = np.empty(len(rows.inner), dtype=np.int64)
+    for i in range(len(rows.start)):
+        for r in range(1, rows.start.shape[1]):
+            before, time = rows.start[i, r], NEVER
+            for x in range(rows.length[i, r] - 1, -1, -1):
+                j = max(i, rows.first) + x
+                for pq in range(4):
+                    spent = rows.inner[before + x, pq]
+                    time = min(time, spent + compute_time(times, j, pq % 2, r))
+                least[before + x] = time
+    return least
 
 
 # --- The path ------------------------------------------------------------------------------------

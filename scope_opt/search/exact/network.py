@@ -170,15 +170,16 @@ class NetworkProof:
             floors.sharpen(self._lower, self._budgets(), limit, step)
             self._combine()
             self._publish()
-        prover.narrow(self._most_clusters(floors.beat_ps))
+        self._beat = floors.beat_ps
+        prover.narrow(self._most_clusters())
         return prover
 
-    def _most_clusters(self, beat_ps: Ints) -> int:
+    def _most_clusters(self) -> int:
         """Of a segment in a better schedule, by lower bounds on beats; more would take too long."""
         tables, budgets = self._tables, self._budgets()
         if self._most >= LIMIT:
             return tables.layers
-        beats = (budgets - 1 - tables.load_ps) // np.maximum(beat_ps, 1)
+        beats = (budgets - 1 - tables.load_ps) // np.maximum(self._beat, 1)
         most = np.where(self._lower < budgets, beats - tables.samples + 1, 0)
         return min(tables.layers, int(most.max()))
 
@@ -226,7 +227,8 @@ class NetworkProof:
             self._take([found])
 
         least = self._lower[: last + 1, last]
-        prover.settle(prover.segments_ending_at(last), least, budget, improve)
+        beats = self._beat[: last + 1, last]
+        prover.settle(prover.segments_ending_at(last), least, beats, budget, improve)
         self._lower[ends] = max(int(self._lower[ends]), int(budget()[first]))
         self._combine()
 
@@ -246,7 +248,9 @@ class NetworkProof:
             if (first, last) in self._known:
                 self._prefixes.add(first, last, self._known[first, last])
         if (budgets() > self._lower[column]).any():
-            prover.settle(prover.segments_ending_at(last), self._lower[column], budgets, improve)
+            segments = prover.segments_ending_at(last)
+            beats = self._beat[column]
+            prover.settle(segments, self._lower[column], beats, budgets, improve)
             # What is refuted costs its budget at least; where it was found, that is its cost.
             self._lower[column] = np.maximum(self._lower[column], budgets())
 
@@ -305,5 +309,5 @@ def prove_segment(
         if alone is not None and alone.cost < budget_ps:
             improve(first, alone)
     least = np.zeros(last + 1, dtype=np.int64)
-    prover.settle(prover.segments_ending_at(last), least, lambda: budgets, improve)
+    prover.settle(prover.segments_ending_at(last), least, least, lambda: budgets, improve)
     return best[-1] if best else None
