@@ -733,7 +733,8 @@ def test_refuted_beats_are_impossible(document: Json, data: st.DataObject) -> No
                 assert refuted[first, clusters] < beat
 
     segments = prover.segments_ending_at(last)
-    prover.settle(segments, np.zeros(last + 1, np.int64), lambda: budgets, improve, progress)
+    none = np.zeros(last + 1, np.int64)
+    prover.settle(segments, none, none, lambda: budgets, improve, progress)
     costs = segment_optima(document)
     for first in range(last + 1):
         best = costs.get((first, last))

@@ -40,21 +40,22 @@ if TYPE_CHECKING:
 
 NONE = 15000
 """Stands for "not with the chiplets there are"; twice that is an int16 still."""
-BETWEEN, CLOSING, OPENING, ALONE = 0, 1, 2, 3
-"""Where a cluster stands in its segment: ``OPENING`` as the first, ``CLOSING`` as the last one."""
+BETWEEN, OPENING, CLOSING, ALONE = 0, 2, 4, 5
+"""Where a cluster stands in its segment: ``OPENING`` as the first, ``CLOSING`` as the last one. To
+the first two, which another cluster follows, the partition is added with which that one begins."""
 
 
 class Relaxed(NamedTuple):
-    """Least times of clusters whatever follows them, and the regions that these ask for."""
+    """Least times of clusters whatever regions follow them, and the regions that these ask for."""
 
     start: Ints
     """(L, C+1), as in `InnerTimes`"""
     length: Ints
     """(L, C+1), as in `InnerTimes`"""
     inner: Ints
-    """(entries, 2) ps for the last layer's partition: all but its computation and communication"""
+    """(entries, 4), as in `InnerTimes`"""
     compute: Ints
-    """(L, C+1, 2) of that layer"""
+    """(L, C+1, 2) of the last layer"""
     between: Ints
     """(L, C+1) what it sends at least if another cluster follows, receiving left out"""
     closing: Ints
@@ -64,9 +65,12 @@ class Relaxed(NamedTuple):
     opening: Ints
     """(L, W) reads of layers ``i..i+x`` in a segment from ``i`` on"""
     need: Shorts
-    """(L, W, 4) fewest chiplets within the time asked for last: ``BETWEEN`` and so on"""
+    """(L, W, 2, 6) fewest chiplets within the time asked for last, by first partition, and
+    ``BETWEEN`` and so on"""
     least: Shorts
     """(L+1, 2) of them, for any cluster that begins with layer ``i`` in partition ``p``"""
+    reach: Ints
+    """(L,) how many layers a cluster from ``i`` on can have within the time asked for last"""
 
 
 def relax(
@@ -101,64 +105,74 @@ def relax(
     return Relaxed(
         shared.start,
         shared.length,
-        np.minimum(inner[:, :2], inner[:, 2:]),
+        inner,
         compute_times(packed),
         between,
         closing,
         received,
         opening,
-        np.empty((layers, longest, 4), dtype=np.int16),
+        np.empty((layers, longest, 2, 6), dtype=np.int16),
         np.empty((layers + 1, 2), dtype=np.int16),
+        np.empty(layers, dtype=np.int64),
     )
 
 
 @loop
-def _time(relaxed: Relaxed, i: int, x: int, r: int, kind: int, receiving: int) -> int:
-    """Least time of the cluster ``i..i+x`` on ``r`` chiplets."""
-    j, row = i + x, relaxed.start[i, r] + x
-    sent = relaxed.between[j, r] + receiving if kind % 2 == 0 else relaxed.closing[j, r]
-    time = NEVER
+def _time(relaxed: Relaxed, i: int, x: int, r: int, p: int, sent: int) -> int:
+    """Least time of the cluster ``i..i+x`` on ``r`` chiplets that begins with partition ``p``.
+
+    ``sent`` is what its last layer's communication takes.
+    """
+    row, time = relaxed.start[i, r] + x, NEVER
     for q in range(2):
-        spent = relaxed.inner[row, q]
+        spent = relaxed.inner[row, 2 * p + q]
         if spent < NEVER:
-            time = min(time, spent + max(relaxed.compute[j, r, q], sent))
+            time = min(time, spent + max(relaxed.compute[i + x, r, q], sent))
     return int(time)
 
 
 @loop
-def _ask(relaxed: Relaxed, limit: int) -> None:
-    """Fewest chiplets of all clusters within ``limit``, which must be below the last one.
+def _fewest_chiplets(relaxed: Relaxed, i: int, x: int, p: int, kind: int, limit: int) -> int:
+    """Of the cluster ``i..i+x`` as ``kind``, from those on that it needed at larger limits."""
+    j, sizes, receiving = i + x, relaxed.length.shape[1], 0
+    closes = kind >= CLOSING
+    left = limit
+    if kind == ALONE or OPENING <= kind < CLOSING:
+        left -= relaxed.opening[i, x]
+    if not closes:
+        # The next cluster has at least so many as any that could be there, so receiving takes at
+        # least what it takes into one of these regions.
+        q = kind % 2
+        if j + 1 >= len(relaxed.length) or relaxed.least[j + 1, q] >= sizes:
+            return NONE
+        receiving = relaxed.received[j, q, relaxed.least[j + 1, q]]
+    for r in range(relaxed.need[i, x, p, kind], sizes):
+        if x < relaxed.length[i, r]:
+            sent = relaxed.closing[j, r] if closes else relaxed.between[j, r] + receiving
+            if _time(relaxed, i, x, r, p, sent) <= left:
+                return r
+    return NONE
 
-    The next cluster has at least so many as any that could be there, so receiving takes at least
-    what it takes into one of these regions.
-    """
-    need, least, length = relaxed.need, relaxed.least, relaxed.length
-    layers, sizes = length.shape
+
+@loop
+def _ask(relaxed: Relaxed, limit: int) -> None:
+    """Fewest chiplets of all clusters within ``limit``, which must be below the last one."""
+    need, least, reach = relaxed.need, relaxed.least, relaxed.reach
+    layers, sizes = relaxed.length.shape
     for i in range(layers - 1, -1, -1):
-        smallest = sizes
-        for x in range(min(need.shape[1], layers - i)):
-            receiving = NEVER
-            for q in range(2):
-                if i + x + 1 < layers and least[i + x + 1, q] < sizes:
-                    time = relaxed.received[i + x, q, least[i + x + 1, q]]
-                    receiving = min(receiving, time)
-            for kind in range(4):
-                left = limit - (relaxed.opening[i, x] if kind >= OPENING else 0)
-                if kind % 2 == 0 and receiving >= NEVER:
-                    left = -1
-                r = need[i, x, kind]
-                while r < sizes:
-                    reached = x < length[i, r] and left >= 0
-                    if reached and _time(relaxed, i, x, r, kind, receiving) <= left:
-                        break
-                    r += 1
-                need[i, x, kind] = r if r < sizes else NONE
-            smallest = min(smallest, need[i, x, BETWEEN], need[i, x, CLOSING])
+        reached = 0
         for p in range(2):
-            r = max(least[i, p], smallest)
-            while r < sizes and relaxed.compute[i, r, p] > limit:
-                r += 1
-            least[i, p] = r
+            smallest = sizes
+            for x in range(reach[i]):
+                own = need[i, x, p]
+                for kind in range(6):
+                    own[kind] = _fewest_chiplets(relaxed, i, x, p, kind, limit)
+                    if own[kind] < sizes:
+                        reached = max(reached, x + 1)
+                for kind in (BETWEEN, BETWEEN + 1, CLOSING):
+                    smallest = min(smallest, own[kind])
+            least[i, p] = smallest
+        reach[i] = reached
 
 
 @loop
@@ -173,6 +187,13 @@ def _put(own: Shorts, rest: Shorts, chiplets: int, most: int) -> None:
         own[k + 1] = min(own[k + 1], total)
 
 
+@loop
+def _put_last(own: Shorts, chiplets: int) -> None:
+    """Improve ``own`` by a segment's last cluster of so many chiplets."""
+    own[0] = min(own[0], chiplets)
+    own[1] = min(own[1], chiplets)
+
+
 @compiled
 def _cover(
     relaxed: Relaxed, limit: int, wanted: Flags, fewest: int, most: int
@@ -183,8 +204,9 @@ def _cover(
     """
     _ask(relaxed, limit)
     need, layers = relaxed.need, len(relaxed.need)
-    # Fewest chiplets of the layers from each on, by the number of clusters; of a segment's first.
-    room = np.empty((layers + 1, most + 1), dtype=np.int16)
+    # Fewest chiplets of the layers from each on, by the partition they begin with and the number of
+    # clusters; of a segment's first.
+    room = np.empty((layers + 1, 2, most + 1), dtype=np.int16)
     opening = np.empty(most + 1, dtype=np.int16)
     chiplets = relaxed.length.shape[1] - 1
     clusters = np.full((layers, layers), NONE, dtype=np.int32)
@@ -194,26 +216,24 @@ def _cover(
             if wanted[first, last]:
                 bottom = first
         for i in range(last, bottom - 1, -1):
-            between = room[i]
-            between[:] = NONE
+            room[i] = NONE
             opening[:] = NONE
             asked = wanted[i, last]
             top = min(most, last - i + 1)
-            for x in range(min(need.shape[1], last - i + 1)):
+            for x in range(min(relaxed.reach[i], last - i + 1)):
                 j = i + x
-                if j == last:
-                    between[0] = min(between[0], need[i, x, CLOSING])
-                    between[1] = need[i, x, CLOSING]
-                    opening[0] = min(opening[0], need[i, x, ALONE])
-                    opening[1] = need[i, x, ALONE]
-                    continue
-                if need[i, x, BETWEEN] <= chiplets and room[j + 1, 0] <= chiplets:
-                    _put(between, room[j + 1], need[i, x, BETWEEN], top)
-                    if asked and need[i, x, OPENING] <= chiplets:
-                        _put(opening, room[j + 1], need[i, x, OPENING], top)
-            # Sums of what is not possible must not add up.
-            for k in range(top + 1):
-                between[k] = min(between[k], NONE)
+                for p in range(2):
+                    own = need[i, x, p]
+                    if j == last:
+                        _put_last(room[i, p], own[CLOSING])
+                        _put_last(opening, own[ALONE])
+                        continue
+                    for q in range(2):
+                        rest = room[j + 1, q]
+                        if own[BETWEEN + q] + rest[0] <= chiplets:
+                            _put(room[i, p], rest, own[BETWEEN + q], top)
+                        if asked and own[OPENING + q] + rest[0] <= chiplets:
+                            _put(opening, rest, own[OPENING + q], top)
             if asked and opening[0] <= chiplets:
                 clusters[i, last] = most + 1
                 for k in range(fewest, top + 1):
@@ -274,6 +294,7 @@ class Floors:
         left = below_budget & (top >= least)
         self._relaxed.need[:] = 1
         self._relaxed.least[:] = 1
+        self._relaxed.reach[:] = self._relaxed.length.max(axis=1)
         beat = int(top[left].max(initial=0))
         while left.any():
             if self._monitor.stopping:

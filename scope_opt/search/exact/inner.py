@@ -22,6 +22,7 @@ from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
     WSP,
+    compute_time,
     copy_fits,
     free_bytes,
     gather_time,
@@ -63,6 +64,8 @@ class InnerTimes(NamedTuple):
     inner: Ints
     """(entries, 4) ps for first and last partition ``2 p + q``: everything but the last layer's
     computation and communication; `NEVER` where not allowed"""
+    least: Ints
+    """(entries,) ps that neither this cluster nor a longer one of the row takes less than"""
 
 
 def make_inner_times(
@@ -83,7 +86,8 @@ def make_inner_times(
     """
     length = last_layers(packed, fastest, allowed, limit)
     rows = _rows(0, len(length), _alike(packed, allowed, length), length)
-    return rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+    rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+    return rows._replace(least=_least_times(packed.times, rows))
 
 
 def end_inner_times(
@@ -102,14 +106,16 @@ def end_inner_times(
     begin = np.maximum(layers, first)[:, None]
     stop = np.minimum(layers[:, None] + shared.length, seg_last + 1)
     rows = _rows(first, seg_last + 1, layers, np.maximum(stop - begin, 0))
-    return rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+    rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+    return rows._replace(least=_least_times(packed.times, rows))
 
 
 def _rows(first: int, stop: int, alike: Ints, length: Ints) -> InnerTimes:
     """Rows not filled yet."""
     own = np.where((alike == np.arange(len(alike)))[:, None], length, 0)
     start = np.concatenate([[0], own.ravel().cumsum()[:-1]]).reshape(own.shape)[alike]
-    return InnerTimes(first, stop, alike, start, length, np.empty((0, 4), dtype=np.int64))
+    none = np.empty((0, 4), dtype=np.int64)
+    return InnerTimes(first, stop, alike, start, length, none, none[:, 0])
 
 
 def fill_inner_times(
@@ -201,6 +207,24 @@ def _layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[ob
         packed.times[layer].tobytes(),
         edges[edges[:, FROM] == 0].tobytes(),
     )
+
+
+@compiled
+def _least_times(times: Ints, rows: InnerTimes) -> Ints:
+    """``least`` of `InnerTimes`: inner time and computation of the last layer, from the end on."""
+    least = np.empty(len(rows.inner), dtype=np.int64)
+    for i in range(len(rows.start)):
+        if rows.alike[i] != i:
+            continue
+        for r in range(1, rows.start.shape[1]):
+            before, time = rows.start[i, r], NEVER
+            for x in range(rows.length[i, r] - 1, -1, -1):
+                j = max(i, rows.first) + x
+                for pq in range(4):
+                    spent = rows.inner[before + x, pq]
+                    time = min(time, spent + compute_time(times, j, pq % 2, r))
+                least[before + x] = time
+    return least
 
 
 # --- The path ------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-FLOOR_STEPS = (0.3, 0.1, 0.03, 0.01)
+FLOOR_STEPS = (0.3, 0.1, 0.03)
 """Ratios of the times at which segments are bounded, each time those that can matter still."""
 
 FEW = 4
@@ -173,16 +173,16 @@ class NetworkProof:
             self._lower = self._equal.spread(self._lower)
             self._combine()
             self._publish()
-        floors.beat_ps = self._equal.spread(floors.beat_ps)
-        prover.narrow(self._most_clusters(floors.beat_ps))
+        self._beat = self._equal.spread(floors.beat_ps)
+        prover.narrow(self._most_clusters())
         return prover
 
-    def _most_clusters(self, beat_ps: Ints) -> int:
+    def _most_clusters(self) -> int:
         """Of a segment in a better schedule, by lower bounds on beats; more would take too long."""
         tables, budgets = self._tables, self._budgets()
         if self._most >= LIMIT:
             return tables.layers
-        beats = (budgets - 1 - tables.load_ps) // np.maximum(beat_ps, 1)
+        beats = (budgets - 1 - tables.load_ps) // np.maximum(self._beat, 1)
         most = np.where(self._lower < budgets, beats - tables.samples + 1, 0)
         return min(tables.layers, int(most.max()))
 
@@ -229,7 +229,8 @@ class NetworkProof:
             self._take([found])
 
         least = self._lower[: last + 1, last]
-        prover.settle(prover.segments_ending_at(last), least, budget, improve)
+        beats = self._beat[: last + 1, last]
+        prover.settle(prover.segments_ending_at(last), least, beats, budget, improve)
         alike = self._equal.like(ends)
         self._lower[alike] = np.maximum(self._lower[alike], int(budget()[first]))
         self._combine()
@@ -284,7 +285,8 @@ class NetworkProof:
                 self._take([found])
 
             if (budgets() > lower[column]).any():
-                prover.settle(prover.segments_ending_at(last), lower[column], budgets, improve)
+                segments, beats = prover.segments_ending_at(last), self._beat[column]
+                prover.settle(segments, lower[column], beats, budgets, improve)
                 # What is refuted costs its budget at least; where it was found, that is its cost.
                 lower[column] = np.maximum(lower[column], budgets())
                 for first in np.flatnonzero(several[column]).tolist():
@@ -357,5 +359,5 @@ def prove_segment(
         if alone is not None and alone.cost < budget_ps:
             improve(first, alone)
     least = np.zeros(last + 1, dtype=np.int64)
-    prover.settle(prover.segments_ending_at(last), least, lambda: budgets, improve)
+    prover.settle(prover.segments_ending_at(last), least, least, lambda: budgets, improve)
     return best[-1] if best else None

@@ -163,6 +163,7 @@ class Prover:
         self,
         segments: Segments,
         least: Ints,
+        least_beats: Ints,
         budgets: Callable[[], Ints],
         improve: Callable[[int, CostedSegment], None],
         progress: Callable[[Ints], None] | None = None,
@@ -175,6 +176,8 @@ class Prover:
             Of one last layer.
         least : int64 array, shape ``(last + 1,)``
             Lower bound on the latency of each segment.
+        least_beats : int64 array, shape ``(last + 1,)``
+            Lower bound on the beat of each, whatever its number of clusters.
         budgets : callable
             Current budgets in ps, shape ``(last + 1,)``; 0 where the segment does not matter.
         improve : callable
@@ -195,7 +198,8 @@ class Prover:
         dram = tables.segment_dram_ps[: last + 1, last]
         load = tables.load_ps[: last + 1, last]
         beats = np.maximum(tables.samples + k - 1, 1)
-        refuted: Ints = np.maximum(-(-(least - load)[:, None] // beats) - 1, -1)
+        refuted: Ints = np.maximum(-(-(least - load)[:, None] // beats), least_beats[:, None]) - 1
+        np.maximum(refuted, -1, out=refuted)
 
         def open_below(ceiling: int) -> tuple[Ints, NDArray[np.bool_]]:
             asked = np.minimum((budgets()[:, None] - 1 - load[:, None]) // beats, self._limit)

@@ -53,20 +53,30 @@ class Coupling(NamedTuple):
     """(L, 2, C) the region sizes in that order"""
     fastest: Ints
     """(L+1, C+1) cumulated over layers: least computation on ``r`` chiplets"""
+    quickest: Ints
+    """(L+1,) cumulated over layers: least computation on any number of chiplets"""
 
 
 def make_coupling(packed: PackedTables) -> Coupling:
     """Sort the receive times and cumulate the least computation times."""
     receive = receive_times(packed)
     order = np.argsort(receive, axis=2, kind="stable")
-    return Coupling(np.take_along_axis(receive, order, axis=2), order + 1, fastest_layers(packed))
+    fastest = fastest_layers(packed)
+    least = np.diff(fastest[:, 1:], axis=0).min(axis=1)
+    return Coupling(
+        np.take_along_axis(receive, order, axis=2),
+        order + 1,
+        fastest,
+        np.concatenate([[0], least.cumsum()]),
+    )
 
 
 class Labels(NamedTuple):
     """Results of the recursion; rows of layers outside the last call are stale.
 
     Each layer's `F` is wanted only until its prefix minima are there: these also say, where they
-    fall, which size has which label.
+    fall, which size has which label. `low` and `high` enclose the numbers of clusters that are
+    possible; entries outside of them are stale as well.
     """
 
     first: int
@@ -74,9 +84,14 @@ class Labels(NamedTuple):
     fewest: Shorts
     """(2, C+1, K+1) `F` of the module docstring, of the layer computed last"""
     within: Shorts
-    """(rows, 2, C, K+1) prefix minima of `F` over the sizes in `Coupling.order`; not of layer 0"""
+    """(rows, 2, C, K+1) prefix minima of `F` over the sizes in `Coupling.order`; of layer 0, which
+    nothing is before, in any order"""
     best: Shorts
     """(rows, K+1) minimum over partitions and sizes; column 0 holds the minimum over ``k``"""
+    low: Ints
+    """(rows,) fewest clusters of a label that leaves enough chiplets to the layers before"""
+    high: Ints
+    """(rows,) most clusters of one; below `low` if there is none"""
 
 
 def make_labels(rows: int, chiplets: int, clusters: int) -> Labels:
@@ -86,6 +101,8 @@ def make_labels(rows: int, chiplets: int, clusters: int) -> Labels:
         np.full((2, chiplets + 1, clusters + 1), TOO_MANY, dtype=np.int16),
         np.full((rows, 2, chiplets, clusters + 1), TOO_MANY, dtype=np.int16),
         np.full((rows, clusters + 1), TOO_MANY, dtype=np.int16),
+        np.ones(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
     )
 
 
@@ -183,39 +200,66 @@ def _count_within(values: Ints, limit: int) -> int:
 
 
 @loop
-def _clear(labels: Labels, i: int, most: int) -> None:
-    """No label of layer ``i`` yet."""
-    labels.best[i - labels.first, :] = TOO_MANY
-    labels.fewest[:, :, : most + 1] = TOO_MANY
+def _window(run: Run, i: int) -> tuple[int, int, int]:
+    """What labels of layer ``i`` can be like, by those behind it.
 
-
-@inlined
-def _put_before(own: Shorts, rest: Shorts, r: int, most: int) -> None:
-    """Improve the labels ``own`` by ``r`` chiplets before up to ``most - 1`` other clusters."""
-    for k in range(1, most):
-        chiplets = np.int16(rest[k] + r)
-        if chiplets < own[k + 1]:
-            own[k + 1] = chiplets
+    The first layer that can be the last one of a cluster from ``i`` on, -1 if there is none; fewest
+    and most clusters.
+    """
+    quickest, last = run.coupling.quickest, run.segments.last
+    nearest, low, high = -1, TOO_MANY, 0
+    for j in range(i, last + 1):
+        if quickest[j + 1] - quickest[i] > run.limit:
+            break
+        fewest = most = 0
+        if j < last:
+            behind = run.known if j >= run.top else run.labels
+            row = j + 1 - behind.first
+            fewest, most = behind.low[row], behind.high[row]
+            if fewest > most:
+                continue
+        if nearest < 0:
+            nearest = j
+        low, high = min(low, fewest + 1), max(high, most + 1)
+    return nearest, low, min(high, run.clusters)
 
 
 @loop
-def _put_first(run: Run, costs: InnerTimes, i: int) -> None:
-    """Labels of layer ``i`` by all clusters of ``costs`` that begin there."""
+def _clear(labels: Labels, i: int, low: int, high: int) -> None:
+    """No label of layer ``i`` yet."""
+    row = i - labels.first
+    labels.best[row, :] = TOO_MANY
+    labels.low[row], labels.high[row] = 1, 0
+    labels.fewest[:, :, low : high + 1] = TOO_MANY
+
+
+@inlined
+def _put_before(own: Shorts, rest: Shorts, r: int, low: int, high: int) -> None:
+    """Improve the labels ``own`` by ``r`` chiplets before ``low`` to ``high`` other clusters."""
+    for k in range(low, high + 1):
+        own[k + 1] = min(own[k + 1], np.int16(rest[k] + r))
+
+
+@loop
+def _put_first(run: Run, costs: InnerTimes, i: int, nearest: int, high: int) -> None:
+    """Labels of layer ``i`` by the clusters of ``costs`` from there to ``nearest`` or further."""
     times, reads, top, limit, last = run.times, run.reads, run.top, run.limit, run.segments.last
-    closing, fastest, received = run.segments.closing, run.coupling.fastest, run.coupling.received
+    closing, received = run.segments.closing, run.coupling.received
     chiplets, reserved, own = times.shape[1] - 1, run.reserved[i], run.labels.fewest
     for r in range(1, chiplets + 1 - reserved):
         first, stop = _stored(costs, i, r)
-        for j in range(first, stop):
-            if fastest[j + 1, r] - fastest[i, r] > limit:
+        skipped = max(0, nearest - first)
+        for j in range(first + skipped, stop):
+            row = costs.start[i, r] + j - first
+            if costs.least[row] > limit:
                 break
+            inner = costs.inner[row]
             behind = run.known if j >= top else run.labels
             row = j + 1 - behind.first
             if j < last and reserved + r + behind.best[row, 0] > chiplets:
                 continue
-            inner = costs.inner[costs.start[i, r] + j - first]
             budget = limit - (reads[j + 1] - reads[i])
-            most = min(run.clusters, last - i + 1, last - j + 1)
+            low, most = behind.low[row], min(behind.high[row], high - 1)
             for pq in range(4):
                 slack = _slack(times, closing[j, r], j, pq % 2, r, budget - inner[pq])
                 if slack < 0:
@@ -227,41 +271,45 @@ def _put_first(run: Run, costs: InnerTimes, i: int) -> None:
                     found = _count_within(received[j, q_next], slack)
                     if found > 0:
                         rest = behind.within[row, q_next, found - 1]
-                        _put_before(own[pq // 2, r], rest, r, most)
+                        _put_before(own[pq // 2, r], rest, r, low, most)
 
 
 @loop
-def _take_minima(labels: Labels, order: Ints, i: int, most: int) -> None:
-    """``within`` and ``best`` of layer ``i``; ``order`` are the sizes by receive time."""
+def _take_minima(labels: Labels, order: Ints, i: int, low: int, high: int, chiplets: int) -> None:
+    """All but ``fewest`` of layer ``i``, of ``low`` to ``high`` clusters.
+
+    ``order`` are the sizes by receive time; labels of more than so many ``chiplets`` are of no use.
+    """
     row = i - labels.first
     fewest, within, best = labels.fewest, labels.within[row], labels.best[row]
     for p in range(2):
-        for r in range(1, fewest.shape[1]):
-            own = fewest[p, r]
-            for k in range(1, most + 1):
-                best[k] = min(best[k], own[k])
-        if i > 0:
-            within[p, 0, :] = TOO_MANY
-            for k in range(1, most + 1):
-                within[p, 0, k] = fewest[p, order[p, 0], k]
-            for n in range(1, within.shape[1]):
-                before, after, own = within[p, n - 1], within[p, n], fewest[p, order[p, n]]
-                for k in range(1, most + 1):
-                    after[k] = min(before[k], own[k])
-    for k in range(1, most + 1):
+        for k in range(low, high + 1):
+            within[p, 0, k] = fewest[p, order[p, 0], k]
+        for n in range(1, within.shape[1]):
+            before, after, own = within[p, n - 1], within[p, n], fewest[p, order[p, n]]
+            for k in range(low, high + 1):
+                after[k] = min(before[k], own[k])
+        for k in range(low, high + 1):
+            best[k] = min(best[k], within[p, -1, k])
+    for k in range(high, low - 1, -1):
         best[0] = min(best[0], best[k])
+        if best[k] <= chiplets:
+            labels.low[row], labels.high[row] = k, max(k, labels.high[row])
 
 
 @compiled
 def solve_rows(run: Run) -> None:
     """Compute the labels that a run asks for."""
-    segments = run.segments
+    segments, chiplets = run.segments, run.times.shape[1] - 1
     for i in range(run.top, run.bottom - 1, -1):
-        most = min(run.clusters, segments.last - i + 1)
-        _clear(run.labels, i, most)
+        nearest, low, high = _window(run, i)
+        _clear(run.labels, i, low, high)
+        if nearest < 0 or low > high:
+            continue
         for costs in (segments.shared, segments.ending):
-            _put_first(run, costs, i)
-        _take_minima(run.labels, run.coupling.order[i - 1], i, most)
+            _put_first(run, costs, i, nearest, high)
+        left = chiplets - run.reserved[i]
+        _take_minima(run.labels, run.coupling.order[i - 1], i, low, high, left)
 
 
 # --- A solution behind a label -------------------------------------------------------------------
@@ -318,7 +366,10 @@ def _rest_of_cluster(
                 continue
             if j == last:
                 return j, q, 0, 0
-            within = behind.within[j + 1 - behind.first]
+            row = j + 1 - behind.first
+            if not behind.low[row] <= k - 1 <= behind.high[row]:
+                continue
+            within = behind.within[row]
             q_next, r_next = _successor(run.coupling, within, j, slack, wanted, k - 1)
             if r_next > 0:
                 return j, q, q_next, r_next
