@@ -935,8 +935,9 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
         costs = end_inner_times(packed, allowed, costs, from_layer, seg_last)
     else:
         from_layer, seg_last = 0, tables.layers - 1
+    longer: dict[tuple[int, int], int] = {}
     for i, r in itertools.product(range(seg_last + 1), range(1, tables.chiplets + 1)):
-        for j in range(max(i, from_layer), seg_last + 1):
+        for j in reversed(range(max(i, from_layer), seg_last + 1)):
             best = [NEVER] * 4
             times = []
             for cluster in members(document, allowed, i, j, r):
@@ -951,7 +952,12 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
                 times.append(inner + own + time.layers[-1][1])
             index = j - max(i, from_layer)
             if index < costs.length[i, r]:
-                assert costs.inner[costs.start[i, r] + index].tolist() == best
+                row = costs.start[i, r] + index
+                assert costs.inner[row].tolist() == best
+                longer[i, r] = min(longer.get((i, r), NEVER), *times, NEVER)
+                # Rows that are part of another one's know of its longer clusters, too.
+                assert costs.least[row] <= longer[i, r]
+                assert costs.alike[i] != i or costs.least[row] == longer[i, r]
             else:
                 assert min(times, default=NEVER) > limit
 
@@ -1066,20 +1072,22 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
         for i, k in itertools.product(rows, range(1, most + 1)):
             if k > last - i + 1:
                 continue
-            left = chiplets - int(apart[i])
+            left, row = chiplets - int(apart[i]), i - found.first
+            # Labels of other numbers of clusters are what an earlier layer left there.
+            fresh = found.low[row] <= k <= found.high[row]
             own = [
                 [expected.get((i, p, r, k), TOO_MANY) for r in range(1, chiplets + 1)]
                 for p in range(2)
             ]
             for p, r in itertools.product(range(2), range(1, chiplets + 1)):
                 if i == rows[0]:  # the layer computed last
-                    label = int(found.fewest[p, r, k])
+                    label = int(found.fewest[p, r, k]) if fresh else TOO_MANY
                     assert within(label, left) == within(own[p][r - 1], left)
                 if i > 0:
                     sizes = coupling.order[i - 1, p, :r]
-                    label = int(found.within[i - found.first, p, r - 1, k])
+                    label = int(found.within[row, p, r - 1, k]) if fresh else TOO_MANY
                     assert within(label, left) == within(min(own[p][n - 1] for n in sizes), left)
-            label = int(found.best[i - found.first, k])
+            label = int(found.best[row, k])
             assert within(label, left) == within(min(map(min, own)), left)
 
 
