@@ -19,6 +19,7 @@ STUDIES = {
     "segment-counts": "how many segments, and what decides the gain of merging (Fig. 1(b))",
     "case-study": "loads and energy of ResNet-152 on 256 chiplets (Fig. 10)",
     "one-segment": "the whole network as one pipeline up to 64 chiplets, with shared links",
+    "scale": "the exact solver in a minute on up to 4,096 chiplets and 768 layers",
     "transformers": "prompts and tokens of published transformers on up to 1,024 chiplets",
     "plus": "`scope-plus` on networks it was not designed on, both models",
     "placed": "the 40 instances of the placed model: four schemes and the optimum, with shared links",

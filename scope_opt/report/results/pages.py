@@ -18,6 +18,7 @@ from scope_opt.report.results import (
     reach,
     readings,
     relaxations,
+    scale,
     scaling,
     segment_counts,
     sensitivity,
@@ -52,6 +53,7 @@ _ALL: dict[str, Callable[[], Article]] = {
     "orders": orders.page,
     "transformers": transformers.page,
     "plus": plus.page,
+    "scale": scale.page,
     "takeaways": takeaways.page,
     OVERVIEW: overview.page,
 }
