@@ -99,7 +99,7 @@ class Tuning:
     """in so many nodes of HiGHS' search"""
     network_seconds: float = 4.0
     """and for so long, at most."""
-    network_small: int = 1500
+    network_small: int = 100
     """Up to so many clusters are left to a program in integers."""
     network_grid: float = 1.1
     """Ratio of the ends of the ranges of beats in exported programs."""
