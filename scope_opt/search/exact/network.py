@@ -228,7 +228,8 @@ class NetworkProof:
 
         least = self._lower[: last + 1, last]
         beats = self._beat[: last + 1, last]
-        prover.settle(prover.segments_ending_at(last), least, beats, budget, improve)
+        segments = prover.segments_ending_at(last, budget())
+        prover.settle(segments, least, beats, budget, improve)
         self._lower[ends] = max(int(self._lower[ends]), int(budget()[first]))
         self._combine()
 
@@ -248,7 +249,7 @@ class NetworkProof:
             if (first, last) in self._known:
                 self._prefixes.add(first, last, self._known[first, last])
         if (budgets() > self._lower[column]).any():
-            segments = prover.segments_ending_at(last)
+            segments = prover.segments_ending_at(last, budgets())
             beats = self._beat[column]
             prover.settle(segments, self._lower[column], beats, budgets, improve)
             # What is refuted costs its budget at least; where it was found, that is its cost.
