@@ -932,7 +932,8 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
     fastest = make_coupling(packed).fastest
     costs = make_inner_times(packed, fastest, allowed, limit)
     if data.draw(st.booleans()):
-        costs = end_inner_times(packed, allowed, costs, from_layer, seg_last)
+        limit = data.draw(st.integers(0, limit))
+        costs = end_inner_times(packed, fastest, allowed, costs, from_layer, seg_last, limit)
     else:
         from_layer, seg_last = 0, tables.layers - 1
     longer: dict[tuple[int, int], int] = {}
@@ -1028,7 +1029,7 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
 
     coupling = make_coupling(packed)
     shared = make_inner_times(packed, coupling.fastest, allowed, ceiling + 1)
-    segments = make_segments(packed, allowed, shared, last)
+    segments = make_segments(packed, coupling, allowed, shared, last, ceiling + 1)
     # Clusters before the split know nothing of the segment's end.
     tensors = judge.times.tensors
     assert segments.ending.first == min([last + 1, *(u for u, v in tensors if u <= last < v[-1])])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from scope_opt.model.cost import build_tables
 from scope_opt.model.generate import paper_instance
+from scope_opt.model.instance import Instance
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.search.paper.solver import ScopeSolver
 from scope_opt.solving.monitor import Monitor
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.bench
         pytest.param("resnet152", 256, "single", ExactSolver, id="resnet152-256-exact-single"),
         pytest.param("resnet152", 256, "balanced", ScopeSolver, id="resnet152-256-scope"),
         pytest.param("resnet50", 64, "dp", ExactSolver, id="resnet50-64-exact-free"),
+        pytest.param("resnet152", 256, "dp", ExactSolver, id="resnet152-256-exact-free"),
         pytest.param("resnet50", 64, "balanced", ScopeSolver, id="resnet50-64-scope"),
     ],
 )
@@ -54,3 +57,19 @@ def test_search(
         assert monitor.bound == monitor.objective
     benchmark.extra_info["objective_ps"] = monitor.objective
     benchmark.extra_info["bound_ps"] = monitor.bound
+
+
+def test_all_paper_instances(benchmark: BenchmarkFixture) -> None:
+    """Free segments of every instance in ``instances/paper``, tables built before."""
+    paths = sorted((Path(__file__).parents[2] / "instances" / "paper").glob("*.json"))
+    instances = [Instance.load(path) for path in paths]
+    tables = [build_tables(instance) for instance in instances]
+
+    def prove() -> None:
+        for instance, built in zip(instances, tables, strict=True):
+            monitor = Monitor()
+            ExactSolver().run(instance, built, SolveOptions(), monitor)
+            assert monitor.bound == monitor.objective
+
+    prove()  # compiles
+    benchmark.pedantic(prove, rounds=1)

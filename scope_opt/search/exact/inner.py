@@ -92,22 +92,42 @@ def make_inner_times(
 
 def end_inner_times(
     packed: PackedTables,
+    fastest: Ints,
     allowed: Allowed,
     shared: InnerTimes,
     first: int,
     seg_last: int,
+    limit: int,
     stopping: Callable[[], bool] = lambda: False,
 ) -> InnerTimes:
     """Those with a last layer ``first..seg_last`` of the same clusters, in segments that end there.
 
-    ``shared`` and ``stopping`` are as `make_inner_times` has them.
+    ``shared`` are the `make_inner_times`, whose limit is no smaller; the others are as there.
     """
     layers = np.arange(len(shared.length))
     begin = np.maximum(layers, first)[:, None]
-    stop = np.minimum(layers[:, None] + shared.length, seg_last + 1)
+    stop = layers[:, None] + _within(fastest, shared.length, limit)
+    stop = np.minimum(stop, seg_last + 1)
     rows = _rows(first, seg_last + 1, layers, np.maximum(stop - begin, 0))
     rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
     return rows._replace(least=_least_times(packed.times, rows))
+
+
+@compiled
+def _within(fastest: Ints, length: Ints, limit: int) -> Ints:
+    """How many of the clusters of each row can meet a limit."""
+    fewer = np.zeros_like(length)
+    for i in range(len(length)):
+        for r in range(1, length.shape[1]):
+            low, high = 0, length[i, r]
+            while low < high:
+                middle = (low + high + 1) // 2
+                if fastest[i + middle, r] - fastest[i, r] <= limit:
+                    low = middle
+                else:
+                    high = middle - 1
+            fewer[i, r] = low
+    return fewer
 
 
 def _rows(first: int, stop: int, alike: Ints, length: Ints) -> InnerTimes:

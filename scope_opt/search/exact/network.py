@@ -230,7 +230,8 @@ class NetworkProof:
 
         least = self._lower[: last + 1, last]
         beats = self._beat[: last + 1, last]
-        prover.settle(prover.segments_ending_at(last), least, beats, budget, improve)
+        segments = prover.segments_ending_at(last, budget())
+        prover.settle(segments, least, beats, budget, improve)
         alike = self._equal.like(ends)
         self._lower[alike] = np.maximum(self._lower[alike], int(budget()[first]))
         self._combine()
@@ -285,8 +286,8 @@ class NetworkProof:
                 self._take([found])
 
             if (budgets() > lower[column]).any():
-                segments, beats = prover.segments_ending_at(last), self._beat[column]
-                prover.settle(segments, lower[column], beats, budgets, improve)
+                segments = prover.segments_ending_at(last, budgets())
+                prover.settle(segments, lower[column], self._beat[column], budgets, improve)
                 # What is refuted costs its budget at least; where it was found, that is its cost.
                 lower[column] = np.maximum(lower[column], budgets())
                 for first in np.flatnonzero(several[column]).tolist():

@@ -135,9 +135,16 @@ class Prover:
     def _stopping(self) -> bool:
         return self._monitor.stopping
 
-    def segments_ending_at(self, last: int) -> Segments:
-        """Tables of the segments with that last layer."""
-        return make_segments(self.packed, self.allowed, self.shared, last, self._stopping)
+    def segments_ending_at(self, last: int, budgets: Ints | None = None) -> Segments:
+        """Tables of the segments with that last layer, or those of them below their budgets."""
+        limit = self._limit
+        if budgets is not None:
+            room = budgets - 1 - self.tables.load_ps[: last + 1, last]
+            beats = max(1, self.tables.samples + self.clusters[0] - 1)
+            limit = min(limit, max(0, int(room.max()) // beats))
+        return make_segments(
+            *(self.packed, self._coupling, self.allowed, self.shared, last, limit, self._stopping)
+        )
 
     def whole_package(self, layer: int) -> CostedSegment | None:
         """The segment of one layer on every chiplet, whose weights may be of any size."""

@@ -120,20 +120,24 @@ class Segments(NamedTuple):
 
 def make_segments(
     packed: PackedTables,
+    coupling: Coupling,
     allowed: Allowed,
     shared: InnerTimes,
     last: int,
+    limit: int,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Segments:
     """Tables of the segments that end at ``last``; ``shared`` are the times without such an end.
 
-    Inside clusters only skip edges depend on the end, those to layers behind it. ``stopping`` is
-    that of `make_inner_times`.
+    Inside clusters only skip edges depend on the end, those to layers behind it. ``limit`` bounds
+    the times asked for; ``stopping`` is that of `make_inner_times`.
     """
     edges = packed.edges
     crossing = edges[(edges[:, FROM] <= last) & (edges[:, TO] > last), FROM]
     split = min([last + 1, *crossing.tolist()])
-    ending = end_inner_times(packed, allowed, shared, split, last, stopping)
+    ending = end_inner_times(
+        packed, coupling.fastest, allowed, shared, split, last, limit, stopping
+    )
     return Segments(last, shared._replace(stop=split), ending, closing_times(packed, last))
 
 
