@@ -11,7 +11,7 @@ from documents import ROOT
 
 from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import render
-from scope_opt.report.results import as_placed, best_known, orders, placed
+from scope_opt.report.results import as_placed, best_known, orders, placed, rankings, shapes
 from scope_opt.report.results import records as results
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
@@ -150,6 +150,33 @@ def test_the_ranking_of_schemes_is_shown_where_the_models_disagree() -> None:
     assert f"in {len(ranked)} instances" in page
 
 
+def test_what_turns_a_ranking() -> None:
+    turn = rankings.Turn("a", "b", (1.2, 1.1, 0.9, 0.8))
+    assert turn.by == "links"
+    assert turn._replace(over=(1.2, 0.9, 1.0, 0.8)).by == "search"  # what turns it for good
+    assert turn._replace(over=(1.2, 0.9, 0.9, 0.8)).by == "places"
+    page = render(placed.page())
+    then = results.records_of("optima")
+    seen = 0
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        if len(cells) != 8 or cells[0] not in NAMES or cells[-1] not in rankings.STEPS:
+            continue
+        seen += 1
+        name, behind, ahead, regressed, *_, search, _ = cells
+        old = [then.objective(name, label) or 0 for label in (ahead, behind)]
+        now = [
+            results.records_of("placed").objective(f"{name}-placed", label) or 0
+            for label in (ahead, behind)
+        ]
+        assert regressed == f"{old[0] / old[1]:.2f}"
+        assert search == f"{now[0] / now[1]:.2f}"
+        assert old[0] >= old[1]
+        assert now[0] < now[1]
+    assert f"What turns the {seen} pairs" in page
+    assert seen > 0
+
+
 def test_the_registry_holds_placed_instances(tmp_path: Path) -> None:
     known = best_known.known_placed()
     assert list(known) == [f"{name}-placed" for name in NAMES]
@@ -174,7 +201,6 @@ def test_the_page_of_orders(made: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("sys.argv", ["run.py", "60", "resnet18-16", "alexnet-64"])
     script = runpy.run_path(str(ROOT / "results" / "orders" / "run.py"))
     monkeypatch.setitem(script["main"].__globals__, "SOLVED", orders.SOLVED)
-    monkeypatch.setitem(script["main"].__globals__, "__file__", str(made / "orders" / "run.py"))
     (made / "orders").mkdir()
     script["main"]()
     page = render(orders.page())
@@ -204,3 +230,18 @@ def test_a_study_that_has_not_run_has_no_page(made: Path) -> None:
         (new / file).write_text("")
         assert not results.has_run("new")
     assert results.has_run("placed")
+
+
+def test_shapes_of_regions_by_hand() -> None:
+    # Two by two squares, wherever the curve runs straight through; else 3 + 1 or a row.
+    square = shapes.shape(64, "blocks-2", 4)
+    assert 1 <= square.perimeter < shapes.shape(64, "zigzag", 4).perimeter
+    # One row of the mesh: 8 in a line have a perimeter of 18, and 4 x 4 pairs cross the middle;
+    # others bend into the next row. The whole mesh is a square.
+    whole = shapes.shape(16, "zigzag", 8)
+    starts = [position % 4 for position in range(9)]
+    # From the first of a row: 2 x 4. Else three rows, with 4 + 4 sides down and 2 + 2 + 2 across.
+    assert whole.perimeter == pytest.approx(
+        sum(12 if start == 0 else 14 for start in starts) / 9 / (4 * 8**0.5)
+    )
+    assert len(shapes.shape_rows()) == len(shapes.MESHES) * len(shapes.ORDERS)

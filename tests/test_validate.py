@@ -20,7 +20,9 @@ from scope_opt.model.tables import ISP
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.census.distribution import distribution
 from scope_opt.search.exact.solver import ExactSolver
+from scope_opt.search.paper.solver import SequentialSolver
 from scope_opt.solving.solver import SolveOptions, SolverDisagreement, solve
+from scope_opt.solving.warmup import small_instance
 from scope_opt.terminal.inputs import load_instance
 from scope_opt.terminal.show import make_console
 from scope_opt.validation.document import Validation
@@ -135,6 +137,61 @@ def test_losses_on_a_placed_instance() -> None:
     assert sum(parts) == pytest.approx(gap.at_least)
     assert losses.clusters > 0
     assert losses.open == 0
+
+
+def test_the_order_of_positions_is_chosen_by_both_solvers() -> None:
+    problem = small_instance(("placed",))
+    orders = ("blocks-1", "zigzag")
+    options = ValidationOptions(SolveOptions(order=orders), draws=100)
+    found = validate(problem, "sequential", options)
+    assert found.exact is not None
+    alone = {
+        order: validate(problem.in_order(order), "sequential", ValidationOptions(draws=100))
+        for order in orders
+    }
+    assert found.runs[0].objective_ps == min(
+        each.runs[0].objective_ps or 0 for each in alone.values()
+    )
+    assert found.optimum.objective_ps == min(
+        each.optimum.objective_ps or 0 for each in alone.values()
+    )
+    own, best = found.runs[0].schedule, found.exact.schedule
+    assert own is not None
+    assert best is not None
+    # The rank is that among the schedules in the order of the schedule that is ranked.
+    ranked = found.runs[0] if found.one_segment is None else found.one_segment
+    assert ranked.schedule is not None
+    assert found.rank == alone[str(ranked.schedule.order)].rank
+    if own.order == best.order:
+        assert found.losses == alone[str(own.order)].losses
+    else:
+        assert f"validate with --order {own.order}" in (found.no_losses or "")
+
+
+def test_decisions_are_not_compared_across_orders() -> None:
+    problem = small_instance(("placed",))
+    orders = ("zigzag", "blocks-1")
+    best = solve(problem, "exact", SolveOptions(order=orders)).schedule
+    assert best is not None
+    (other,) = {*orders} - {str(best.order)}
+
+    class Elsewhere(SequentialSolver):
+        """Finds nothing in the best order."""
+
+        name = "elsewhere"
+
+        def run(self, instance: Instance, *rest: Any) -> None:
+            if instance.package is not None and instance.package.order == other:
+                super().run(instance, *rest)
+
+    found = validate(problem, Elsewhere(), ValidationOptions(SolveOptions(order=orders), draws=100))
+    assert found.losses is None
+    assert f"in order {other}, the best one in {best.order}" in (found.no_losses or "")
+    assert f"validate with --order {other}" in (found.no_losses or "")
+    console = make_console()
+    with console.capture() as capture:
+        console.print(validation_view(found, problem))
+    assert f"optimum: {best.order}" in capture.get()
 
 
 def test_what_links_leave_open_is_said() -> None:
@@ -372,6 +429,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--solver", "scope", "--iterations", "5"], 2, "does not use it"),
         (["--solver", "scope", "--segments", "many"], 2, "allowed: single, balanced, dp"),
         (["--solver", "scope", "--segments", "9"], 2, "allowed 1 to 2"),
+        (["--solver", "scope", "--order", "all"], 2, "order"),
         ([], 2, "--solver"),
     ],
 )

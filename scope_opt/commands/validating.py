@@ -12,6 +12,7 @@ from scope_opt.commands.arguments import (
     InstanceFile,
     Iterations,
     Json,
+    OrderOption,
     Quiet,
     SegmentsOption,
     Similarity,
@@ -37,6 +38,7 @@ def validate_heuristic(
         ),
     ],
     segments: SegmentsOption = None,
+    order: OrderOption = None,
     seed: Annotated[
         int, typer.Option(min=0, help="First seed of a randomized solver, and of the sample.")
     ] = 0,
@@ -81,16 +83,19 @@ def validate_heuristic(
     """Say how good a heuristic is: gap to the proved optimum, rank, loss by decision.
 
     The rank is that of a one-segment schedule among all of them; docs/heuristics.md explains every
-    number. Ctrl-C ends the step at hand with what it has. Exit code 1 if there is no schedule.
+    number. With --order the heuristic and the exact solver both choose the order of positions; rank
+    and losses are those in the order of the heuristic's schedule. Ctrl-C ends the step at hand with
+    what it has. Exit code 1 if there is no schedule.
 
     \b
     Examples:
       scope-opt validate-heuristic resnet18-64.json --solver scope
       scope-opt validate-heuristic vgg16-64.json --solver anneal --seeds 5 --iterations 20000
+      scope-opt validate-heuristic resnet50-64-placed --solver scope-plus --order all
     """  # noqa: D301  # \b keeps the line breaks
     from scope_opt.model.files import InputError
     from scope_opt.solving.solver import SolveOptions
-    from scope_opt.terminal.inputs import load_instance, naming, segment_choice
+    from scope_opt.terminal.inputs import load_instance, naming, order_choice, segment_choice
     from scope_opt.validation.run import ValidationOptions, validate
 
     set_verbosity(quiet=quiet, verbose=verbose)
@@ -100,6 +105,7 @@ def validate_heuristic(
     options = ValidationOptions(
         solver=SolveOptions(
             segments=segment_choice(segments),
+            order=order_choice(order),
             time_limit_s=solver_time_limit,
             cpu_limit_s=solver_cpu_limit,
             seed=seed,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scope_opt.model.cost import build_tables
 from scope_opt.model.files import MAX_INT, InputError
 from scope_opt.model.instance import PLACES
+from scope_opt.model.package import order_name
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.count import space_size
 from scope_opt.search.census.distribution import distribution, refuse_other_constraints
@@ -60,7 +61,8 @@ class _NotDone(Exception):
 class ValidationOptions:
     """How to validate.
 
-    ``solver``: options of the heuristic; its seed, 0 by default, is the first of ``seeds``.
+    ``solver``: options of the heuristic; its seed, 0 by default, is the first of ``seeds``, and its
+    choice of orders is that of all solvers.
     ``time_limit_s`` is that of the exact solver, and of the attribution. ``draws`` is the number of
     schedules to draw from all, and from the valid ones; by default they are enumerated, and only
     drawn if there are too many. They are drawn with the first seed as well.
@@ -108,7 +110,7 @@ def validate(
     """
     options = options or ValidationOptions()
     heuristic = load_solver(solver) if isinstance(solver, str) else solver
-    reference = SolveOptions(time_limit_s=options.time_limit_s)
+    reference = SolveOptions(time_limit_s=options.time_limit_s, order=options.solver.order)
     provable = _provable(instance)
     if provable:
         refuse_unsupported(instance, load_solver(EXACT), reference)  # before the long run
@@ -121,7 +123,8 @@ def validate(
         others = _others(instance, heuristic, options, stage)
     found = [*runs, *others] if exact is None else [*runs, exact]
     try:
-        known = metrics.reference(found)
+        # All chose among the same orders, if any: that is one question here.
+        known = metrics.reference([run.model_copy(update={"orders": ()}) for run in found])
     except ValueError as error:
         names = " and ".join(repr(name) for name in dict.fromkeys(run.solver for run in found))
         raise SolverDisagreement(f"solvers {names} disagree: {error}") from None
@@ -132,11 +135,13 @@ def validate(
     try:
         ranked = _one_segment(instance, heuristic, options, runs[0], stage)
         one_segment = None if ranked is runs[0] else ranked
-        rank = _rank(instance, tables, ranked, options, stage)
+        there = _in_its_order(instance, tables, ranked)
+        rank = _rank(*there, ranked, options, stage)
     except _NotDone as reason:
         no_rank = str(reason)
     try:
-        losses = _losses(instance, tables, runs[0], exact, known, options, stage)
+        there = _in_its_order(instance, tables, runs[0])
+        losses = _losses(*there, runs[0], exact, known, options, stage)
     except _NotDone as reason:
         no_losses = str(reason)
     return Validation(
@@ -158,6 +163,17 @@ def validate(
         losses=losses,
         no_losses=no_losses,
     )
+
+
+def _in_its_order(
+    instance: Instance, tables: LatencyTables, run: Result
+) -> tuple[Instance, LatencyTables]:
+    """The instance with positions in the order of the schedule that was found, and its tables."""
+    order = None if run.schedule is None else run.schedule.order
+    if order is None:
+        return instance, tables
+    there = instance.in_order(order)
+    return there, build_tables(there)
 
 
 def _runs(
@@ -195,16 +211,18 @@ def _others(
     these only.
     """
     chosen = {
-        EXHAUSTIVE: SolveOptions(segments="single", time_limit_s=options.time_limit_s),
-        ANNEAL: SolveOptions(seed=options.seed, time_limit_s=options.time_limit_s),
+        EXHAUSTIVE: SolveOptions(segments="single"),
+        ANNEAL: SolveOptions(seed=options.seed),
     }
+    limit_s, order = options.time_limit_s, options.solver.order
     found = []
     for name, given in chosen.items():
         if name == heuristic.name or not instance.demands <= load_solver(name).constraints:
             continue
         try:
             with stage(name) as on_progress:
-                found.append(solve(instance, name, given, on_progress))
+                limited = replace(given, time_limit_s=limit_s, order=order)
+                found.append(solve(instance, name, limited, on_progress))
         except InputError:
             continue  # too many schedules to enumerate
     return found
@@ -372,6 +390,13 @@ def _losses(
     settled = exact is not None and exact.stop_reason is StopReason.COMPLETED
     if not (known.proved or settled) or known.objective is None:
         raise _NotDone("the optimum is not proved; give the exact solver more time")
+    best = None if exact is None or exact.schedule is None else exact.schedule.order
+    if best is not None and best != run.schedule.order:
+        own, other = order_name(run.schedule.order or "zigzag"), order_name(best)
+        raise _NotDone(
+            f"its schedule is in order {own}, the best one in {other}, and decisions are compared "
+            f"in one order; validate with --order {own}"
+        )
     try:
         with stage("what each decision loses") as on_progress:
             monitor = Monitor(options.time_limit_s, on_progress)

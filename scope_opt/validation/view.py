@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_opt.model import units
+from scope_opt.model.package import order_name
 from scope_opt.solving.metrics import summary
 from scope_opt.terminal.show import DIM, GOOD, facts, title
 
@@ -48,6 +49,10 @@ def _gap_facts(found: Validation) -> Iterator[Fact]:
     which = f", seed {seed}" if seed is not None else ""
     yield "solver", units.plain(found.solver + which), f"in {units.seconds(run.times_s.total)}"
     yield "latency", units.picoseconds(run.objective_ps), _shape(run)
+    if run.schedule is not None and run.schedule.order is not None:
+        best = None if found.exact is None else found.exact.schedule
+        remark = "" if best is None or best.order is None else f"optimum: {order_name(best.order)}"
+        yield "order", order_name(run.schedule.order), remark
     known = found.optimum
     if known.kind in ("opt", "opt1"):
         proved = f"proved by {' and '.join(known.methods)}"

@@ -16,6 +16,7 @@ from scope_opt.report.results.records import (
     milliseconds,
     ratio,
 )
+from scope_opt.report.results.shapes import SIZES, Shape, shape_lines, shape_rows
 from scope_opt.solving.metrics import proof_text
 from scope_opt.solving.result import Result, Status
 
@@ -73,6 +74,27 @@ def page() -> Article:
                 ),
                 [_row(name, result) for name, result in found.items()],
                 3,
+            ),
+            "## Shapes of regions",
+            "What a region's shape decides. When every chiplet of a region of $n$ sends to every other, a "
+            "quarter of the $n^2$ pairs cross its middle each way, so that some link carries at least "
+            "$n^2/4b$ of them, if they cross over $b$ links: $n^2/4$ in a row, $n^{1.5}/4$ in a square, whose "
+            "perimeter $4\\sqrt n$ is the shortest. What a region sends to the next one crosses the border "
+            "they share likewise. XY routes do not spread evenly, so that links carry more. A relayed "
+            "gather is handed on from neighbour to neighbour and puts $n - 1$ shares on its busiest link "
+            "whatever the shape: orders differ in all other transfers only.",
+            "Means over all regions of 4, 16 and 64 positions. *perimeter*: over that of a square; "
+            "*exchange*: pairs on the busiest link over $n^{1.5}/4$; *scatter*: pairs on the busiest link "
+            "from a region to the next of its size, over $n^{1.5}$. `hilbert` never repeats, so that proofs "
+            "take many times as long; `--order all` leaves it out.",
+            bullets(shape_lines()),
+            table(
+                (
+                    *("mesh", "order"),
+                    *(f"{what} {size}" for what in Shape._fields for size in SIZES),
+                ),
+                shape_rows(),
+                2,
             ),
         ],
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from scope_opt.report.markdown import Article, bullets, fixed, table
 from scope_opt.report.results.as_placed import schedules_as_placed
+from scope_opt.report.results.rankings import STEPS, causes, rankings, turn_rows
 from scope_opt.report.results.records import (
     PAPER_INSTANCES,
     milliseconds,
@@ -109,6 +110,19 @@ def page() -> Article:
             "From the fastest, as the paper's search finds each of them in that model; only where "
             "the two models disagree.",
             table(["instance", "regressed", "placed"], _rankings(cases), 3),
+            "## What turns them",
+            "Pairs of schemes that change places, but for those that are equally fast in one of the models. "
+            "Latency of *then ahead*, which the regressed model ranks behind, over that of "
+            "*then behind*. *regressed*: schedules and prices of that model; *places*: the same "
+            "schedules where their regions lie, as if links were not shared; *links*: with shared "
+            "links; *search*: what the search finds in the placed model. *turned by*: the step from "
+            "which on the order is the other one.",
+            table(
+                ("instance", "then behind", "then ahead", *STEPS, "turned by"),
+                [row for case in cases for row in turn_rows(case.name, case.schemes)],
+                3,
+            ),
+            causes({case.name: case.schemes for case in cases}),
         ],
     )
 
@@ -190,11 +204,7 @@ def _scheme_row(case: _Case) -> list[str]:
 def _rankings(cases: list[_Case]) -> list[list[str]]:
     rows = []
     for case in cases:
-        there = records_of("optima")
-        claimed = {label: there.objective(case.name, label) for label in case.schemes}
-        both = {label: value for label, value in claimed.items() if value is not None}
-        regressed = sorted(both, key=both.__getitem__)
-        placed = sorted(both, key=case.schemes.__getitem__)
+        regressed, placed = rankings(case.name, case.schemes)
         if regressed != placed:
             rows.append([case.name, ", ".join(regressed), ", ".join(placed)])
     return rows
