@@ -672,6 +672,15 @@ def test_quiet_and_verbose(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert invoke(*command, "-q").stderr == "", command
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/stderr"), reason="no name for stderr")  # noqa: PTH110
+def test_verbose_shows_the_log_of_a_library() -> None:
+    solved = ("solve", str(INSTANCES / "tiny" / "tiny-skip.json"), "--solver", "cp-sat", "--json")
+    command = [*SCOPE_OPT, *solved, "--encoding", "columns", "-v"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "CP-SAT solver" in outcome.stderr
+    assert json.loads(outcome.stdout)["status"] == "optimal"
+
+
 @pytest.mark.parametrize("command", ["solve", "compare", "study", "pareto", "validate-heuristic"])
 def test_quiet_contradicts_verbose(command: str, folder: Path) -> None:
     heuristic = ("--solver", "scope") if command == "validate-heuristic" else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from scope_opt.terminal.show import Run
 
 
+STDERR = Path("/dev/stderr")
+"""Where there is one, a log that is asked for on the terminal goes there."""
+
+
 def solve(
     instance: InstanceFile,
     solver: Annotated[str, typer.Option(metavar="NAME", help="See scope-opt solvers.")] = "exact",
@@ -69,7 +74,9 @@ def solve(
     donor: Donor = None,
     log: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the solver library's own log here."),
+        typer.Option(
+            metavar="FILE", help="Write the solver library's own log here; with -v it is shown."
+        ),
     ] = None,
     programs: Annotated[
         bool,
@@ -168,6 +175,8 @@ def solve(
     if start is not None:
         warn_mismatch(str(warm_start), start.instance, problem)
     chosen = load_solver(solver)
+    if verbose and log is None and "log" in chosen.options and STDERR.exists():
+        options = replace(options, log=STDERR)
     if certificate is not None:
         refuse_uncertifiable(problem, solver, options)
     if isolate or memory_limit is not None:
