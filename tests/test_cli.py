@@ -672,7 +672,7 @@ def test_quiet_and_verbose(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert invoke(*command, "-q").stderr == "", command
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/stderr"), reason="no name for stderr")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/stderr"), reason="no name for stderr")
 def test_verbose_shows_the_log_of_a_library() -> None:
     solved = ("solve", str(INSTANCES / "tiny" / "tiny-skip.json"), "--solver", "cp-sat", "--json")
     command = [*SCOPE_OPT, *solved, "--encoding", "columns", "-v"]
