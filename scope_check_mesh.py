@@ -89,29 +89,31 @@ class Mesh:
         self.gather = self.exchange
         if relay:
             self.gather = np.zeros_like(self.exchange)
-            for s in range(self.phases):
-                for r in range(2, c - s + 1):
-                    self.gather[s, r] = self.gathered(s, r).max()
+            for r in range(2, c + 1):
+                starts = np.arange(min(self.phases, c - r + 1))
+                self.gather[: len(starts), r] = self.gathered(starts, r).max(axis=(1, 2, 3))
 
     def loads(self, source: Ints, target: Ints, shares: Ints) -> Ints:
-        """(4, side, side) what links carry; positions and shares of what goes between them."""
-        (y, x), (v, w) = self.at[source].T, self.at[target].T
-        side = int(self.at.max()) + 1
-        found = np.zeros((4, side, side), dtype=np.int64)
+        """(.., 4, side, side) what links carry of the shares (m,) between positions (.., m)."""
+        lead, side = source.shape[:-1], int(self.at.max()) + 1
+        flat = int(np.prod(lead)), len(shares)
+        y, x = self.at[source.reshape(flat)].transpose(2, 0, 1)
+        v, w = self.at[target.reshape(flat)].transpose(2, 0, 1)
+        found = np.zeros((len(y), 4, side, side), dtype=np.int64)
         # Along the source's row, then along the target's column; each way by itself.
         for k, line, low, high in ((0, y, x, w), (1, y, w, x), (2, w, y, v), (3, w, v, y)):
-            some = low < high
-            np.add.at(found[k], (line[some], low[some]), shares[some])
-            np.subtract.at(found[k], (line[some], high[some]), shares[some])
-        return found.cumsum(axis=2)
+            n, m = np.nonzero(low < high)
+            np.add.at(found[:, k], (n, line[n, m], low[n, m]), shares[m])
+            np.subtract.at(found[:, k], (n, line[n, m], high[n, m]), shares[m])
+        return found.cumsum(axis=3).reshape(*lead, 4, side, side)
 
-    def gathered(self, s: int, r: int) -> Ints:
-        """Shares of 1/r of the volume on each link of a gather."""
+    def gathered(self, s: Ints, r: int) -> Ints:
+        """(.., 4, side, side) shares of 1/r of the volume on each link of gathers, if relayed."""
         if not self.relay:
-            return self.exchanged(s, r)
+            return self.exchanged(int(s), r)
         k = np.arange(1, r)
-        before, here = s + k - 1, s + k
-        ends = np.concatenate([before, here]), np.concatenate([here, before])
+        before, here = s[..., None] + k - 1, s[..., None] + k
+        ends = np.concatenate([before, here], axis=-1), np.concatenate([here, before], axis=-1)
         return self.loads(*ends, np.concatenate([k, r - k]))
 
     def exchanged(self, s: int, r: int, to: int | None = None, following: int = 0) -> Ints:
@@ -121,12 +123,15 @@ class Mesh:
         target = np.tile(targets, r)
         return self.loads(source, target, np.ones_like(source))
 
-    def seams(self, s: int, cols: int, used: tuple[int, int]) -> tuple[Ints, Ints]:
+    def seams(self, s: Ints, cols: int, used: tuple[int, int]) -> tuple[Ints, Ints]:
         """Pairs of tiles on each link, in row seams and in column seams; ``cols`` of the grid."""
-        here = s + np.arange(used[0])[:, None] * cols + np.arange(used[1])
+        here = s[..., None, None] + np.arange(used[0])[:, None] * cols + np.arange(used[1])
+        down, across = (here[..., :-1, :], here[..., 1:, :]), (here[..., :-1], here[..., 1:])
         found = []
-        for one, other in ((here[:-1], here[1:]), (here[:, :-1], here[:, 1:])):
-            source = np.concatenate([one.ravel(), other.ravel()])
-            target = np.concatenate([other.ravel(), one.ravel()])
-            found.append(self.loads(source, target, np.ones_like(source)))
+        for ends in (down, across):
+            pairs = *s.shape, ends[0].shape[-2] * ends[0].shape[-1]
+            one, other = (end.reshape(pairs) for end in ends)
+            source = np.concatenate([one, other], axis=-1)
+            target = np.concatenate([other, one], axis=-1)
+            found.append(self.loads(source, target, np.ones(source.shape[-1], dtype=np.int64)))
         return found[0], found[1]

@@ -82,8 +82,7 @@ class PlacedTables(Tables):
             raise Unusable(f"{where}: has other layers or chiplets than the instance")
         self.output_bytes = [get(layer, "output_bytes", int, f"{at}.layers") for layer in layers]
         self.shapes = [self._shape(layer, f"{at}.layers") for layer in layers]
-        # Edges by source, target, bytes and whether they are input.
-        self.flow = list[tuple[int, int, int, bool]]()
+        self.flow = list[tuple[int, int, int, bool]]()  # source, target, bytes, whether input
         for edge in get(network, "edges", list, at):
             u, v, moved = (get(edge, key, int, f"{at}.edges") for key in ("from", "to", "bytes"))
             feeds = edge.get("feeds") or ("input" if v == u + 1 else "sum")
@@ -180,10 +179,11 @@ class PlacedTables(Tables):
             found = np.zeros((self.mesh.phases, self.chiplets + 1))
             for size in range(2, self.chiplets + 1):
                 cols, used, down, across = self.seam(layer, size)
-                for s in range(min(self.mesh.phases, self.chiplets - size + 1)):
-                    if down or across:
-                        rows, columns = self.mesh.seams(s, cols, used)
-                        found[s, size] = (rows * down + columns * across).max()
+                starts = np.arange(min(self.mesh.phases, self.chiplets - size + 1))
+                if down or across:
+                    rows, columns = self.mesh.seams(starts, cols, used)
+                    loads = rows * down + columns * across
+                    found[: len(starts), size] = loads.max(axis=(1, 2, 3))
             self._halos[shape] = found
         return self._halos[shape]
 
@@ -278,13 +278,13 @@ class PlacedTables(Tables):
             volume = {
                 kind: sum(v for k, v in moves if k == kind) for kind in ("gather", "exchange")
             }
-            total = total + self.mesh.gathered(s, r) * (volume["gather"] / r)
+            total = total + self.mesh.gathered(np.array(s), r) * (volume["gather"] / r)
             if volume["exchange"]:
                 total = total + self.mesh.exchanged(s, r) * (volume["exchange"] / (r * r))
             for kind, layer in moves:
                 if kind == "halo" and r > 1:
                     cols, used, down, across = self.seam(layer, r)
-                    rows, columns = self.mesh.seams(s, cols, used)
+                    rows, columns = self.mesh.seams(np.array(s), cols, used)
                     total = total + rows * down + columns * across
             s += r
             if j < b:
@@ -293,7 +293,7 @@ class PlacedTables(Tables):
                 total = total + pairs * (int(travel[j - a]) / (r * following))
                 if others[0] == 0:
                     share = int(wanted[j - a]) / following
-                    total = total + self.mesh.gathered(s, following) * share
+                    total = total + self.mesh.gathered(np.array(s), following) * share
         return int(self.ps(total.max()))
 
 

@@ -180,7 +180,7 @@ def without_links(document: Json) -> Json:
 def test_bounds_of_placed_instances_are_those_without_shared_links(
     document: Json, data: st.DataObject
 ) -> None:
-    proved = prove(read(document), programs=False)
+    proved = prove(read(document))
     if proved is None:
         return
     assert proved.accepted()
@@ -195,7 +195,7 @@ def test_bounds_of_placed_instances_are_those_without_shared_links(
 def test_schedules_have_the_value_that_the_second_model_gives_them(
     document: Json, data: st.DataObject
 ) -> None:
-    proved = prove(read(document), programs=False)
+    proved = prove(read(document))
     if proved is None:
         return
     schedule = data.draw(strategies.valid_or_not(document))
@@ -258,7 +258,7 @@ def test_changed_claims_are_refused_unless_they_are_true(name: str) -> None:
     for _ in range(60):
         changed = change(rng, proved)
         if changed.accepted():
-            assert is_true(instance, proved.proof["objective_ps"], changed)
+            assert is_true(instance, proved.proof["bound_ps"], changed)
         else:
             refused += 1
     assert refused > 30
