@@ -25,15 +25,32 @@ def positions(package: Json) -> Ints:
         if len(places) != rows * cols or not np.array_equal(known, np.arange(rows * cols)):
             raise Unusable(f"{where}.order: needs every chiplet once")
         return places
+    if order == "hilbert":
+        grid = np.indices((rows, cols)).transpose(1, 2, 0)
+        return hilbert(grid.transpose(1, 0, 2) if cols >= rows else grid)
     word = str(order).removeprefix("blocks-")
     width = int(word) if word.isdecimal() and len(word) < 5 else cols if order == "zigzag" else 0
     if width == 0 or cols % width:
-        raise Unusable(f"{where}.order: needs zigzag, blocks-W or a list")
+        raise Unusable(f"{where}.order: needs zigzag, hilbert, blocks-W or a list")
     for stripe in range(cols // width):
         for k in range(rows):
             line = range(stripe * width, stripe * width + width)[:: -1 if k % 2 else 1]
             found += [(rows - 1 - k if stripe % 2 else k, x) for x in line]
     return np.array(found)
+
+
+def hilbert(part: Ints) -> Ints:
+    """(a b, 2) chiplets of a part (a, b, 2) in order, from a corner to the other end of side a."""
+    a, b, _ = part.shape
+    if min(a, b) == 1:
+        return part.reshape(-1, 2)
+    half, near, turned = a // 2, b // 2, part.transpose(1, 0, 2)
+    if 2 * a > 3 * b:
+        half += half % 2 if a > 2 else 0
+        return np.concatenate([hilbert(part[:half]), hilbert(part[half:])])
+    near += near % 2 if b > 2 else 0
+    away, back = turned[:near, :half], turned[near - 1 :: -1, : half - 1 : -1]
+    return np.concatenate([hilbert(away), hilbert(part[:, near:]), hilbert(back)])
 
 
 def sending(sets: Ints) -> list[Ints]:

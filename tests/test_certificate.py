@@ -300,6 +300,26 @@ def test_what_the_checker_does_not_know_is_no_input(name: str, tmp_path: Path) -
     assert scope_check.main(save(tmp_path, proved._replace(instance=instance))) == 2
 
 
+def test_placed_instances_need_the_files_beside_the_checker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proved = prove(load("tiny-links"))
+    assert proved is not None
+    monkeypatch.setitem(sys.modules, "scope_check_placed", None)
+    assert scope_check.main(save(tmp_path, proved)) == 2
+    assert "scope_check_placed" in capsys.readouterr().err
+
+
+def test_placed_tables_state_no_edges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proved = prove(load("tiny-links"))
+    assert proved is not None
+    edge = {"from": 0, "to": 1, "write_ps": 0, "read_ps": 0}
+    tables = proved.proof["tables"] | {"edges": [edge]}
+    changed = proved._replace(proof=proved.proof | {"tables": tables})
+    assert scope_check.main(save(tmp_path, changed)) == 2
+    assert "edges" in capsys.readouterr().err
+
+
 def spoilt(value: Any) -> list[Any]:
     return [None, -1, 1.5, float("nan"), True, "x", [], {}, [value], 2**200, 10**5000]
 
