@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import certificates
 import numpy as np
 import oracle
+import oracle_placed
 import placed_strategies
 import pytest
 import strategies
@@ -24,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scope_check
+import scope_check_mesh
 import scope_check_placed
 from scope_opt import load
 from scope_opt.solving.certificate import Certificate
@@ -189,6 +191,15 @@ def test_bounds_of_placed_instances_are_those_without_shared_links(
     assert optimum is not None
     assert proved.proof["bound_ps"] == optimum[1] <= proved.proof["objective_ps"] == value
     exactly_where_it_is_true(free, proved, data)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.data())
+def test_positions_run_as_in_the_second_model(rows: int, cols: int, data: st.DataObject) -> None:
+    named = ["zigzag", "hilbert", *(f"blocks-{w}" for w in range(1, cols + 1) if cols % w == 0)]
+    order = data.draw(st.sampled_from(named))
+    package = {"mesh_rows": rows, "mesh_cols": cols, "order": order}
+    places = scope_check_mesh.positions(package).tolist()
+    assert list(map(tuple, places)) == oracle_placed.positions(package)
 
 
 @given(st.one_of(SMALL, placed_instances()), st.data())
