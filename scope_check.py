@@ -2,9 +2,8 @@
 
     scope-check INSTANCE SCHEDULE PROOF
 
-This program believes nothing that a solver says. It imports the standard library and NumPy only
-and is short enough to be read; docs/certificates.md has the mathematics, in the same symbols.
-Exit codes: 0 accepted, 1 refused, 2 input that cannot be used.
+Believes nothing that a solver says; imports the standard library, NumPy and, for placed instances,
+`scope_check_placed`. Mathematics: docs/certificates.md. Exits: 0 accepted, 1 refused, 2 bad input.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ import numpy as np
 
 Json = dict[str, Any]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-Cluster = tuple[int, int, int, list[int]]
-"""First layer, last layer, chiplets, partitions (ISP 0, WSP 1)"""
+Cluster = tuple[int, int, int, list[int]]  # first layer, last layer, chiplets, partitions
 
 FORMATS = ("scope-instance/1", "scope-schedule/1", "scope-certificate/1")
 KNOWN = {"format", "name", "description", "samples", "overflow", "network", "package", "tables"}
@@ -70,21 +68,16 @@ def get(document: Any, key: str, kind: type, where: str, default: Any = None) ->
 
 def numbers(value: Any, count: int, where: str) -> Ints:
     """A list of so many integers as an array."""
-    if not isinstance(value, list) or len(value) != count:
-        raise Unusable(f"{where}: needs a list of {count} integers")
-    if not all(type(n) is int and 0 <= n < TOP for n in value):
-        raise Unusable(f"{where}: needs integers from 0, below 2^58")
+    right = isinstance(value, list) and len(value) == count
+    if not right or not all(type(n) is int and 0 <= n < TOP for n in value):
+        raise Unusable(f"{where}: needs a list of {count} integers from 0, below 2^58")
     return np.array(value, dtype=np.int64)
 
 
-# --- Latency tables ------------------------------------------------------------------------------
-
-
 class Tables:
-    """All times of an instance in ps: n layers, c chiplets, partitions ISP 0 and WSP 1.
+    """All times of an instance in ps; partitions are ISP 0 and WSP 1, sizes 1 to C."""
 
-    Arrays over region sizes have c entries, the first for one chiplet.
-    """
+    uncertified: tuple[str, ...] = ("that the instance's network and package have these tables",)
 
     def __init__(self, d: Json, instance: Json, where: str) -> None:
         self.samples = m = get(instance, "samples", int, "instance", 64)
@@ -113,83 +106,95 @@ class Tables:
         def single(key: str, default: int | None) -> Ints:
             return np.array([get(layer, key, int, where, default) for layer in layers], np.int64)
 
-        def square(key: str) -> Ints:
-            rows = d.get(key) or [[0] * n] * n
-            if not isinstance(rows, list) or len(rows) != n:
-                raise Unusable(f"{where}.{key}: needs {n} rows")
-            return np.triu(np.array([numbers(row, n, f"{where}.{key}") for row in rows], np.int64))
-
         self.weights = single("weight_bytes", None)
         self.input, self.output = single("input_ps", 0), single("output_ps", 0)
         self.compute, self.gather = of_layers("compute_ps", 1), of_layers("gather_ps", 0)
         self.within, self.send = of_layers("within_ps", 2), of_layers("send_ps", 0)
-        self.receive = of_layers("receive_ps", 1)
-        self.within[-1] = 0  # the last layer has no next one
-        at, keyed = f"{where}.edges", list[tuple[int, ...]]()
-        given = get(d, "edges", list, where, [])
+        self.receive, self.within[-1] = of_layers("receive_ps", 1), 0  # the last has no next one
+        # DRAM times by first layer of a segment and reader, and by writer and last layer.
+        self.read, self.write = np.diag(self.input), np.diag(self.output)
+        given, at = get(d, "edges", list, where, []), f"{where}.edges"
+        keyed = list[tuple[int, ...]]()  # for each reader of a tensor, with what comes before it
         for k, edge in enumerate(given):
-            u, *dram = (get(edge, key, int, at) for key in ("from", "write_ps", "read_ps"))
+            u, write, read = (get(edge, key, int, at) for key in ("from", "write_ps", "read_ps"))
             readers = edge["to"] if isinstance(edge.get("to"), list) else [edge.get("to")]
             for after, v in zip([u, *readers], readers, strict=False):
                 if type(v) is not int or not after < v < n:
                     raise Unusable(f"{at}: an edge runs from a layer to later ones, in order")
-                keyed.append((u, v, *dram, after, k))
-        # For each reader of a tensor; after: the reader before it, or else the source.
+                keyed.append((u, v, write, read, after, k))
+                self.read[after + 1 : v + 1, v] += read
+                self.write[u, after:v] += write
         self.edges = np.array(sorted(keyed), dtype=np.int64).reshape(-1, 6)
-        self.source, self.to, self.write, self.read, self.after, order = self.edges.T
-        skip = [times(edge.get("send_ps"), 0, at) for edge in given]
-        take = [times(edge.get("receive_ps"), 0, at) for edge in given]
-        self.skip = np.array(skip, dtype=np.int64).reshape(-1, c)[order]
-        self.take = np.array(take, dtype=np.int64).reshape(-1, c)[order]
-        self.sdram, self.load = square("segment_dram_ps"), square("load_ps")
+        self.source, self.to, _, _, self.after, order = self.edges.T
+        both = [[times(e.get(key), 0, at) for key in ("send_ps", "receive_ps")] for e in given]
+        self.skip, self.take = np.array(both, np.int64).reshape(-1, 2, c)[order].transpose(1, 0, 2)
+        self.sdram = self.square(d, "segment_dram_ps", where)
+        self.load = self.square(d, "load_ps", where)
         self.latency = get(d, "dram_latency_ps", int, where, 0) * self.stream
         self.refetch = times(d.get("stream_fs_per_byte"), 0, where) * self.stream
         self._refuse_large(where)
 
+    def square(self, d: Json, key: str, where: str) -> Ints:
+        """(L, L) a table by first and last layer; 0 where it is absent."""
+        n, rows = self.layers, d.get(key) or [[0] * self.layers] * self.layers
+        if not isinstance(rows, list) or len(rows) != n:
+            raise Unusable(f"{where}.{key}: needs {n} rows")
+        return np.triu(np.array([numbers(row, n, f"{where}.{key}") for row in rows], np.int64))
+
     def _refuse_large(self, where: str) -> None:
         """No sum may overflow; Python's integers say whether one could."""
-        parts = (self.compute, self.gather, self.within, self.send, self.receive)
-        layer = sum(int(part.max()) for part in (*parts, self.input, self.output))
-        columns = (self.write, self.read, self.skip.max(axis=1), self.take.max(axis=1))
-        layer += sum(sum(column.tolist()) for column in columns)
+        parts = (self.compute, self.gather, self.within, self.send, self.receive, self.output)
+        layer = sum(int(part.max()) for part in parts) + int(self.input.max())
+        moved = self.edges[:, 2], self.edges[:, 3], self.skip.max(axis=1), self.take.max(axis=1)
+        layer += sum(sum(times.tolist()) for times in moved)
         weights = sum(map(int, self.weights))
         again = weights * int(self.refetch.max())
         longest = (layer + self.latency) * self.layers + again // 1000 + 1
         self.worst = longest + int(self.sdram.max())  # no beat is larger
         total = self.worst * (self.samples + self.layers) + int(self.load.max())
-        held = (weights + self.buffer) * self.chiplets
-        if max(total * self.layers, held, again) >= TOP:
+        if max(total * self.layers, (weights + self.buffer) * self.chiplets, again) >= TOP:
             raise Unusable(f"{where}: times or weights are too large for 64-bit integers")
 
-    def digest(self) -> str:
-        """SHA-256 of what the tables say, however they are written."""
-        plain = np.array([self.samples, self.stream, self.buffer, self.latency])
-        once = (self.after != self.source).any() or self.take.any()
-        parts = [plain, self.weights, self.compute, self.gather, self.within, self.send]
-        parts += [self.receive, self.input, self.output, self.edges[:, :4], self.skip]
-        parts += [self.sdram, self.load, self.refetch, *([self.after, self.take] * bool(once))]
-        found = hashlib.sha256()
-        for part in parts:
-            found.update(np.array([part.ndim, *part.shape], dtype="<i8").tobytes())
-            found.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
-        return found.hexdigest()
+    def gathered(self, layer: int, clusters: list[Cluster], number: int) -> int:
+        """Time in which a WSP layer of that cluster gathers its weights."""
+        return int(self.gather[layer, clusters[number][2] - 1])
 
-    def reading(self, u: int, a: int) -> int:
-        """What layer u reads in a segment from layer a on."""
-        return int(self.input[u]) * (u == a) + int(((self.to == u) & (self.after < a)) @ self.read)
+    def sent(self, a: int, b: int, clusters: list[Cluster], number: int, layer: int) -> int:
+        """Time in which a layer of that cluster hands on, or writes, what it made."""
+        i, j, size, partition = clusters[number]
+        own, r, sent = partition[layer - i], size - 1, int(self.leaving(layer, j, b)[size - 1])
+        if layer < j:
+            sent += int(self.within[layer, own, partition[layer - i + 1], r])
+        elif layer < b:
+            _, _, following, others = clusters[number + 1]
+            sent += int(self.send[layer, r] + self.receive[layer, others[0], following - 1])
+        return sent
+
+    def leaving(self, u: int, j: int, b: int) -> Ints:
+        """(C,) what layer u writes, and sends along edges that leave the cluster ``..j``."""
+        sent = (self.source == u) & (self.after <= j) & (j < self.to) & (self.to <= b)
+        return np.asarray(sent @ self.skip + self.write[u, b])
 
     def entering(self, u: int, i: int | Ints) -> Ints:
         """(.., C) what layer u takes in along edges, in a cluster from layer i on."""
         return np.asarray(((self.to == u) & (self.after < np.array(i)[..., None])) @ self.take)
 
-    def leaving(self, u: int, j: int, b: int) -> Ints:
-        """(C,) what layer u sends, or writes, along edges that leave the cluster ``..j``."""
-        own = (self.source == u) & (self.after <= j) & (j < self.to)
-        written = (self.source == u) & (self.after <= b) & (b < self.to)
-        return np.asarray((own & (self.to <= b)) @ self.skip + written @ self.write)
+    def link_beat(self, a: int, b: int, clusters: list[Cluster]) -> int:
+        """Least beat in which links carry what clusters share; here they have no places."""
+        return 0
 
-
-# --- The value of a schedule ---------------------------------------------------------------------
+    def digest(self, *more: Ints) -> str:
+        """SHA-256 of what the tables say, however they are written."""
+        plain = np.array([self.samples, self.stream, self.buffer, self.latency])
+        tensors = bool((self.after != self.source).any() or self.take.any())
+        parts = [plain, self.weights, self.compute, self.gather, self.within, self.send]
+        parts += [self.receive, self.input, self.output, self.edges[:, :4], self.skip]
+        parts += [self.sdram, self.load, self.refetch, *([self.after, self.take] * tensors)]
+        found = hashlib.sha256()
+        for part in [*parts, *more]:
+            found.update(np.array([part.ndim, *part.shape], dtype="<i8").tobytes())
+            found.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
+        return found.hexdigest()
 
 
 def schedule_value(t: Tables, schedule: Json) -> int:
@@ -217,7 +222,7 @@ def schedule_value(t: Tables, schedule: Json) -> int:
 
 def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str) -> int:
     """Latency of the segment ``a..b``."""
-    beat = int(t.sdram[a, b])
+    beat = max(int(t.sdram[a, b]), t.link_beat(a, b, clusters))
     for number, (i, j, size, partition) in enumerate(clusters):
         room, r = t.buffer * size - int(t.weights[i : j + 1].sum()), size - 1
         exempt = a == b and size == t.chiplets  # its weights pass through in tiles
@@ -230,17 +235,9 @@ def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str
         for layer, own in zip(range(i, j + 1), partition, strict=True):
             if own and int(t.weights[layer]) * r > max(0, room):
                 raise Refused(f"{where}: the WSP copy of layer {layer} does not fit")
-            time += int(t.gather[layer, r]) if own and i < j else 0
-            time += t.reading(layer, a) + int(t.entering(layer, i)[r])
-            if layer < j:
-                sent = int(t.within[layer, own, partition[layer - i + 1], r])
-            elif layer < b:
-                _, _, following, others = clusters[number + 1]
-                sent = int(t.send[layer, r] + t.receive[layer, others[0], following - 1])
-            else:
-                sent = int(t.output[layer])
-            sent += int(t.leaving(layer, j, b)[r])
-            time += max(int(t.compute[layer, own, r]), sent)
+            time += t.gathered(layer, clusters, number) if own and i < j else 0
+            time += int(t.read[a, layer] + t.entering(layer, i)[r])
+            time += max(int(t.compute[layer, own, r]), t.sent(a, b, clusters, number, layer))
         beat = max(beat, time)
     return int(t.load[a, b] + (t.samples + len(clusters) - 1) * beat)
 
@@ -255,13 +252,12 @@ class Clusters:
         for j in range(t.layers):
             times = fastest[: j + 1][::-1].cumsum(axis=0).min(axis=1)
             self.first.append(j + 1 - int(np.searchsorted(times, limit, side="right")))
-        self.shared = [self.ending_at(j, t.layers) for j in range(t.layers)]
+        self.shared = [self.ending_at(j, t.layers - 1) for j in range(t.layers)]
 
     def ending_at(self, j: int, b: int) -> Ints:
         """(I, 2, 2, C) by i from ``first[j]``, and partitions of i and j, in a segment up to b."""
         t, r, low = self.t, self.sizes, self.first[j]
-        stored = t.weights[low : j + 1][::-1].cumsum()[::-1]
-        free = t.buffer * r - stored[:, None]
+        free = t.buffer * r - t.weights[low : j + 1][::-1].cumsum()[::-1, None]
         room = np.maximum(free, 0)
         times = np.full((j + 1 - low, 2, 2, t.chiplets), NEVER)
         for n, u in enumerate(range(low, j + 1)):
@@ -279,12 +275,8 @@ class Clusters:
             np.minimum(times, NEVER, out=times)
         count = (t.weights[low : j + 1] > 0)[::-1].cumsum()[::-1]
         again = -(np.minimum(free, 0) * t.refetch // 1000) + count[:, None] * t.latency
-        extra = np.where(free < 0, again if t.stream else NEVER, 0)
-        times += extra[:, None, None]
+        times += np.where(free < 0, again if t.stream else NEVER, 0)[:, None, None]
         return np.minimum(times, NEVER, out=times)
-
-
-# --- The lower bound -----------------------------------------------------------------------------
 
 
 class Bound:
@@ -293,10 +285,12 @@ class Bound:
     def __init__(self, t: Tables, prefix: Ints) -> None:
         self.t, self.prefix, self.runs = t, prefix, 0
         self.counts = np.arange(1, min(t.layers, t.chiplets) + 1)
-        limit = max(int(self.asked(b).max()) for b in range(t.layers))
-        self.clusters = Clusters(t, limit)
-        self.order = np.argsort(t.receive, axis=2, kind="stable")
-        self.received = np.take_along_axis(t.receive, self.order, axis=2)
+        self._prepare(max(int(self.asked(b).max()) for b in range(t.layers)))
+
+    def _prepare(self, limit: int) -> None:
+        self.clusters, receive = Clusters(self.t, limit), self.t.receive
+        self.order = np.argsort(receive, axis=2, kind="stable")
+        self.received = np.take_along_axis(receive, self.order, axis=2)
 
     def asked(self, b: int) -> Ints:
         """(b + 1, N) T(a, b, N): beats that must be impossible; -1 where that is plain."""
@@ -310,7 +304,7 @@ class Bound:
         """All segments that end at layer b."""
         t, asked = self.t, self.asked(b)
         self._verify_whole_package(b)
-        segments = Segments(self, b, int(asked.max())) if asked.max() >= 0 else None
+        segments = self._segments(b, int(asked.max())) if asked.max() >= 0 else None
         while segments is not None and (limit := int(asked.max())) >= 0:
             self.runs += 1
             asked[segments.uncoupled(limit, asked) > t.chiplets] = -1
@@ -323,14 +317,16 @@ class Bound:
                     least, n = self.prefix[b + 1] - self.prefix[a], self.counts[asked[a].argmax()]
                     raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
 
+    def _segments(self, b: int, top: int) -> Segments:
+        return Segments(self, b, top)
+
     def _verify_whole_package(self, b: int) -> None:
         """Layer b alone on all chiplets, where its weights may be of any size."""
         t, weights = self.t, int(self.t.weights[b])
-        reads = t.reading(b, b) + int(t.entering(b, b)[-1])
-        writes = int(t.output[b] + t.leaving(b, b, b)[-1])
         fits = weights * (t.chiplets - 1) <= max(0, t.buffer * t.chiplets - weights)
         compute = int(t.compute[b, : 1 + fits, -1].min())
-        beat = max(reads + max(compute, writes), int(t.sdram[b, b]))
+        reads = int(t.read[b, b] + t.entering(b, b)[-1])
+        beat = max(reads + max(compute, int(t.write[b, b])), int(t.sdram[b, b]))
         if t.load[b, b] + t.samples * beat < self.prefix[b + 1] - self.prefix[b]:
             raise Refused(f"layer {b} alone takes less than the certificate claims")
 
@@ -341,13 +337,13 @@ class Segments:
     def __init__(self, bound: Bound, b: int, top: int) -> None:
         self.bound, self.b, self.t, clusters = bound, b, bound.t, bound.clusters
         t, c = bound.t, bound.t.chiplets
-        # Clusters before all skip edges that cross the end take the same in other segments.
+        # Clusters before all edges that cross the end take the same in other segments.
         split = min([b, *t.source[(t.source <= b) & (b < t.to)].tolist()])
         ends = clusters.shared[: split + 1]
         ends += [clusters.ending_at(j, b) for j in range(split + 1, b + 1)]
-        ends_with = np.vstack([t.send[:b], np.full((1, c), t.output[b])])
         # (b + 1, C) what the last layer of a cluster sends, whatever follows.
-        self.closing = ends_with + [t.leaving(j, j, b) for j in range(b + 1)]
+        self.closing = np.array([t.leaving(j, j, b) for j in range(b + 1)])
+        self.closing[:b] += t.send[:b]
         self.needed = np.maximum(t.compute[: b + 1], self.closing[:, None])
         fast = np.where(t.compute[1 : b + 1] <= top, t.receive[:b], NEVER).min(axis=(1, 2))
         after = np.maximum(self.needed, (self.closing + np.append(fast, 0)[:, None])[:, None])
@@ -358,23 +354,14 @@ class Segments:
             times = (row.min(axis=1) + after[a : a + len(row)]).min(axis=1)
             self.inner.append(row)
             self.least.append(np.minimum.accumulate(times, axis=1))
-            opening = times + self.reads(a)[a : a + len(row)].cumsum()[:, None]
+            opening = times + t.read[a, a : a + len(row)].cumsum()[:, None]
             self.opening.append(np.minimum.accumulate(opening, axis=1))
-
-    def reads(self, a: int) -> Ints:
-        """(b + 1,) what each layer reads from before the segment ``a..b``."""
-        reads = np.zeros(self.b + 1, dtype=np.int64)
-        reads[a] = self.t.input[a]
-        at = (self.t.after < a) & (a <= self.t.to) & (self.t.to <= self.b)
-        np.add.at(reads, self.t.to[at], self.t.read[at])
-        return reads
 
     def uncoupled(self, limit: int, asked: Ints) -> Ints:
         """(b + 1, N) fewest chiplets if every cluster were followed by the easiest region."""
         c, (first, most) = self.t.chiplets, self._range(asked)
-        rest = np.full((self.b + 2, most + 1), NONE, dtype=np.int64)
+        rest, found = np.full((self.b + 2, most + 1), NONE), np.full(asked.shape, NONE)
         rest[-1, 0] = 0
-        found = np.full(asked.shape, NONE)
         for i in range(self.b, first - 1, -1):
             for times, row in ((self.least[i], rest[i, 1:]), (self.opening[i], found[i, :most])):
                 if len(times):
@@ -391,14 +378,12 @@ class Segments:
 
     def coupled(self, limit: int, asked: Ints) -> Ints:
         """(b + 1, N) fewest chiplets, what opens a segment left out; remembers the labels."""
-        first, self.most = self._range(asked)
-        self.limit, shape = limit, (self.b + 2, 2, self.t.chiplets, self.most)
-        # Ascending over all layers, so that one search serves them all.
-        keys = np.minimum(self.bound.received, limit + 1)
+        self.limit, (first, self.most) = limit, self._range(asked)
+        keys = np.minimum(self.bound.received, limit + 1)  # made ascending over all layers
         keys += np.arange(self.t.layers)[:, None, None] * (limit + 2)
         self.keys = keys.transpose(1, 0, 2).reshape(2, -1)
         self.best = np.full((self.b + 2, self.most), NONE, dtype=np.int16)
-        self.within = np.full(shape, NONE, dtype=np.int16)
+        self.within = np.full((self.b + 2, 2, self.t.chiplets, self.most), NONE, dtype=np.int16)
         for i in range(self.b, first - 1, -1):
             self._label(i, np.zeros(self.b + 1, dtype=np.int64))
         found = np.full(asked.shape, NONE)
@@ -407,7 +392,7 @@ class Segments:
 
     def opened(self, a: int) -> Ints:
         """(N,) fewest chiplets of the segment ``a..b``, exactly; after `coupled`."""
-        reads = self.reads(a)
+        reads = self.t.read[a, : self.b + 1]
         reading = slice(a, int(np.flatnonzero(reads).max(initial=a)) + 1)
         kept = self.best[reading].copy(), self.within[reading].copy()
         for i in range(reading.stop - 1, a - 1, -1):
@@ -418,12 +403,11 @@ class Segments:
 
     def _label(self, i: int, reads: Ints) -> None:
         """F(i, p, r, k) of layer i from those of later layers."""
-        c, width = self.t.chiplets, len(self.inner[i])
+        c, here = self.t.chiplets, slice(i, i + len(self.inner[i]))
         labels = np.full((2, c, self.most), NONE, dtype=np.int16)
-        here = slice(i, i + width)
         left = self.limit - self.inner[i] - reads[here].cumsum()[:, None, None, None]
         left = np.where(left >= self.needed[here, None], left, -1).max(axis=2)
-        if i + width == self.b + 1:
+        if here.stop == self.b + 1:
             sizes = np.arange(1, c + 1, dtype=np.int16)
             labels[:, :, 0] = np.where(left[-1] >= 0, sizes, NONE)
             left, here = left[:-1], slice(i, self.b)
@@ -456,16 +440,20 @@ def check(instance: Json, schedule: Json, proof: Json) -> list[str]:
             raise Unusable(f"format: needs {form}; found {repr(document.get('format'))[:60]}")
     if set(instance) - KNOWN - ({"constraints"} if instance.get("constraints") == {} else set()):
         raise Unusable("instance: side constraints and unknown keys are not checked here")
-    own = "tables" in instance
-    package = {} if own else get(instance, "package", dict, "instance")
-    nop = {} if own else get(package, "nop", dict, "instance.package")
-    if nop.get("model", "regressed") != "regressed" or "activation_buffer_bytes" in package:
-        raise Unusable("instance: the placed model and activation buffers are not checked here")
+    whose = "instance" if "tables" in instance else "proof"
+    package = get(instance, "package", dict, "instance") if whose == "proof" else {"nop": {}}
+    model = get(get(package, "nop", dict, "package"), "model", str, "package.nop", "regressed")
+    if model not in ("regressed", "placed") or package.get("activation_buffer_bytes") is not None:
+        raise Unusable("instance: activation buffers and other models are not checked here")
+    kinds: tuple[type[Tables], type[Bound]] = Tables, Bound
+    if model == "placed":
+        sys.modules.setdefault("scope_check", sys.modules[__name__])  # one of each class
+        from scope_check_placed import kinds
     for what, document in (("schedule", schedule), ("proof", proof)):
         if get(get(document, "instance", dict, what), "digest", str, what) != digest:
             raise Refused(f"{what}: is for another instance than {name}, {digest}")
-    whose = "instance" if own else "proof"
-    t = Tables(get(instance if own else proof, "tables", dict, whose), instance, f"{whose}.tables")
+    tables = get(instance if whose == "instance" else proof, "tables", dict, whose)
+    t = kinds[0](tables, instance, f"{whose}.tables")
     if proof.get("tables_sha256") != t.digest():
         raise Refused(f"proof.tables_sha256: the tables have {t.digest()}")
     value, bound = schedule_value(t, schedule), get(proof, "bound_ps", int, "proof")
@@ -474,20 +462,19 @@ def check(instance: Json, schedule: Json, proof: Json) -> list[str]:
     prefix = numbers(proof.get("prefix_bounds_ps"), t.layers + 1, "proof.prefix_bounds_ps")
     if prefix[0] != 0 or prefix[-1] != bound:
         raise Refused("proof.prefix_bounds_ps: must run from 0 to bound_ps")
-    verifier = Bound(t, prefix)
+    verifier = kinds[1](t, prefix)
     for b in range(t.layers):
         verifier.verify(b)
     gap = "0: the schedule is optimal" if value == bound else f"{(value - bound) / value:.4%}"
-    lines = [
+    return [
         f"accepted {name}",
         f"value    {value} ps, what the schedule takes",
         f"bound    {bound} ps, no schedule takes less",
         f"gap      {gap}",
         f"tables   {t.digest()}, of the {whose}",
         f"level    1: labels computed here, at {verifier.runs} beats",
+        *(f"not certified: {what}" for what in t.uncertified if whose == "proof"),
     ]
-    other = "not certified: that the instance's network and package have these tables"
-    return lines if own else [*lines, other]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -503,7 +490,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Refused as reason:
         print(f"refused: {reason}")
         return 1
-    except (Unusable, MemoryError, RecursionError, OSError) as reason:
+    except (Unusable, ImportError, MemoryError, RecursionError, OSError) as reason:
         print(f"scope-check: {reason or 'not enough memory'}", file=sys.stderr)
         return 2
     return 0

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import certificates
 import numpy as np
 import oracle
+import oracle_placed
+import placed_strategies
 import pytest
 import strategies
 from certificates import Proved, change, is_true, prove
@@ -23,6 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scope_check
+import scope_check_mesh
+import scope_check_placed
 from scope_opt import load
 from scope_opt.solving.certificate import Certificate
 
@@ -30,11 +34,13 @@ if TYPE_CHECKING:
     from documents import Json
 
 CHECKER = Path(scope_check.__file__)
+PARTS = sorted(CHECKER.parent.glob("scope_check*.py"))
 SHIPPED = [
     *("tiny/tiny-tables", "tiny/tiny-skip", "tiny/tiny-projection", "tiny/tiny-oversized"),
     *("tiny/tiny-stream", "tiny/tiny-depthwise", "tiny/tiny-attention"),
     *("paper/alexnet-16", "paper/alexnet-256", "paper/vgg16-64", "paper/darknet19-32"),
     *("paper/resnet18-16", "paper/resnet34-128"),
+    *("tiny-placed/tiny-inputs", "tiny-placed/tiny-order", "placed/resnet18-64-placed"),
 ]
 
 
@@ -50,9 +56,10 @@ def save(folder: Path, proved: Proved) -> list[str]:
 # --- The checker is one file that stands alone ---------------------------------------------------
 
 
-def test_the_checker_is_one_short_file_that_imports_nothing_of_ours() -> None:
-    text = CHECKER.read_text()
-    assert len(text.splitlines()) <= 520
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.stem)
+def test_the_checker_is_short_files_that_import_nothing_of_ours(part: Path) -> None:
+    text = part.read_text()
+    assert len(text.splitlines()) <= 500
     names = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -60,11 +67,28 @@ def test_the_checker_is_one_short_file_that_imports_nothing_of_ours() -> None:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
             names.add(str(node.module).partition(".")[0])
-    assert names - {"numpy"} <= sys.stdlib_module_names
+    assert names - {"numpy", *(part.stem for part in PARTS)} <= sys.stdlib_module_names
     assert "importlib" not in names
-    code = "import sys, scope_check; print(*{n.partition('.')[0] for n in sys.modules})"
+    code = f"import sys, {part.stem}; print(*{{n.partition('.')[0] for n in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"scope_opt", "formulations", "numba", "pydantic"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["tiny-skip", "tiny-links"])
+def test_the_checker_runs_alone_as_a_script(name: str, tmp_path: Path) -> None:
+    for part in PARTS:
+        (tmp_path / part.name).write_text(part.read_text())
+    proved = prove(load(name))
+    assert proved is not None
+    files = save(tmp_path, proved)
+    script = [sys.executable, str(tmp_path / CHECKER.name), *files]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "accepted" in done.stdout
+    Path(files[1]).write_text(json.dumps({**proved.schedule, "segments": []}))
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "refused" in done.stdout
 
 
 # --- What it verifies ----------------------------------------------------------------------------
@@ -96,7 +120,9 @@ def tables_of(proved: Proved) -> scope_check.Tables:
     """What the checker reads."""
     own = "tables" in proved.instance
     source = proved.instance if own else proved.proof
-    return scope_check.Tables(json.loads(json.dumps(source["tables"])), proved.instance, "tables")
+    placed = oracle.is_placed(proved.instance)
+    reading = scope_check_placed.PlacedTables if placed else scope_check.Tables
+    return reading(json.loads(json.dumps(source["tables"])), proved.instance, "tables")
 
 
 @given(SMALL, st.data())
@@ -107,17 +133,25 @@ def test_bounds_of_prefixes_are_accepted_exactly_where_every_segment_takes_as_mu
     if proved is None:
         return
     assert proved.accepted()
-    tables, costs = tables_of(proved), least_costs(document)
     optimum = oracle.best(document)
     assert optimum is not None
     assert proved.proof["bound_ps"] == proved.proof["objective_ps"] == optimum[1]
+    exactly_where_it_is_true(document, proved, data)
+
+
+def exactly_where_it_is_true(document: Json, proved: Proved, data: st.DataObject) -> None:
+    """Change prefixes and compare what the checker says with all segments, none with links."""
+    tables, costs = tables_of(proved), least_costs(document)
+    optimum_ps = int(proved.proof["bound_ps"])
     prefix = list(proved.proof["prefix_bounds_ps"])
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(1, len(prefix) - 1))
-        slack = data.draw(st.sampled_from([1, 2, 10, optimum[1] // 20 + 1]))
+        slack = data.draw(st.sampled_from([1, 2, 10, optimum_ps // 20 + 1]))
         prefix[at] = max(0, prefix[at] + data.draw(st.sampled_from([1, 1, -1])) * slack)
     right = all(cost >= prefix[b + 1] - prefix[a] for (a, b), cost in costs.items())
-    bound = scope_check.Bound(tables, np.array(prefix, dtype=np.int64))
+    placed = isinstance(tables, scope_check_placed.PlacedTables)
+    verifying = scope_check_placed.PlacedBound if placed else scope_check.Bound
+    bound = verifying(tables, np.array(prefix, dtype=np.int64))
     try:
         for last in range(tables.layers):
             bound.verify(last)
@@ -125,10 +159,50 @@ def test_bounds_of_prefixes_are_accepted_exactly_where_every_segment_takes_as_mu
         assert not right
     else:
         assert right
-        assert prefix[-1] <= optimum[1]
+        assert prefix[-1] <= optimum_ps
 
 
-@given(SMALL, st.data())
+@st.composite
+def placed_instances(draw: st.DrawFn) -> Json:
+    """Small instances of the placed model, free of what is not certified."""
+    document = draw(placed_strategies.placed_instances(max_layers=4, max_chiplets=4))
+    document.pop("constraints", None)
+    document["package"].pop("activation_buffer_bytes", None)
+    return document
+
+
+def without_links(document: Json) -> Json:
+    """The instance whose links are shared by nothing."""
+    package = document["package"]
+    return {**document, "package": {**package, "nop": {**package["nop"], "shared_links": False}}}
+
+
+@given(placed_instances(), st.data())
+@settings(max_examples=strategies.share(2))
+def test_bounds_of_placed_instances_are_those_without_shared_links(
+    document: Json, data: st.DataObject
+) -> None:
+    proved = prove(read(document))
+    if proved is None:
+        return
+    assert proved.accepted()
+    free = without_links(document)
+    optimum, value = oracle.best(free), oracle.objective_ps(document, proved.schedule)
+    assert optimum is not None
+    assert proved.proof["bound_ps"] == optimum[1] <= proved.proof["objective_ps"] == value
+    exactly_where_it_is_true(free, proved, data)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.data())
+def test_positions_run_as_in_the_second_model(rows: int, cols: int, data: st.DataObject) -> None:
+    named = ["zigzag", "hilbert", *(f"blocks-{w}" for w in range(1, cols + 1) if cols % w == 0)]
+    order = data.draw(st.sampled_from(named))
+    package = {"mesh_rows": rows, "mesh_cols": cols, "order": order}
+    places = scope_check_mesh.positions(package).tolist()
+    assert list(map(tuple, places)) == oracle_placed.positions(package)
+
+
+@given(st.one_of(SMALL, placed_instances()), st.data())
 def test_schedules_have_the_value_that_the_second_model_gives_them(
     document: Json, data: st.DataObject
 ) -> None:
@@ -164,20 +238,23 @@ def test_shipped_optima_are_certified(name: str, tmp_path: Path) -> None:
     assert json.loads(schedule.read_text())["format"] == "scope-result/1"
     assert scope_check.main([str(instance), str(schedule), str(proof)]) == 0
     claims = Certificate.load(proof)
-    assert claims.bound_ps == claims.objective_ps == result["bound_ps"]
+    assert claims.objective_ps == result["objective_ps"]
+    # Programs may prove more than the recursion does where links are shared.
+    assert claims.bound_ps == result["bound_ps"] or result["proof"][-1] != "recursion"
 
 
 def test_what_was_verified_is_said_with_what_was_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("tiny-tables", "tiny-skip"):
+    for name in ("tiny-tables", "tiny-skip", "tiny-links"):
         proved = prove(load(name))
         assert proved is not None
         assert scope_check.main(save(tmp_path, proved)) == 0
         said, claims = capsys.readouterr().out, proved.proof
         assert f"bound    {claims['bound_ps']} ps" in said
         assert claims["tables_sha256"] in said
-        assert ("not certified" in said) == (name == "tiny-skip")
+        assert ("not certified" in said) == (name != "tiny-tables")
+        assert ("links" in said.partition("not certified")[2]) == (name == "tiny-links")
 
 
 # --- What it refuses -----------------------------------------------------------------------------
@@ -192,7 +269,7 @@ def test_changed_claims_are_refused_unless_they_are_true(name: str) -> None:
     for _ in range(60):
         changed = change(rng, proved)
         if changed.accepted():
-            assert is_true(instance, proved.proof["objective_ps"], changed)
+            assert is_true(instance, proved.proof["bound_ps"], changed)
         else:
             refused += 1
     assert refused > 30
@@ -226,12 +303,32 @@ def test_another_instance_schedule_or_table_is_refused(
     assert "tables_sha256" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["tiny-constraints", "tiny-energy", "tiny-links"])
+@pytest.mark.parametrize("name", ["tiny-constraints", "tiny-energy", "tiny-activations"])
 def test_what_the_checker_does_not_know_is_no_input(name: str, tmp_path: Path) -> None:
     proved = prove(load("tiny-skip"))
     assert proved is not None
     instance = certificates.plain(load(name))
     assert scope_check.main(save(tmp_path, proved._replace(instance=instance))) == 2
+
+
+def test_placed_instances_need_the_files_beside_the_checker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proved = prove(load("tiny-links"))
+    assert proved is not None
+    monkeypatch.setitem(sys.modules, "scope_check_placed", None)
+    assert scope_check.main(save(tmp_path, proved)) == 2
+    assert "scope_check_placed" in capsys.readouterr().err
+
+
+def test_placed_tables_state_no_edges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proved = prove(load("tiny-links"))
+    assert proved is not None
+    edge = {"from": 0, "to": 1, "write_ps": 0, "read_ps": 0}
+    tables = proved.proof["tables"] | {"edges": [edge]}
+    changed = proved._replace(proof=proved.proof | {"tables": tables})
+    assert scope_check.main(save(tmp_path, changed)) == 2
+    assert "edges" in capsys.readouterr().err
 
 
 def spoilt(value: Any) -> list[Any]:
@@ -296,7 +393,8 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         ("tiny/tiny-skip", ["--segments", "single"], "only free segments"),
         ("tiny/tiny-skip", ["--isolate"], "--isolate"),
         ("tiny/tiny-constraints", [], "side constraints"),
-        ("tiny-placed/tiny-links", [], "placed model"),
+        ("tiny-placed/tiny-activations", [], "activation buffers"),
+        ("tiny-placed/tiny-links", ["--order", "all"], "orders"),
     ],
 )
 def test_what_cannot_be_certified_is_refused_before_it_is_solved(

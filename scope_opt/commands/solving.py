@@ -110,8 +110,7 @@ def solve(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write here what scope-check verifies the bound from; exact, without constraints, "
-            "not in the placed model.",
+            help="Write here what scope-check verifies the bound from; exact, without constraints.",
         ),
     ] = None,
     force: Force = False,

@@ -9,6 +9,7 @@ format.)
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -58,11 +59,10 @@ def refuse_uncertifiable(instance: Instance, solver: str, options: SolveOptions)
     if instance.constraints.active():
         active = ", ".join(sorted(instance.constraints.active()))
         found.append(f"side constraints ({active}) are not certified; leave them out")
-    if instance.demands & {"placed"} or options.order is not None:
-        found.append(
-            "the placed model is not certified; set package.nop.model to 'regressed', or leave "
-            "--certificate out"
-        )
+    if instance.package is not None and instance.package.activation_buffer_bytes is not None:
+        found.append("activation buffers are not certified; leave activation_buffer_bytes out")
+    if options.order is not None:
+        found.append("bounds over several orders are not certified; leave --order out")
     if options.segments not in (None, "dp"):
         found.append(f"only free segments are certified; found {options.segments!r}; allowed: dp")
     if found:
@@ -111,8 +111,7 @@ def tables_digest(tables: LatencyTables) -> str:
     InputError
         As `certify` does.
     """
-    _refuse_unstated(tables)
-    t, streams = tables.folded(), int(tables.stream)
+    t, streams = _stated(tables), int(tables.stream)
     plain = [t.samples, streams, t.weight_buffer_bytes, t.dram_latency_ps * streams]
     edges = np.stack([t.edge_from, t.edge_to, t.edge_write_ps, t.edge_read_ps], axis=1)
     parts = [
@@ -123,6 +122,8 @@ def tables_digest(tables: LatencyTables) -> str:
     ]
     if (t.edge_after != t.edge_from).any() or t.edge_receive_ps.any():
         parts += [t.edge_after, t.edge_receive_ps[..., 1:]]
+    if t.placed is not None:
+        parts += [t.read_ps, t.write_ps.T]
     # The last layer hands nothing on.
     parts[4] = np.concatenate([parts[4][:-1], np.zeros_like(parts[4][-1:])])
     found = hashlib.sha256()
@@ -132,10 +133,15 @@ def tables_digest(tables: LatencyTables) -> str:
     return found.hexdigest()
 
 
-def _refuse_unstated(t: LatencyTables) -> None:
-    """DRAM times of a layer must be sums of those of its transfers, as explicit tables are."""
+def _stated(t: LatencyTables) -> LatencyTables:
+    """What a certificate says of tables; raises `InputError` where it has no form for them.
+
+    Where transfers have places, DRAM times are stated by the ends of segments. Elsewhere those of a
+    layer must be sums of those of its transfers, as explicit tables are.
+    """
     if t.placed is not None:
-        raise InputError("certificate", ["the placed model has no tables that can be certified"])
+        nothing = np.zeros_like(t.input_ps)
+        return replace(t, input_ps=nothing, output_ps=nothing)
     reads, writes = np.diag(t.input_ps), np.diag(t.output_ps)
     for u, after, v, write, read in zip(
         *(t.edge_from, t.edge_after, t.edge_to, t.edge_write_ps, t.edge_read_ps), strict=True
@@ -146,11 +152,12 @@ def _refuse_unstated(t: LatencyTables) -> None:
         reads, writes = reads + t.own_read_ps, writes + t.own_write_ps
     if not (np.triu(reads - t.read_ps) == 0).all() or not (np.tril(writes - t.write_ps) == 0).all():
         raise InputError("certificate", ["DRAM times that are no sums cannot be certified"])
+    return t.folded()
 
 
 def _as_explicit(tables: LatencyTables) -> dict[str, Any]:
     """Tables as an instance states its own; a layer equal to an earlier one is its number."""
-    t = tables.folded()
+    t = _stated(tables)
 
     def pair(values: Ints) -> dict[str, list[int]]:
         return {name: values[own, 1:].tolist() for own, name in enumerate(PARTITIONS)}
@@ -173,7 +180,9 @@ def _as_explicit(tables: LatencyTables) -> dict[str, Any]:
         layers.append(layer if first == index else first)
     ends = (t.edge_from, t.edge_to, t.edge_write_ps, t.edge_read_ps)
     keys = ("from", "to", "write_ps", "read_ps")
+    by_ends = {"read_ps": t.read_ps.tolist(), "write_ps": t.write_ps.T.tolist()}
     return {
+        **({} if t.placed is None else by_ends),
         "chiplets": t.chiplets,
         "weight_buffer_bytes": t.weight_buffer_bytes,
         "layers": layers,

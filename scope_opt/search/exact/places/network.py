@@ -320,8 +320,10 @@ class PlacedProof:
             budget = placed.cost
             self._add(placed)
             yield placed
-        if first < last or (first, last) not in self._known.without:
-            self._lower[first, last] = max(self._lower[first, last], budget)
+        # A layer alone on the whole package is known without being searched for.
+        known = self._known.without.get((first, last))
+        floor = budget if known is None else min(budget, known.cost)
+        self._lower[first, last] = max(self._lower[first, last], floor)
 
     def _settle(self, last: int) -> None:
         """Find or refute all segments that end at a layer and can matter."""
