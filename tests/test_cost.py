@@ -555,7 +555,7 @@ def test_layers_alike_share_what_is_built(
     )
     document = instance(net, paper_package(9, nop=nop))
     shared = build_tables(document)
-    assert len(cost._rows(net).first) < len(layers)
+    assert len(cost.table_rows(net).first) < len(layers)
     single = cost._Rows(list(range(len(layers))), np.arange(len(layers)))
     monkeypatch.setattr(cost, "_rows", lambda _: single)
     expected = build_tables(document)

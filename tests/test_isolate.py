@@ -74,7 +74,7 @@ def test_what_does_not_stop_in_time_is_ended() -> None:
 
 
 def test_memory_limit() -> None:
-    result = solve(instance(), Isolated(Eats(), memory_limit_bytes=2**30))
+    result = solve(instance(), Isolated(Eats()), SolveOptions(memory_limit_bytes=2**30))
     assert result.stop_reason is StopReason.MEMORY_LIMIT
     assert result.status is Status.FEASIBLE
     assert "1 GiB" in result.explanation[0]

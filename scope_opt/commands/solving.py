@@ -95,7 +95,12 @@ def solve(
     ] = False,
     memory_limit: Annotated[
         float | None,
-        typer.Option(metavar="GIB", min=0.1, help="End the solver's process above this; isolates."),
+        typer.Option(
+            metavar="GIB",
+            min=0.1,
+            help="End the solver's process above this; isolates. Nor are tables built that take "
+            "more by themselves.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -170,6 +175,9 @@ def solve(
         log=log,
         order=order_choice(order),
         programs=programs,
+        memory_limit_bytes=None
+        if memory_limit is None
+        else memory_bytes(memory_limit, "--memory-limit"),
     )
     if start is not None:
         warn_mismatch(str(warm_start), start.instance, problem)
@@ -181,8 +189,7 @@ def solve(
     if isolate or memory_limit is not None:
         if certificate is not None:
             raise InputError("--certificate", ["goes without --isolate and --memory-limit"])
-        limit = None if memory_limit is None else memory_bytes(memory_limit, "--memory-limit")
-        chosen = Isolated(chosen, limit)
+        chosen = Isolated(chosen)
     certified: Certificate | None = None
 
     def keep(tables: LatencyTables, monitor: Monitor) -> None:

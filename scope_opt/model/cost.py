@@ -60,7 +60,7 @@ def _build_tables(instance: Instance, pause: Callable[[], None]) -> LatencyTable
     network, package = instance.network, instance.package
     assert network is not None  # instance.tables is None, so both are there
     assert package is not None
-    rows = _rows(network)
+    rows = table_rows(network)
     shapes: list[LayerShape] = []
     for layer in rows.first:
         shapes.append(layer_shape(network.layers[layer], package))
@@ -283,7 +283,7 @@ class _Rows(NamedTuple):
         return np.zeros((len(self.of), *values.shape[1:]), dtype=np.int64)
 
 
-def _rows(network: Network) -> _Rows:
+def table_rows(network: Network) -> _Rows:
     """Tell layers apart by all that their times and those of their transfers depend on."""
     fields = [name for name in Layer.model_fields if name != "name"]
     kinds = [tuple(getattr(layer, name) for name in fields) for layer in network.layers]
@@ -354,10 +354,9 @@ def layer_shape(layer: Layer, package: Package) -> LayerShape:
     (reach_down, reach_across), (down, across) = layer.reach, layer.steps
     seams_down = np.minimum(rows, layer.output_height) - 1
     seams_across = np.minimum(cols, layer.output_width) - 1
-    overlap_down = max(0, reach_down - down) * layer.input_width
-    overlap_across = max(0, reach_across - across) * layer.input_height
+    row_bytes, col_bytes = layer.seam_bytes
     halo = np.zeros(package.chiplets + 1)
-    halo[1:] = layer.in_channels * (seams_down * overlap_down + seams_across * overlap_across)
+    halo[1:] = seams_down * row_bytes + seams_across * col_bytes
 
     # Under WSP every chiplet holds its tile's input; under ISP its share and a window of the rest.
     tile_rows = np.minimum(

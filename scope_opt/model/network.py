@@ -74,6 +74,15 @@ class Layer(Document):
         return down * (self.kernel_height - 1) + 1, across * (self.kernel_width - 1) + 1
 
     @property
+    def seam_bytes(self) -> tuple[int, int]:
+        """Input that both sides of a seam right across the layer read: of a row, a column seam."""
+        (reach_down, reach_across), (down, across) = self.reach, self.steps
+        return (
+            self.in_channels * max(0, reach_down - down) * self.input_width,
+            self.in_channels * max(0, reach_across - across) * self.input_height,
+        )
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulate operations per sample."""
         outputs = self.out_channels * self.output_height * self.output_width

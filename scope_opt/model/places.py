@@ -198,9 +198,7 @@ def seams(layer: Layer, rows: Ints, cols: Ints) -> Seams:
     """How the tiles of a layer meet; ``rows x cols`` is its tile grid for sizes 1, 2, ..."""
     used_rows = np.minimum(rows, layer.output_height)
     used_cols = np.minimum(cols, layer.output_width)
-    (reach_down, reach_across), (down, across) = layer.reach, layer.steps
-    row_bytes = layer.in_channels * max(0, reach_down - down) * layer.input_width
-    col_bytes = layer.in_channels * max(0, reach_across - across) * layer.input_height
+    row_bytes, col_bytes = layer.seam_bytes
     # Half of a pair's part of the seam each way; without a seam there is nothing to share.
     shares = np.stack(
         [

@@ -106,6 +106,8 @@ class _Final(NamedTuple):
 class Isolated:
     """A solver that runs another one in a child process, within hard limits.
 
+    The child may become as large as ``SolveOptions.memory_limit_bytes`` says.
+
     What the child reports reaches the monitor as it comes, so that a child that crashes, or is
     ended for using too much memory or for not stopping in time, leaves its best schedule and bound.
 
@@ -113,16 +115,12 @@ class Isolated:
     ----------
     solver : Solver
         Its class must be importable, as the child gets it by name.
-    memory_limit_bytes : int, optional
-        Largest resident size of the child.
     grace_s : float
         Seconds that it has to stop after a time limit or Ctrl-C.
     """
 
-    def __init__(
-        self, solver: Solver, memory_limit_bytes: int | None = None, grace_s: float = GRACE_S
-    ) -> None:
-        self._solver, self._memory_limit, self._grace_s = solver, memory_limit_bytes, grace_s
+    def __init__(self, solver: Solver, grace_s: float = GRACE_S) -> None:
+        self._solver, self._grace_s = solver, grace_s
         self.name, self.summary, self.exact = solver.name, solver.summary, solver.exact
         self.constraints, self.options = solver.constraints, solver.options
         for name in SCHEME:
@@ -144,12 +142,12 @@ class Isolated:
         child = Child(_work, self._solver, instance, tables, options, deadline, cutoff)
         done = False
         try:
-            done = self._watch(child, monitor)
+            done = self._watch(child, monitor, options.memory_limit_bytes)
         finally:
             monitor.compiles_there(False)
             child.end(self._grace_s if done else 0.0)  # to tidy up after itself
 
-    def _watch(self, child: Child, monitor: Monitor) -> bool:
+    def _watch(self, child: Child, monitor: Monitor, limit_bytes: int | None) -> bool:
         """Pass on what the child reports; True once it is done, False if it has to be ended."""
         asked_at: float | None = None
         done = False
@@ -161,9 +159,8 @@ class Isolated:
 
         def judge() -> bool:
             nonlocal asked_at
-            limit = self._memory_limit
-            if limit is not None and child.resident_bytes() > limit:
-                monitor.fail(StopReason.MEMORY_LIMIT, [memory_excess(limit)])
+            if limit_bytes is not None and child.resident_bytes() > limit_bytes:
+                monitor.fail(StopReason.MEMORY_LIMIT, [memory_excess(limit_bytes)])
                 return True
             if not monitor.stopping:
                 return False

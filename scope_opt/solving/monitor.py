@@ -48,11 +48,13 @@ class Monitor:
         minimizes: Literal["latency", "energy"] = "latency",
         cutoff: int | None = None,
         cpu_limit_s: float | None = None,
+        memory_limit_bytes: int | None = None,
     ) -> None:
         """``parent``: the monitor of a solver that runs another one; it decides when to stop.
 
         ``cutoff``: only schedules with an objective below it matter. ``cpu_limit_s``: processor
-        time that this process may use from now on, on all its threads.
+        time that this process may use from now on, on all its threads. ``memory_limit_bytes``: what
+        the tables may take.
         """
         self._parent, self._rel_gap, self._cutoff = parent, rel_gap, cutoff
         self.minimizes = minimizes
@@ -61,6 +63,7 @@ class Monitor:
         self._compiled_there_s = 0.0
         self._limit_s = time_limit_s
         self._cpu_end = None if cpu_limit_s is None else cpu_s() + cpu_limit_s
+        self.memory_limit_bytes = memory_limit_bytes
         self.cpu_spent = False
         """Whether the limit of processor time was reached"""
         self._on_progress = on_progress

@@ -115,6 +115,7 @@ class _Trials:
         simple = latency_bound(tables) if instance.minimizes == "latency" else -math.inf
         self._bounds: list[float] = [simple] * len(orders)
         self._parts: dict[int, Monitor] = {}
+        self._unpriced: dict[int, TablesStopped] = {}
         self._provers: set[Prover] = {"simple bound"} if instance.minimizes == "latency" else set()
         self._best: int | None = None
         self._tables_s = 0.0
@@ -130,7 +131,8 @@ class _Trials:
             began_s = monitor.elapsed_s
             try:
                 tables = build_within(instance, monitor)
-            except TablesStopped:
+            except TablesStopped as stopped:
+                self._unpriced[index] = stopped
                 return
             finally:
                 self._tables_s += monitor.elapsed_s - began_s
@@ -165,6 +167,10 @@ class _Trials:
             for line in part.explanation
         ]
         failures = [part.failure for part in self._parts.values() if part.failure is not None]
+        for index, why in self._unpriced.items():
+            if why.failure is not None:
+                failures.append(why.failure)
+                lines.append(f"order {order_name(self._orders[index])}: {why}")
         if min(self._bounds) == math.inf:
             monitor.prove_infeasible(lines, *self._sorted_provers())
         elif failures:

@@ -21,7 +21,7 @@ from scope_opt.solving import fallback, orders
 from scope_opt.solving.host import peak_memory_bytes
 from scope_opt.solving.metrics import solver_class
 from scope_opt.solving.monitor import Monitor, interruptible
-from scope_opt.solving.pricing import TABLES_STOPPED, TablesStopped, build_within
+from scope_opt.solving.pricing import TablesStopped, build_within
 from scope_opt.solving.result import (
     EnergyBreakdown,
     OrderOutcome,
@@ -59,6 +59,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "iterations": (0, 10**15),
     "threads": (1, 1024),
+    "memory_limit_bytes": (0, 2**50),
 }
 """What options may be: what every library takes, and sums of a few still fit."""
 
@@ -87,13 +88,14 @@ class SolveOptions:
     ``segments``: see `SegmentChoice`, None for the solver's own choice. ``order``: see
     `OrderChoice`, None for the instance's own. ``time_limit_s``: wall time after which the solver
     returns the best it has, None for no limit; ``cpu_limit_s``: the same for processor time of the
-    solver's process; ``rel_gap``: it stops once ``(objective - bound) / objective`` is at most
-    this. The others are refused by solvers that do not list them: ``seed`` of all randomness;
-    ``iterations``, a budget that, unlike time, makes runs repeatable; ``warm_start``, a schedule to
-    begin with (the result says that it was rejected where it breaks a rule or has other segments
-    than asked for); ``threads`` of the solver library; ``encoding``, a variant of the formulation;
-    ``log``, a file for the library's own log; ``similarity`` and ``donor``, readings of the paper's
-    search, see `READINGS`.
+    solver's process; ``memory_limit_bytes``: what the tables may take, and how large the process of
+    `scope_opt.solving.isolate.Isolated` may grow; ``rel_gap``: it stops once ``(objective - bound)
+    / objective`` is at most this. The others are refused by solvers that do not list them: ``seed``
+    of all randomness; ``iterations``, a budget that, unlike time, makes runs repeatable;
+    ``warm_start``, a schedule to begin with (the result says that it was rejected where it breaks a
+    rule or has other segments than asked for); ``threads`` of the solver library; ``encoding``, a
+    variant of the formulation; ``log``, a file for the library's own log; ``similarity`` and
+    ``donor``, readings of the paper's search, see `READINGS`.
     ``programs``: whether a solver that proves the placed optimum without shared links hands on to
     mathematical programs where they leave a gap.
 
@@ -115,6 +117,7 @@ class SolveOptions:
     order: OrderChoice | None = None
     programs: bool = True
     cpu_limit_s: float | None = None
+    memory_limit_bytes: int | None = None
     similarity: str | None = None
     donor: str | None = None
 
@@ -252,6 +255,7 @@ def solve(
         rel_gap=options.rel_gap,
         minimizes=instance.minimizes,
         cpu_limit_s=options.cpu_limit_s,
+        memory_limit_bytes=options.memory_limit_bytes,
     )
     tables = schedule = evaluation = None
     tried: orders.Tried | None = None
@@ -259,8 +263,8 @@ def solve(
     with interruptible(monitor), compilation.told(monitor.tell):
         try:
             tables = build_within(instance, monitor)
-        except TablesStopped:
-            monitor.give_up([TABLES_STOPPED])
+        except TablesStopped as stopped:
+            stopped.report(monitor)
         built_s = monitor.elapsed_s
         if tables is not None:
             tried = _search(chosen, instance, tables, options, asked, monitor)
@@ -482,6 +486,11 @@ def _result(
             "segments": list(segments) if isinstance(segments, tuple) else segments,
             "time_limit_s": options.time_limit_s,
             **({} if options.cpu_limit_s is None else {"cpu_limit_s": options.cpu_limit_s}),
+            **(
+                {}
+                if options.memory_limit_bytes is None
+                else {"memory_limit_bytes": options.memory_limit_bytes}
+            ),
             **({"rel_gap": options.rel_gap} if options.rel_gap else {}),
             **({} if options.order is None else {"order": _plain(options.order)}),
             **({} if options.programs else {"programs": False}),

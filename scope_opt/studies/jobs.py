@@ -56,8 +56,8 @@ class Job:
 
     def solve_options(self, start: Schedule | None) -> SolveOptions:
         """Options of the solve that begins with that schedule."""
-        own = ("time_limit_s", "cpu_limit_s", "threads", "segments", "encoding", "rel_gap")
-        names = (*own, "iterations", *READINGS)
+        limits = ("time_limit_s", "cpu_limit_s", "memory_limit_bytes", "rel_gap")
+        names = (*limits, "threads", "segments", "encoding", "iterations", *READINGS)
         asked = {name: self.options[name] for name in names if name in self.options}
         order = self.options.get("order")
         if order is not None:
