@@ -557,7 +557,7 @@ def test_layers_alike_share_what_is_built(
     shared = build_tables(document)
     assert len(cost.table_rows(net).first) < len(layers)
     single = cost._Rows(list(range(len(layers))), np.arange(len(layers)))
-    monkeypatch.setattr(cost, "_rows", lambda _: single)
+    monkeypatch.setattr(cost, "table_rows", lambda _: single)
     expected = build_tables(document)
     for found, wanted in ((shared, expected), (shared.energy, expected.energy)):
         assert found is not None
