@@ -326,7 +326,7 @@ def test_a_certificate_where_there_was_none_is_kept_once(registry: Path) -> None
     assert beside.read_bytes() == PROOF.read_bytes()
     entry = only_entry(registry)
     assert entry["bound_source"] == "A"
-    assert entry["proved_by"] == ["exact"]
+    assert "exact" in entry["proved_by"]
     assert submit(registry, OPTIMUM, "--certificate", PROOF, "--source", "A").exit_code == 1
     assert len(load_submissions(beside.parent)) == 1
 
