@@ -108,63 +108,44 @@ def total_cost(segments: Sequence[CostedSegment]) -> int:
     return sum(found.cost for found in segments) if segments else LIMIT
 
 
-class Prefixes:
-    """Best schedules of prefixes of a network, for given numbers of segments or any number.
+def possible_segments(layers: int, starts: Sequence[int] | None) -> Flags:
+    """(L, L) whether ``a..b`` may be a segment: any, or exactly those between ``starts``."""
+    if starts is None:
+        return np.triu(np.ones((layers, layers), dtype=np.bool_))
+    possible = np.zeros((layers, layers), dtype=np.bool_)
+    for ends in segment_ends(starts, layers):
+        possible[ends] = True
+    return possible
 
-    ``value[n, e]`` is the least latency found for layers ``0..e-1`` in ``n`` segments (in any
-    number: a single row). ``allowed[a, b]`` says whether ``a..b`` may be a segment: all of them,
-    or exactly those between consecutive ``starts``.
+
+class Prefixes:
+    """Best schedules of prefixes of a network, in any number of segments.
+
+    ``value[e]`` is the least latency found for layers ``0..e-1``.
     """
 
-    def __init__(
-        self, layers: int, count: int | None = None, starts: Sequence[int] | None = None
-    ) -> None:
-        self.count = count
-        self.value = np.full((1 if count is None else count + 1, layers + 1), LIMIT, np.int64)
-        self.value[0, 0] = 0
-        self._last: dict[tuple[int, int], tuple[int, Segment]] = {}
-        self.allowed: Flags = np.triu(np.ones((layers, layers), dtype=np.bool_))
-        if starts is not None:
-            self.allowed[:] = False
-            for ends in segment_ends(starts, layers):
-                self.allowed[ends] = True
-
-    @property
-    def best(self) -> int:
-        """Least latency of a complete schedule, `LIMIT` if none was found."""
-        return int(self.value[-1, -1])
-
-    def budgets(self, last: int, most: int) -> Ints:
-        """What a segment ``[a, last]`` must cost less than to matter; 0 where it cannot.
-
-        ``most`` bounds the useful latency of the layers up to ``last``.
-        """
-        prefix = self.value if self.count is None else self.value[:-1]
-        target = self.value if self.count is None else self.value[1:]
-        room = np.minimum(target[:, last + 1], most)[:, None] - prefix[:, : last + 1]
-        room[prefix[:, : last + 1] >= LIMIT] = 0
-        best: Ints = np.where(self.allowed[: last + 1, last], room.max(axis=0), 0)
-        return np.maximum(best, 0)
+    def __init__(self, layers: int) -> None:
+        self.value = np.full(layers + 1, LIMIT, np.int64)
+        self.value[0] = 0
+        self._last: dict[int, Segment] = {}
 
     def add(self, first: int, last: int, found: CostedSegment) -> None:
-        """Use a segment wherever it improves a prefix."""
-        for row in range(len(self.value)):
-            before = row if self.count is None else row - 1
-            if before < 0 or self.value[before, first] >= LIMIT:
-                continue
-            total = int(self.value[before, first]) + found.cost
-            if total < self.value[row, last + 1]:
-                self.value[row, last + 1] = total
-                self._last[row, last + 1] = (first, found.segment)
+        """Use a segment if it improves the prefix that it ends."""
+        if self.value[first] >= LIMIT:
+            return
+        total = int(self.value[first]) + found.cost
+        if total < self.value[last + 1]:
+            self.value[last + 1] = total
+            self._last[last + 1] = found.segment
 
-    def segments(self, row: int, end: int) -> tuple[int, tuple[Segment, ...]] | None:
-        """The schedule behind ``value[row, end]``, with that value."""
-        if row < 0 or self.value[row, end] >= LIMIT:
+    def whole(self) -> tuple[int, tuple[Segment, ...]] | None:
+        """The schedule of all layers with its latency; None if none was found."""
+        end = len(self.value) - 1
+        total = int(self.value[end])
+        if total >= LIMIT:
             return None
-        total = int(self.value[row, end])
         chosen: list[Segment] = []
         while end > 0:
-            end, segment = self._last[row, end]
-            chosen.append(segment)
-            row = row if self.count is None else row - 1
+            chosen.append(self._last[end])
+            end = chosen[-1].first_layer
         return total, tuple(reversed(chosen))

@@ -30,6 +30,14 @@ def kinds(facts: Iterable[object]) -> Ints:
     return np.array([found.setdefault(each, len(found)) for each in facts], dtype=np.int64)
 
 
+def edges_of(packed: PackedTables, layer: int) -> Ints:
+    """Rows of the edges from and to a layer, the layers they name relative to it."""
+    touching = (packed.edges[:, FROM] == layer) | (packed.edges[:, TO] == layer)
+    edges: Ints = packed.edges[touching]
+    edges[:, (FROM, AFTER, TO)] -= layer
+    return edges
+
+
 class EqualSegments(NamedTuple):
     """Which segments of a network are equal.
 
@@ -103,12 +111,10 @@ def equal_segments(packed: PackedTables, allowed: Allowed, possible: Flags) -> E
 
 def _facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, ...]:
     """All that a segment's latency takes from one of its layers."""
-    edges = packed.edges[(packed.edges[:, FROM] == layer) | (packed.edges[:, TO] == layer)]
-    edges[:, (FROM, AFTER, TO)] -= layer
     return (
         packed.layers[layer, :OUT_START].tobytes(),
         packed.times[layer].tobytes(),
-        edges.tobytes(),
+        edges_of(packed, layer).tobytes(),
         int(allowed.choice[layer]),
         allowed.regions[layer].tobytes(),
     )

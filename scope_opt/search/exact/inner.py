@@ -16,8 +16,8 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.exact.equal import kinds
-from scope_opt.search.packed import AFTER, FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
+from scope_opt.search.exact.equal import edges_of, kinds
+from scope_opt.search.packed import FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (
     ISP,
@@ -130,9 +130,14 @@ def _within(fastest: Ints, length: Ints, limit: int) -> Ints:
     return fewer
 
 
+def _stored(alike: Ints, length: Ints) -> Ints:
+    """(L, C+1) lengths of the rows that are stored, 0 for those that are part of another one."""
+    return np.where((alike == np.arange(len(alike)))[:, None], length, 0)
+
+
 def _rows(first: int, stop: int, alike: Ints, length: Ints) -> InnerTimes:
     """Rows not filled yet."""
-    own = np.where((alike == np.arange(len(alike)))[:, None], length, 0)
+    own = _stored(alike, length)
     start = np.concatenate([[0], own.ravel().cumsum()[:-1]]).reshape(own.shape)[alike]
     none = np.empty((0, 4), dtype=np.int64)
     return InnerTimes(first, stop, alike, start, length, none, none[:, 0])
@@ -146,8 +151,7 @@ def fill_inner_times(
 ) -> Ints:
     """``inner`` of the clusters of ``rows``, for a segment that ends with the last layer there."""
     seg_last = rows.stop - 1
-    own = (rows.alike == np.arange(len(rows.alike)))[:, None]
-    length = np.where(own, rows.length, 0)
+    length = _stored(rows.alike, rows.length)
     done = np.concatenate([[0], np.cumsum(length.sum(axis=1))])
     inner = np.empty((int(done[-1]), 4), dtype=np.int64)
     # A few first layers at a time where they have many clusters.
@@ -216,8 +220,7 @@ def _alike(packed: PackedTables, allowed: Allowed, length: Ints) -> Ints:
 
 def _layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, ...]:
     """All that the inner times of a cluster take from one of its layers, the last one first."""
-    edges = packed.edges[(packed.edges[:, FROM] == layer) | (packed.edges[:, TO] == layer)]
-    edges[:, (FROM, AFTER, TO)] -= layer
+    edges = edges_of(packed, layer)
     return (
         int(packed.layers[layer, WEIGHTS]),
         int(allowed.choice[layer]),

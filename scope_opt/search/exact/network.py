@@ -15,7 +15,7 @@ import numpy as np
 
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest, segment_bounds
-from scope_opt.search.cuts import CostedSegment, Prefixes, segment_ends, shortest_cut
+from scope_opt.search.cuts import CostedSegment, segment_ends, shortest_cut
 from scope_opt.search.exact.equal import equal_segments, moved
 from scope_opt.search.exact.floors import Floors, relax
 from scope_opt.search.exact.prover import Prover
@@ -75,8 +75,10 @@ class NetworkProof:
         What schedules may look like.
     clusters : tuple of int
         Fewest and most clusters per segment.
-    prefixes : Prefixes
-        Which layers may be a segment, and in which number.
+    count : int, optional
+        How many segments, None for any number.
+    possible : bool array, shape ``(L, L)``
+        Which layers may be a segment.
     known : sequence of CostedSegment
         The segments of a schedule that is known, empty if there is none.
     learn : Learn
@@ -89,13 +91,14 @@ class NetworkProof:
         tables: LatencyTables,
         allowed: Allowed,
         clusters: tuple[int, int],
-        prefixes: Prefixes,
+        count: int | None,
+        possible: Flags,
         known: Sequence[CostedSegment],
         learn: Learn,
         monitor: Monitor,
     ) -> None:
         self._tables, self._allowed, self._clusters = tables, allowed, clusters
-        self._prefixes, self._count, self._monitor = prefixes, prefixes.count, monitor
+        self._count, self._monitor = count, monitor
         self._known: dict[int, CostedSegment] = {}
         """By the number of `EqualSegments`"""
         self._costs = np.full((tables.layers, tables.layers), LIMIT, dtype=np.int64)
@@ -103,7 +106,7 @@ class NetworkProof:
         self._most = LIMIT if monitor.cutoff is None else monitor.cutoff
         simple = segment_bounds(tables)
         self._beat = (simple - tables.load_ps) // tables.samples
-        simple[~prefixes.allowed] = LIMIT
+        simple[~possible] = LIMIT
         self._lower = np.triu(simple)
         self._possible = np.triu(simple < LIMIT)
         self._packed = pack_tables(tables)

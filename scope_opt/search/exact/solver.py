@@ -17,8 +17,8 @@ from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.cuts import (
     CostedSegment,
-    Prefixes,
     other_segments,
+    possible_segments,
     segment_ends,
     total_cost,
 )
@@ -181,7 +181,7 @@ class ExactSolver:
         _, count, starts = _wanted(choice)
         allowed = self.allowed(instance, tables)
         clusters = self.cluster_counts(instance, tables)
-        prefixes = Prefixes(tables.layers, count, starts)
+        possible = possible_segments(tables.layers, starts)
         learn = self._begin(instance, tables, choice, monitor)
         proof: NetworkProof | PlacedProof
         if tables.placed is not None:
@@ -190,12 +190,12 @@ class ExactSolver:
             def look(segments: Sequence[Segment]) -> list[Placed]:
                 return _placed(instance, tables, segments)
 
-            proof = Proof(tables, allowed, clusters, count, prefixes.allowed, learn, look, monitor)
+            proof = Proof(tables, allowed, clusters, count, possible, learn, look, monitor)
         else:
             known = (
                 [] if monitor.segments is None else _admitted(instance, tables, monitor.segments)
             )
-            proof = NetworkProof(tables, allowed, clusters, prefixes, known, learn, monitor)
+            proof = NetworkProof(tables, allowed, clusters, count, possible, known, learn, monitor)
         try:
             proof.run()
         finally:

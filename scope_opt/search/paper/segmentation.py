@@ -179,7 +179,7 @@ class SegmentSearch:
         """The segmentation that takes so long; of equal ones that whose last segments are short."""
         layers = self._tables.layers
         prefixes, after = Prefixes(layers), best_rest(self._floors)
-        value = prefixes.value[0]
+        value = prefixes.value
         for last in range(layers):
             for first in range(last, -1, -1):
                 # Only what can be part of it, or is better than what is known of the prefix.
@@ -187,7 +187,7 @@ class SegmentSearch:
                 segment = self._segment(first, last, room - int(value[first]))
                 if segment is not None:
                     prefixes.add(first, last, segment)
-        return prefixes.segments(0, layers)
+        return prefixes.whole()
 
 
 def balanced_choices(tables: LatencyTables, count: int) -> list[Cuts]:
