@@ -30,6 +30,14 @@ FINEST = 10
 """Multipliers are integers in units of ``2^-FINEST`` ps, or coarser so that sums fit 64 bits."""
 
 
+def whole_multipliers(duals: Floats, lower: Ints, upper: Ints) -> Ints:
+    """Duals as integers, 0 where a row has not the side that its dual is of."""
+    multipliers = np.rint(duals).astype(np.int64)
+    multipliers[(multipliers > 0) & (lower <= -LIMIT)] = 0
+    multipliers[(multipliers < 0) & (upper >= LIMIT)] = 0
+    return multipliers
+
+
 class Certificate:
     """What multipliers prove of a program.
 
@@ -47,9 +55,7 @@ class Certificate:
         self._program = program
         self.shift = self._finest(duals, runs)
         unit = 2.0**self.shift
-        multipliers = np.rint(np.asarray(duals) * unit).astype(np.int64)
-        multipliers[(multipliers > 0) & (program.lower <= -LIMIT)] = 0
-        multipliers[(multipliers < 0) & (program.upper >= LIMIT)] = 0
+        multipliers = whole_multipliers(np.asarray(duals) * unit, program.lower, program.upper)
         paid = np.zeros(len(program.cost), dtype=np.int64)
         np.add.at(paid, program.columns, program.values * multipliers[program.rows])
         self.reduced: Ints = self._scaled(program.cost) - paid

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from formulations.highs import TOLERANCE, import_highs
+from formulations.highs import import_highs
+from formulations.network_milp.certificate import whole_multipliers
+from formulations.network_milp.engine import engine, linear_program
 from formulations.network_milp.rows import COUPLING
 from formulations.space import Stopped
-from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,36 +113,17 @@ class _Probe:
     """
 
     def __init__(self, block: Block, request: Request) -> None:
-        highspy, self._block = import_highs(), block
-        self._optimal = highspy.HighsModelStatus.kOptimal
-        count, infinity = len(block.cost), highspy.kHighsInf
-        lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = count, len(block.lower)
-        lp.col_cost_ = block.cost.astype(float)
-        lp.col_lower_, upper = np.zeros(count), np.ones(count)
+        self._block = block
+        self._optimal = import_highs().HighsModelStatus.kOptimal
+        upper = np.ones(len(block.cost))
         upper[: block.segments] = 0
-        lp.col_upper_ = upper
-        lp.row_lower_ = np.where(block.lower <= -LIMIT, -infinity, block.lower).astype(float)
-        lp.row_upper_ = np.where(block.upper >= LIMIT, infinity, block.upper).astype(float)
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = count, len(block.lower)
-        starts = np.searchsorted(block.columns, np.arange(count + 1))
-        lp.a_matrix_.start_ = starts.astype(np.int32)
-        lp.a_matrix_.index_ = block.rows.astype(np.int32)
-        lp.a_matrix_.value_ = block.values.astype(float)
-        self._highs = highspy.Highs()
-        for name, value in {
-            "output_flag": False,
-            "threads": request.threads,
-            "random_seed": request.options.seed or 0,
-            "primal_feasibility_tolerance": TOLERANCE,
-            "dual_feasibility_tolerance": TOLERANCE,
-            "presolve": "off",
-        }.items():
-            self._highs.setOptionValue(name, value)
-        # The pool of threads is per process; without this another number of threads fails.
-        highspy.Highs.resetGlobalScheduler(True)
-        self._highs.passModel(lp)
+        lp = linear_program(
+            block.cost.astype(float),
+            (np.zeros(len(block.cost)), upper),
+            (block.lower, block.upper),
+            (block.rows, block.columns, block.values),
+        )
+        self._highs = engine(lp, request, presolve="off")
         self._allowed: int | None = None
 
     def refutes(self, segment: int) -> bool:
@@ -162,10 +144,8 @@ class _Probe:
         As in `Certificate`: whatever the multipliers, adding up in integers proves it.
         """
         block = self._block
-        duals = np.array(self._highs.getSolution().row_dual)
-        multipliers = np.rint(FINE * np.clip(duals, -LARGEST, LARGEST)).astype(np.int64)
-        multipliers[(multipliers > 0) & (block.lower <= -LIMIT)] = 0
-        multipliers[(multipliers < 0) & (block.upper >= LIMIT)] = 0
+        duals = np.clip(np.array(self._highs.getSolution().row_dual), -LARGEST, LARGEST)
+        multipliers = whole_multipliers(FINE * duals, block.lower, block.upper)
         reduced = FINE * block.cost
         np.subtract.at(reduced, block.columns, block.values * multipliers[block.rows])
         # Every side that there is is 0.

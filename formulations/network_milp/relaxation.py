@@ -9,9 +9,9 @@ import numpy as np
 from formulations.highs import REL_GAP, TOLERANCE, import_highs, log_to
 from formulations.highs import Run as HighsRun
 from formulations.network_milp.certificate import Certificate
+from formulations.network_milp.engine import engine, linear_program
 from formulations.network_milp.sums import PrefixSums
 from formulations.space import Stopped
-from scope_opt.model.tables import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,29 +58,22 @@ class InHighs:
         highspy, program = self._highspy, self._program
         own, sums = len(program.lower), self._sums
         count, height = sums.width, own + sums.height
-        infinity = highspy.kHighsInf
-        lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = count, height
-        lp.col_cost_ = np.concatenate(
-            [program.cost / self._unit, np.zeros(count - len(program.cost))]
-        )
+        free = np.zeros(count - len(program.cost))
         # Sums are free: what bounds on them would earn is in no certificate.
-        lower, upper = np.full(count, -infinity), np.full(count, infinity)
+        lower, upper = np.full(count, -highspy.kHighsInf), np.full(count, highspy.kHighsInf)
         lower[: len(program.cost)], upper[: len(program.cost)] = 0, 1
-        lp.col_lower_, lp.col_upper_ = lower, upper
-        sides = np.zeros((2, height))
-        sides[0, :own] = np.where(program.lower <= -LIMIT, -infinity, program.lower)
-        sides[1, :own] = np.where(program.upper >= LIMIT, infinity, program.upper)
-        lp.row_lower_, lp.row_upper_ = sides
+        none = np.zeros(sums.height, dtype=np.int64)
         row = np.concatenate([program.rows, own + sums.rows])
-        column = np.concatenate([program.columns, sums.columns])
-        value = np.concatenate([program.values, sums.values])
-        order = np.lexsort((row, column))
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = count, height
-        lp.a_matrix_.start_ = np.searchsorted(column[order], np.arange(count + 1)).astype(np.int32)
-        lp.a_matrix_.index_ = row[order].astype(np.int32)
-        lp.a_matrix_.value_ = value[order].astype(float)
+        lp = linear_program(
+            np.concatenate([program.cost / self._unit, free]),
+            (lower, upper),
+            (np.concatenate([program.lower, none]), np.concatenate([program.upper, none])),
+            (
+                row,
+                np.concatenate([program.columns, sums.columns]),
+                np.concatenate([program.values, sums.values]),
+            ),
+        )
         if self._integer:
             kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
             whole = np.zeros(count, dtype=np.bool_)
@@ -89,24 +82,15 @@ class InHighs:
                 whole[at.steps : at.end] = False
             lp.integrality_ = [kinds[is_whole] for is_whole in whole.tolist()]
         self._own, self._height, self._width, self._terms = own, height, count, len(row)
-        return self._engine(lp)
-
-    def _engine(self, lp: Any) -> Any:
-        highs, options = self._highspy.Highs(), self._request.options
-        for name, value in {
-            "output_flag": options.log is not None,
-            "threads": self._request.threads,
-            "random_seed": options.seed or 0,
-            "primal_feasibility_tolerance": TOLERANCE,
-            "dual_feasibility_tolerance": TOLERANCE,
-            "mip_feasibility_tolerance": TOLERANCE,
-            "mip_rel_gap": REL_GAP,
+        return engine(
+            lp,
+            self._request,
+            output_flag=self._request.options.log is not None,
+            mip_feasibility_tolerance=TOLERANCE,
+            mip_rel_gap=REL_GAP,
             # Of integer programs as simple as these the simplification takes longer than it saves.
-            "presolve": "off" if self._integer else "on",
-        }.items():
-            highs.setOptionValue(name, value)
-        highs.passModel(lp)
-        return highs
+            presolve="off" if self._integer else "on",
+        )
 
     def add(self, runs: Iterable[Run]) -> int:
         """Add rows that are not there yet, in all copies; say how many runs that are."""
