@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scope_opt.model.explicit import ExplicitTables
 from scope_opt.model.files import write_text
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Constraints, Instance
 from scope_opt.model.network import Edge, Layer, Network
 from scope_opt.model.parts import NetworkFile, PackageFile
-from scope_opt.model.tables import ExplicitTables
 from scope_opt.model.zoo import NETWORKS, PAPER_CHIPLETS, paper_package
 from scope_opt.pareto.front import Front
 from scope_opt.replay.report import Replay

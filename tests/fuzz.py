@@ -36,7 +36,7 @@ from strategies import physical_instances, table_instances
 from typer.testing import CliRunner
 
 from scope_opt.cli import app
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.schedule.schedule import InstanceReference

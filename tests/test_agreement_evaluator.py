@@ -13,7 +13,7 @@ from helpers import read, read_schedule
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.schedule.evaluate import evaluate_segment
 

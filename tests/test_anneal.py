@@ -20,7 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scope_opt import load
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance

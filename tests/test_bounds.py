@@ -12,7 +12,7 @@ from helpers import read
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.instance import Instance
 from scope_opt.model.network import Edge, Layer, Network
 from scope_opt.model.tables import LIMIT, LatencyTables

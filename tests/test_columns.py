@@ -17,7 +17,7 @@ from formulations.arrays import take
 from formulations.columns.columns import NO_SENDING, NONE
 from formulations.columns.maker import ColumnMaker, alone_latencies_ps
 from formulations.space import Caps, Stopped, make_space
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.tables import LIMIT, WSP
 from scope_opt.schedule.evaluate import evaluate

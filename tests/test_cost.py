@@ -14,17 +14,12 @@ import strategies
 from helpers import read
 from hypothesis import given, settings
 
-from scope_opt.model import cost
-from scope_opt.model.cost import (
-    build_tables,
-    dram_s,
-    dram_traffic,
-    layer_shape,
-    nop_coefficients,
-    regression_pairs,
-    separable_fit,
-    tilings,
-)
+from scope_opt.cost import build
+from scope_opt.cost.build import build_tables
+from scope_opt.cost.dram import dram_s, dram_traffic
+from scope_opt.cost.layers import layer_shape, tilings
+from scope_opt.cost.nop import nop_coefficients, regression_pairs, separable_fit
+from scope_opt.cost.rows import Rows, table_rows
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
@@ -555,9 +550,9 @@ def test_layers_alike_share_what_is_built(
     )
     document = instance(net, paper_package(9, nop=nop))
     shared = build_tables(document)
-    assert len(cost.table_rows(net).first) < len(layers)
-    single = cost._Rows(list(range(len(layers))), np.arange(len(layers)))
-    monkeypatch.setattr(cost, "table_rows", lambda _: single)
+    assert len(table_rows(net).first) < len(layers)
+    single = Rows(list(range(len(layers))), np.arange(len(layers)))
+    monkeypatch.setattr(build, "table_rows", lambda _: single)
     expected = build_tables(document)
     for found, wanted in ((shared, expected), (shared.energy, expected.energy)):
         assert found is not None

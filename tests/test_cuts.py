@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from formulations.paths.cuts import Cuts, shortest_cut
 from formulations.request import Request, make_request
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.schedule import make_segment

@@ -14,7 +14,7 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.schedule.preflight import reasons

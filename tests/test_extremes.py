@@ -19,7 +19,7 @@ from strategies import physical_instances
 
 from formulations.cp_sat.rows import PowerRow
 from formulations.space import make_space
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.package import LEAST, MOST
 from scope_opt.model.tables import LIMIT

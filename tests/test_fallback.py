@@ -13,7 +13,7 @@ from helpers import plain, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.generate import paper_instance
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.solving.fallback import FALLBACK, simple_bound, simple_schedule

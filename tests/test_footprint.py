@@ -10,9 +10,9 @@ import pytest
 from documents import Json, conv, physical, two_layers
 from helpers import invoke
 
-from scope_opt.model import cost
-from scope_opt.model.cost import build_tables
-from scope_opt.model.footprint import table_bytes
+from scope_opt.cost.build import build_tables
+from scope_opt.cost.footprint import table_bytes
+from scope_opt.cost.layers import tilings
 from scope_opt.model.generate import instance_named
 from scope_opt.model.instance import Instance
 from scope_opt.solving import pricing
@@ -74,7 +74,7 @@ def explicit(readers: int) -> Instance:
 )
 def test_no_more_is_taken_than_is_told(instance: Instance) -> None:
     build_tables(instance)  # the mesh is counted, and machine code there
-    cost.tilings.cache_clear()
+    tilings.cache_clear()
     tracemalloc.start()
     tables = build_tables(instance)
     _, peak = tracemalloc.get_traced_memory()

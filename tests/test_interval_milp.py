@@ -15,7 +15,7 @@ from helpers import agree, exactly, read, read_schedule, solve_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.schedule.bounds import latency_bound

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_package import walk
 
+from scope_opt.cost.build import build_tables
 from scope_opt.model import places as places_module
-from scope_opt.model.cost import build_tables
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.mesh import period, places
 from scope_opt.model.zoo import paper_package

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formulations.compact_milp.piecewise import LEVELS, RUNGS, Kind, Piecewise, approximate, refine
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 

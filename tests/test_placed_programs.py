@@ -21,7 +21,7 @@ from formulations.placed.labels import find_arcs, find_labels, find_windows, no_
 from formulations.placed.links import Links
 from formulations.placed.program import UNITS, PathProgram
 from formulations.request import make_request
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import SHAPE
 from scope_opt.model.tables import PARTITIONS

@@ -12,7 +12,7 @@ from helpers import read
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.schedule.preflight import reasons
 from scope_opt.solving.explain import conflict
 from scope_opt.solving.result import Status

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from documents import ROOT
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import Picture, render
 from scope_opt.report.results import best_known

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scope_opt import load
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import segment_facts

@@ -19,7 +19,7 @@ from formulations.paths.cuts import Cuts
 from formulations.request import make_request
 from formulations.segment_milp.solver import SegmentMilpSolver
 from formulations.tuning import DEFAULT, Tuning
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.solving.result import Status, StopReason

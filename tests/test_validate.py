@@ -12,7 +12,7 @@ from documents import INSTANCES, two_layers
 from helpers import invoke, read
 
 import scope_opt.solving.solver
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import SHAPE

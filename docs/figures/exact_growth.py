@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.generate import paper_instance
 from scope_opt.report.drawing import COLORS, new_figure, save_figure
 from scope_opt.search.exact.solver import ExactSolver

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.optimize import least_squares
 
-from scope_opt.model.cost import build_tables, dram_s, layer_shape, nop_coefficients
+from scope_opt.cost.build import build_tables, dram_s, layer_shape, nop_coefficients
 from scope_opt.model.instance import Instance
 from scope_opt.model.mesh import link_use, means_between, runs
 from scope_opt.model.network import Edge, Layer, Network

@@ -21,7 +21,7 @@ from formulations.network_milp.grid import GridProgram
 from formulations.request import Request, make_request
 from formulations.space import Caps
 from formulations.tuning import DEFAULT
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.report.results.records import RESULTS, paper_instance
 from scope_opt.report.results.relaxations import FIELDS, SIZES, STUDY
 from scope_opt.schedule.bounds import latency_bound

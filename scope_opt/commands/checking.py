@@ -69,7 +69,7 @@ def distribution(
       scope-opt solve alexnet.json --solver scope --segments single -o schedule.json
       scope-opt distribution alexnet.json --rank schedule.json
     """  # noqa: D301  # \b keeps the line breaks
-    from scope_opt.model.cost import build_tables
+    from scope_opt.cost.build import build_tables
     from scope_opt.search.census.distribution import distribution as count
     from scope_opt.solving.monitor import Monitor
     from scope_opt.terminal.inputs import load_instance, load_schedule, naming

@@ -8,11 +8,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from scope_opt.model.explicit import ExplicitTables
 from scope_opt.model.files import Document, InputError, inconsistent
 from scope_opt.model.network import Count, Index, Name, Network
 from scope_opt.model.package import Order, Package, Positive
 from scope_opt.model.shown import Shown
-from scope_opt.model.tables import ExplicitTables, Partition
+from scope_opt.model.tables import Partition
 
 NEEDS_ENERGY = frozenset(
     {"energy_budget_j", "latency_bound_s", "power_budget_w", "dram_bytes_per_beat"}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from scope_opt.cost.build import build_tables
 from scope_opt.model import units
-from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError, closest
 from scope_opt.model.instance import Instance
 from scope_opt.notebook.cases import case_of

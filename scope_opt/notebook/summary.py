@@ -9,8 +9,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from scope_opt.cost.build import build_tables
 from scope_opt.model import units
-from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.instance import Instance
 from scope_opt.notebook.cases import case_of, find_instance

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import Document
 from scope_opt.model.network import Count, Index
 from scope_opt.replay.engine import Mode, SegmentTimes, simulate

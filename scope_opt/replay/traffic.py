@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from scope_opt.cost.build import build_tables
 from scope_opt.model import units
-from scope_opt.model.cost import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.model.mesh import link_loads, links, places
 from scope_opt.replay.stages import pipelines

@@ -12,7 +12,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from scope_opt.model.cost import build_tables, dram_traffic
+from scope_opt.cost.build import build_tables
+from scope_opt.cost.dram import dram_traffic
 from scope_opt.schedule.evaluation import Evaluation
 from scope_opt.schedule.pipeline import EnergyFj, Pipeline, costs_of, placed_costs, utilization
 from scope_opt.schedule.rules import Violation, fixed_starts, shape, structure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from scope_opt.model.cost import tile_grid
+from scope_opt.cost.layers import tile_grid
 from scope_opt.model.tables import ISP, WSP, ceil_int
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt.model.cost import build_tables
-from scope_opt.model.footprint import table_bytes
+from scope_opt.cost.build import build_tables
+from scope_opt.cost.footprint import table_bytes
 from scope_opt.solving.monitor import cpu_s
 from scope_opt.solving.result import StopReason
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import InputError
 from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.solver import (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 import scope_check
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.files import Document, InputError, optional, write_text
 from scope_opt.model.network import Index
 from scope_opt.model.shipped import shipped_folder

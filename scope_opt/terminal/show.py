@@ -8,14 +8,16 @@ import sys
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from rich import box
 from rich.console import Console, Group
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from scope_opt.cost.build import build_tables
+from scope_opt.cost.dram import dram_s, efficiency
 from scope_opt.model import units
-from scope_opt.model.cost import build_tables
 from scope_opt.model.instance import Constraints
 from scope_opt.model.package import order_name
 from scope_opt.schedule.bounds import latency_bound
@@ -209,9 +211,8 @@ def instance_view(instance: Instance) -> RenderableType:
         ideal = network.macs * instance.samples / peak
         floors.append(("computation alone", units.seconds(ideal), "all MAC units always busy"))
         if weights:
-            dram = package.dram
-            once = dram.latency_s + weights / (dram.bandwidth_bytes_per_s * dram.efficiency)
-            floors.append(("weights alone", units.seconds(once), "each read once from DRAM"))
+            once = units.seconds(float(dram_s(package.dram, np.asarray(weights))))
+            floors.append(("weights alone", once, "each read once from DRAM"))
     return Group(
         title(instance.name, instance.description),
         Text(),
@@ -243,8 +244,7 @@ def package_facts(package: Package) -> Iterable[Fact]:
         yield "transfers", "placed", f"order {order}, gathers {how}, links {shared}"
     else:
         yield "transfers", "regressed", "priced by the sizes of regions"
-    usable = dram.efficiency if dram.streams is None else dram.streams.read
-    remark = f"shared, {units.percent(usable)} of it usable"
+    remark = f"shared, {units.percent(float(efficiency(dram)))} of it usable"
     if dram.streams is not None:
         remark += " by one transfer, less by several"
     yield "DRAM", units.count(dram.bandwidth_bytes_per_s, "B/s"), remark

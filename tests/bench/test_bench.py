@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from scope_opt.model import cost, mesh, places
+from scope_opt.cost import layers
+from scope_opt.cost.build import build_tables
+from scope_opt.cost.nop import nop_coefficients
+from scope_opt.model import mesh, places
 from scope_opt.model.generate import paper_instance
 from scope_opt.search.census.sampling import sample
 from scope_opt.solving.solver import SolveOptions, solve
@@ -21,8 +24,8 @@ pytestmark = pytest.mark.bench
 def forget() -> None:
     """Empty the caches of the cost model, which would make every round but the first free."""
     cached = (
-        *(cost.tilings, cost.nop_coefficients, mesh.means_within, mesh.means_between),
-        *(cost._grids, mesh._zigzag, places._count),
+        *(layers.tilings, nop_coefficients, mesh.means_within, mesh.means_between),
+        *(layers._grids, mesh._zigzag, places._count),
     )
     for function in cached:
         function.cache_clear()
@@ -34,13 +37,13 @@ def test_tables(
     benchmark: BenchmarkFixture, chiplets: int, nop: Literal["regressed", "placed"]
 ) -> None:
     """Tables of the largest network; beside the time the memory they take at most."""
-    cost.build_tables(paper_instance("alexnet", 4, nop=nop))  # compiles
+    build_tables(paper_instance("alexnet", 4, nop=nop))  # compiles
     instance = paper_instance("resnet152", chiplets, nop=nop)
-    tables = benchmark.pedantic(cost.build_tables, args=(instance,), setup=forget, rounds=3)
+    tables = benchmark.pedantic(build_tables, args=(instance,), setup=forget, rounds=3)
     assert tables.layers == 156
     forget()
     tracemalloc.start()
-    cost.build_tables(instance)
+    build_tables(instance)
     benchmark.extra_info["peak_bytes"] = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
@@ -66,6 +69,6 @@ def test_a_sample_of_10000_schedules(
     benchmark: BenchmarkFixture, network: str, chiplets: int
 ) -> None:
     instance = paper_instance(network, chiplets, overflow="stream")
-    arguments = (instance, cost.build_tables(instance), 10**10, 10_000)
+    arguments = (instance, build_tables(instance), 10**10, 10_000)
     found = benchmark.pedantic(sample, args=arguments, rounds=3, warmup_rounds=1)
     assert found.drawn == 10_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import Instance
 from scope_opt.search.exact.solver import ExactSolver

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_opt.model.cost import build_tables
+from scope_opt.cost.build import build_tables
 from scope_opt.report.drawing import COLORS, new_figure
 from scope_opt.report.markdown import Article, Picture, fixed, table
 from scope_opt.report.results.records import milliseconds, paper_instance, records_of

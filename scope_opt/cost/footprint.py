@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scope_opt.model.cost import table_rows
+from scope_opt.cost.rows import table_rows
 from scope_opt.model.mesh import period, places
 
 if TYPE_CHECKING:
+    from scope_opt.model.explicit import ExplicitTables
     from scope_opt.model.instance import Instance
     from scope_opt.model.network import Network
     from scope_opt.model.package import Package
-    from scope_opt.model.tables import ExplicitTables
 
 WORD = 8
 """Bytes of an entry, int64 or float64."""
