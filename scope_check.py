@@ -243,10 +243,10 @@ def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str
 
 
 class Bound:
-    """Verifies that every segment ``a..b`` takes at least ``prefix[b + 1] - prefix[a]``."""
+    """Verifies that every segment ``a..b`` takes at least ``claims[a, b]``."""
 
-    def __init__(self, t: Tables, prefix: Ints) -> None:
-        self.t, self.prefix, self.runs = t, prefix, 0
+    def __init__(self, t: Tables, claims: Ints) -> None:
+        self.t, self.claims, self.runs = t, claims, 0
         self.counts = np.arange(1, min(t.layers, t.chiplets) + 1)
         # (L, L) least beats of pipelines: chiplets are busy with all layers, and weights must fit.
         busy = (t.compute.min(axis=1) // t.chiplets * np.arange(1, t.chiplets + 1)).min(axis=1)
@@ -267,10 +267,7 @@ class Bound:
         self.received = np.take_along_axis(self.t.receive, self.order, axis=2)
 
     def ending_at(self, j: int, b: int) -> Ints:
-        """(I, 2, 2, C) least times of clusters i..j but for the end of layer j, in segments to b.
-
-        By i from ``low[j]``, and partitions of i and j.
-        """
+        """(I, 2, 2, C) of clusters ``i..j``, i from low[j] on, without the end of j; up to b."""
         t, r, low = self.t, np.arange(1, self.t.chiplets + 1), int(self.low[j])
         free = t.buffer * r - t.weights[low : j + 1][::-1].cumsum()[::-1, None]
         room = np.maximum(free, 0)
@@ -287,7 +284,6 @@ class Bound:
             times[: n + 1] += t.entering(u, np.arange(low, u + 1))[:, None, None]
             fits = t.weights[u] * (r - 1) <= room[: n + 1]
             times[: n + 1, :, 1] = np.where(fits[:, None], times[: n + 1, :, 1], NEVER)
-            np.minimum(times, NEVER, out=times)
         count = (t.weights[low : j + 1] > 0)[::-1].cumsum()[::-1]
         again = -(np.minimum(free, 0) * t.refetch // 1000) + count[:, None] * t.latency
         times += np.where(free < 0, again if t.stream else NEVER, 0)[:, None, None]
@@ -296,7 +292,7 @@ class Bound:
     def asked(self, b: int) -> Ints:
         """(b + 1, N) T(a, b, N): beats that must be impossible; -1 where that is plain."""
         t, last = self.t, np.s_[: b + 1, b]
-        spare = self.prefix[b + 1] - self.prefix[: b + 1] - 1 - t.load[last]
+        spare = self.claims[last] - 1 - t.load[last]
         beats = np.minimum(spare[:, None] // (t.samples + self.counts - 1), t.worst)
         layers = np.arange(b + 1, 0, -1)[:, None]
         return np.where((self.counts <= layers) & (beats >= self.floor[last][:, None]), beats, -1)
@@ -308,14 +304,13 @@ class Bound:
         segments = Segments(self, b, int(asked.max())) if asked.max() >= 0 else None
         while segments is not None and (limit := int(asked.max())) >= 0:
             self.runs += 1
-            asked[segments.uncoupled(limit, asked) > t.chiplets] = -1
-            if asked.max() < limit:
-                continue
-            asked[segments.coupled(limit, asked) > t.chiplets] = -1
+            for fewest in (segments.uncoupled, segments.coupled):
+                if int(asked.max()) == limit:
+                    asked[fewest(limit, asked) > t.chiplets] = -1
             for a in np.flatnonzero((asked == limit).any(axis=1)).tolist():
                 asked[a, segments.opened(a) > t.chiplets] = -1
                 if asked[a].max() == limit:
-                    least, n = self.prefix[b + 1] - self.prefix[a], self.counts[asked[a].argmax()]
+                    least, n = self.claims[a, b], self.counts[asked[a].argmax()]
                     raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
 
     def _verify_whole_package(self, b: int) -> None:
@@ -325,7 +320,7 @@ class Bound:
         compute = int(t.compute[b, : 1 + fits, -1].min())
         reads = int(t.read[b, b] + t.entering(b, b)[-1])
         beat = max(reads + max(compute, int(t.write[b, b])), int(t.sdram[b, b]))
-        if t.load[b, b] + t.samples * beat < self.prefix[b + 1] - self.prefix[b]:
+        if t.load[b, b] + t.samples * beat < self.claims[b, b]:
             raise Refused(f"layer {b} alone takes less than the certificate claims")
 
 
@@ -460,15 +455,22 @@ def check(instance: Json, schedule: Json, proof: Json) -> list[str]:
     prefix = numbers(proof.get("prefix_bounds_ps"), t.layers + 1, "proof.prefix_bounds_ps")
     if prefix[0] != 0 or prefix[-1] != bound:
         raise Refused("proof.prefix_bounds_ps: must run from 0 to bound_ps")
-    verifier = kinds[1](t, prefix)
+    claims, gap = prefix[1:] - prefix[:-1, None], f"{(value - bound) / max(1, value):.4%}"
+    cuts = [segment["clusters"][0]["first_layer"] for segment in schedule["segments"]]
+    among, ends = "", [cut - 1 for cut in [*cuts[1:], t.layers]]
+    if proof.get("first_layers") is not None:  # nothing is claimed of other segments
+        claims, kept = np.zeros_like(claims), claims[cuts, ends]
+        claims[cuts, ends], among = kept, f" with segments from layers {cuts}"
+        if proof["first_layers"] != cuts:
+            raise Refused(f"proof.first_layers: the schedule's segments begin at {cuts}")
+    verifier = kinds[1](t, claims)
     for b in range(t.layers):
         verifier.verify(b)
-    gap = "0: the schedule is optimal" if value == bound else f"{(value - bound) / value:.4%}"
     return [
         f"accepted {name}",
         f"value    {value} ps, what the schedule takes",
-        f"bound    {bound} ps, no schedule takes less",
-        f"gap      {gap}",
+        f"bound    {bound} ps, no schedule{among} takes less",
+        f"gap      {'0: the schedule is optimal' if value == bound else gap}{among}",
         f"tables   {t.digest()}, of the {whose}",
         f"level    1: labels computed here, at {verifier.runs} beats",
         *(f"not certified: {what}" for what in t.uncertified if whose == "proof"),

@@ -286,7 +286,7 @@ class PlacedBound(Bound):
                 if asked[a].max() == limits[a]:
                     asked[a, segments.opened(a) > c] = -1
                 if asked[a].max() == limits[a]:
-                    least, n = self.prefix[b + 1] - self.prefix[a], self.counts[asked[a].argmax()]
+                    least, n = self.claims[a, b], self.counts[asked[a].argmax()]
                     raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
 
     def at_best(self, key: tuple[int, ...], values: Ints) -> Ints:
