@@ -242,21 +242,33 @@ def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str
     return int(t.load[a, b] + (t.samples + len(clusters) - 1) * beat)
 
 
-class Clusters:
-    """Least inner times of clusters ``i..j`` that matter: all but the end of layer ``j``."""
+class Bound:
+    """Verifies that every segment ``a..b`` takes at least ``claims[a, b]``."""
 
-    def __init__(self, t: Tables, limit: int) -> None:
-        self.t, self.sizes = t, np.arange(1, t.chiplets + 1)
-        fastest = t.compute.min(axis=1)
-        self.first = list[int]()  # of the longest cluster that ends with each layer
-        for j in range(t.layers):
-            times = fastest[: j + 1][::-1].cumsum(axis=0).min(axis=1)
-            self.first.append(j + 1 - int(np.searchsorted(times, limit, side="right")))
-        self.shared = [self.ending_at(j, t.layers - 1) for j in range(t.layers)]
+    def __init__(self, t: Tables, claims: Ints) -> None:
+        self.t, self.claims, self.runs = t, claims, 0
+        self.counts = np.arange(1, min(t.layers, t.chiplets) + 1)
+        # (L, L) least beats of pipelines: chiplets are busy with all layers, and weights must fit.
+        busy = (t.compute.min(axis=1) // t.chiplets * np.arange(1, t.chiplets + 1)).min(axis=1)
+        parts = t.compute.min(axis=(1, 2)), busy, t.weights
+        spent, shared, self.stored = (np.append(0, part.cumsum()) for part in parts)
+        self.floor = np.maximum(t.sdram, shared[1:] - shared[:-1, None])
+        over = self.stored[1:] - (self.stored[-1] if t.stream else t.buffer * t.chiplets)
+        self.floor[self.stored[:-1, None] < over] = NEVER
+        self.top = max(int(self.asked(b).max()) for b in range(t.layers))
+        # Of the longest cluster that ends with each layer, the first one.
+        low = np.searchsorted(spent, spent[1:] - self.top), np.searchsorted(self.stored, over)
+        self.low = np.minimum(np.arange(t.layers), np.maximum(*low))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.shared = [self.ending_at(j, self.t.layers - 1) for j in range(self.t.layers)]
+        self.order = np.argsort(self.t.receive, axis=2, kind="stable")
+        self.received = np.take_along_axis(self.t.receive, self.order, axis=2)
 
     def ending_at(self, j: int, b: int) -> Ints:
-        """(I, 2, 2, C) by i from ``first[j]``, and partitions of i and j, in a segment up to b."""
-        t, r, low = self.t, self.sizes, self.first[j]
+        """(I, 2, 2, C) of clusters ``i..j``, i from low[j] on, without the end of j; up to b."""
+        t, r, low = self.t, np.arange(1, self.t.chiplets + 1), int(self.low[j])
         free = t.buffer * r - t.weights[low : j + 1][::-1].cumsum()[::-1, None]
         room = np.maximum(free, 0)
         times = np.full((j + 1 - low, 2, 2, t.chiplets), NEVER)
@@ -272,53 +284,34 @@ class Clusters:
             times[: n + 1] += t.entering(u, np.arange(low, u + 1))[:, None, None]
             fits = t.weights[u] * (r - 1) <= room[: n + 1]
             times[: n + 1, :, 1] = np.where(fits[:, None], times[: n + 1, :, 1], NEVER)
-            np.minimum(times, NEVER, out=times)
         count = (t.weights[low : j + 1] > 0)[::-1].cumsum()[::-1]
         again = -(np.minimum(free, 0) * t.refetch // 1000) + count[:, None] * t.latency
         times += np.where(free < 0, again if t.stream else NEVER, 0)[:, None, None]
         return np.minimum(times, NEVER, out=times)
 
-
-class Bound:
-    """Verifies that every segment ``a..b`` takes at least ``prefix[b + 1] - prefix[a]``."""
-
-    def __init__(self, t: Tables, prefix: Ints) -> None:
-        self.t, self.prefix, self.runs = t, prefix, 0
-        self.counts = np.arange(1, min(t.layers, t.chiplets) + 1)
-        self._prepare(max(int(self.asked(b).max()) for b in range(t.layers)))
-
-    def _prepare(self, limit: int) -> None:
-        self.clusters, receive = Clusters(self.t, limit), self.t.receive
-        self.order = np.argsort(receive, axis=2, kind="stable")
-        self.received = np.take_along_axis(receive, self.order, axis=2)
-
     def asked(self, b: int) -> Ints:
         """(b + 1, N) T(a, b, N): beats that must be impossible; -1 where that is plain."""
         t, last = self.t, np.s_[: b + 1, b]
-        spare = self.prefix[b + 1] - self.prefix[: b + 1] - 1 - t.load[last]
+        spare = self.claims[last] - 1 - t.load[last]
         beats = np.minimum(spare[:, None] // (t.samples + self.counts - 1), t.worst)
         layers = np.arange(b + 1, 0, -1)[:, None]
-        return np.where((self.counts <= layers) & (beats >= t.sdram[last][:, None]), beats, -1)
+        return np.where((self.counts <= layers) & (beats >= self.floor[last][:, None]), beats, -1)
 
     def verify(self, b: int) -> None:
         """All segments that end at layer b."""
         t, asked = self.t, self.asked(b)
         self._verify_whole_package(b)
-        segments = self._segments(b, int(asked.max())) if asked.max() >= 0 else None
+        segments = Segments(self, b, int(asked.max())) if asked.max() >= 0 else None
         while segments is not None and (limit := int(asked.max())) >= 0:
             self.runs += 1
-            asked[segments.uncoupled(limit, asked) > t.chiplets] = -1
-            if asked.max() < limit:
-                continue
-            asked[segments.coupled(limit, asked) > t.chiplets] = -1
+            for fewest in (segments.uncoupled, segments.coupled):
+                if int(asked.max()) == limit:
+                    asked[fewest(limit, asked) > t.chiplets] = -1
             for a in np.flatnonzero((asked == limit).any(axis=1)).tolist():
                 asked[a, segments.opened(a) > t.chiplets] = -1
                 if asked[a].max() == limit:
-                    least, n = self.prefix[b + 1] - self.prefix[a], self.counts[asked[a].argmax()]
+                    least, n = self.claims[a, b], self.counts[asked[a].argmax()]
                     raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
-
-    def _segments(self, b: int, top: int) -> Segments:
-        return Segments(self, b, top)
 
     def _verify_whole_package(self, b: int) -> None:
         """Layer b alone on all chiplets, where its weights may be of any size."""
@@ -327,7 +320,7 @@ class Bound:
         compute = int(t.compute[b, : 1 + fits, -1].min())
         reads = int(t.read[b, b] + t.entering(b, b)[-1])
         beat = max(reads + max(compute, int(t.write[b, b])), int(t.sdram[b, b]))
-        if t.load[b, b] + t.samples * beat < self.prefix[b + 1] - self.prefix[b]:
+        if t.load[b, b] + t.samples * beat < self.claims[b, b]:
             raise Refused(f"layer {b} alone takes less than the certificate claims")
 
 
@@ -335,12 +328,12 @@ class Segments:
     """The segments that end at layer b, for beats up to ``top``."""
 
     def __init__(self, bound: Bound, b: int, top: int) -> None:
-        self.bound, self.b, self.t, clusters = bound, b, bound.t, bound.clusters
+        self.bound, self.b, self.t = bound, b, bound.t
         t, c = bound.t, bound.t.chiplets
         # Clusters before all edges that cross the end take the same in other segments.
         split = min([b, *t.source[(t.source <= b) & (b < t.to)].tolist()])
-        ends = clusters.shared[: split + 1]
-        ends += [clusters.ending_at(j, b) for j in range(split + 1, b + 1)]
+        ends = bound.shared[: split + 1]
+        ends += [bound.ending_at(j, b) for j in range(split + 1, b + 1)]
         # (b + 1, C) what the last layer of a cluster sends, whatever follows.
         self.closing = np.array([t.leaving(j, j, b) for j in range(b + 1)])
         self.closing[:b] += t.send[:b]
@@ -349,7 +342,7 @@ class Segments:
         after = np.maximum(self.needed, (self.closing + np.append(fast, 0)[:, None])[:, None])
         self.inner, self.least, self.opening = list[Ints](), list[Ints](), list[Ints]()
         for a in range(b + 1):
-            starts = [(j, a - clusters.first[j]) for j in range(a, b + 1) if clusters.first[j] <= a]
+            starts = [(j, a - bound.low[j]) for j in range(a, b + 1) if bound.low[j] <= a]
             row = np.array([ends[j][at] for j, at in starts], np.int64).reshape(-1, 2, 2, c)
             times = (row.min(axis=1) + after[a : a + len(row)]).min(axis=1)
             self.inner.append(row)
@@ -462,15 +455,22 @@ def check(instance: Json, schedule: Json, proof: Json) -> list[str]:
     prefix = numbers(proof.get("prefix_bounds_ps"), t.layers + 1, "proof.prefix_bounds_ps")
     if prefix[0] != 0 or prefix[-1] != bound:
         raise Refused("proof.prefix_bounds_ps: must run from 0 to bound_ps")
-    verifier = kinds[1](t, prefix)
+    claims, gap = prefix[1:] - prefix[:-1, None], f"{(value - bound) / max(1, value):.4%}"
+    cuts = [segment["clusters"][0]["first_layer"] for segment in schedule["segments"]]
+    among, ends = "", [cut - 1 for cut in [*cuts[1:], t.layers]]
+    if proof.get("first_layers") is not None:  # nothing is claimed of other segments
+        claims, kept = np.zeros_like(claims), claims[cuts, ends]
+        claims[cuts, ends], among = kept, f" with segments from layers {cuts}"
+        if proof["first_layers"] != cuts:
+            raise Refused(f"proof.first_layers: the schedule's segments begin at {cuts}")
+    verifier = kinds[1](t, claims)
     for b in range(t.layers):
         verifier.verify(b)
-    gap = "0: the schedule is optimal" if value == bound else f"{(value - bound) / value:.4%}"
     return [
         f"accepted {name}",
         f"value    {value} ps, what the schedule takes",
-        f"bound    {bound} ps, no schedule takes less",
-        f"gap      {gap}",
+        f"bound    {bound} ps, no schedule{among} takes less",
+        f"gap      {'0: the schedule is optimal' if value == bound else gap}{among}",
         f"tables   {t.digest()}, of the {whose}",
         f"level    1: labels computed here, at {verifier.runs} beats",
         *(f"not certified: {what}" for what in t.uncertified if whose == "proof"),

@@ -5,9 +5,15 @@ Everything is counted in shares, as integers. Imports NumPy and `scope_check` on
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scope_check import Ints, Json, Unusable, get, numbers
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Shape = tuple[int, int, int, int]
+"""Rows and columns of a layer's output, bytes that cross a row seam and a column seam."""
 
 MOST_COUNTS = 2**28  # of scatters, from every region to every size of the next
 
@@ -53,6 +59,28 @@ def hilbert(part: Ints) -> Ints:
     return np.concatenate([hilbert(away), hilbert(part[:, near:]), hilbert(back)])
 
 
+def pair(layer: Json, key: str, where: str) -> tuple[int, int]:
+    """Down and across, given by one number or by two."""
+    value = layer.get(key, 1)
+    down, across = numbers(value if isinstance(value, list) else [value] * 2, 2, where).tolist()
+    return down, across
+
+
+def shape(layer: Json, where: str) -> Shape:
+    """What the halos of a layer depend on."""
+    keys = ("height", "width")
+    rows, cols = (get(layer, f"output_{key}", int, where) for key in keys)
+    height, width = (get(layer, f"input_{key}", int, where) for key in keys)
+    kernel = [get(layer, f"kernel_{key}", int, where) for key in keys]
+    dilation, stride = pair(layer, "dilation", where), pair(layer, "stride", where)
+    channels = get(layer, "in_channels", int, where)
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    down, across = (channels * max(0, r - s) for r, s in zip(reach, stride, strict=True))
+    if min(rows, cols) < 1:
+        raise Unusable(f"{where}: needs outputs")
+    return rows, cols, down * width, across * height
+
+
 def sending(sets: Ints) -> list[Ints]:
     """Most sources behind each link, east, west, south, north, of (n, rows, cols) sets."""
     row, above = sets.cumsum(axis=2), sets.sum(axis=2).cumsum(axis=1)
@@ -87,6 +115,7 @@ class Mesh:
         if self.phases * (c + 1) ** 2 > MOST_COUNTS:
             raise Unusable(f"instance.package: places of {c} chiplets are too many in this order")
         self.phase = np.arange(c + 1) % self.phases
+        self._grids = dict[tuple[int, int], list[tuple[int, int]]]()
         upto = np.zeros((c + 1, rows, cols), dtype=np.int32)
         upto[np.arange(c) + 1, self.at[:, 0], self.at[:, 1]] = 1
         upto = upto.cumsum(axis=0, dtype=np.int32)
@@ -152,3 +181,40 @@ class Mesh:
             target = np.concatenate([other, one], axis=-1)
             found.append(self.loads(source, target, np.ones(source.shape[-1], dtype=np.int64)))
         return found[0], found[1]
+
+    def tiling(self, height: int, width: int) -> list[tuple[int, int]]:
+        """WSP tile grids by size: fewest outputs of a tile, most nearly square, fewer rows."""
+        if (height, width) not in self._grids:
+            grids = [(1, 1)]
+            for size in range(1, self.chiplets + 1):
+                ways = [(k, size // k) for k in range(1, size + 1) if size % k == 0]
+                outputs = {way: -(-height // way[0]) * -(-width // way[1]) for way in ways}
+                grids.append(min(ways, key=lambda k: (outputs[k], abs(k[0] - k[1]), k[0])))
+            self._grids[height, width] = grids
+        return self._grids[height, width]
+
+    def seam(self, of: Shape, size: int) -> tuple[int, tuple[int, int], float, float]:
+        """Columns of the grid, rows and columns with outputs, bytes each way over both seams."""
+        height, width, down, across = of
+        rows, cols = self.tiling(height, width)[size]
+        used = min(rows, height), min(cols, width)
+        # Half of a pair's part of the seam each way.
+        down_each = down / (2 * used[1]) if used[0] > 1 else 0.0
+        across_each = across / (2 * used[0]) if used[1] > 1 else 0.0
+        return cols, used, down_each, across_each
+
+    def halos(self, shapes: list[Shape]) -> dict[Shape, Floats]:
+        """(phases, C+1) bytes on the busiest link of the halo of each layer."""
+        found = {of: np.zeros((self.phases, self.chiplets + 1)) for of in shapes}
+        for size in range(2, self.chiplets + 1):
+            starts = np.arange(min(self.phases, self.chiplets - size + 1))
+            counted = dict[Any, tuple[Ints, Ints]]()  # layers of one grid share its seams
+            for of, loads in found.items():
+                cols, used, down, across = self.seam(of, size)
+                if down or across:
+                    if (cols, used) not in counted:
+                        counted[cols, used] = self.seams(starts, cols, used)
+                    rows, columns = counted[cols, used]
+                    carried = rows * down + columns * across
+                    loads[: len(starts), size] = carried.max(axis=(1, 2, 3))
+        return found

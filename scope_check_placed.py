@@ -19,15 +19,13 @@ from scope_check import (
     Cluster,
     Ints,
     Json,
-    Segments,
+    Refused,
     Tables,
     Unusable,
     get,
-    numbers,
 )
-from scope_check_mesh import Mesh
+from scope_check_mesh import Floats, Mesh, shape
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 Move = tuple[str, int]
 """A kind of transfer inside a region: bytes gathered or exchanged, or the layer of a halo."""
 
@@ -42,13 +40,6 @@ def real(document: Any, key: str, where: str, default: float | None = None) -> f
     if type(value) not in (int, float) or not 0 < value < 1e30:
         raise Unusable(f"{where}.{key}: needs a positive number; found {repr(value)[:60]}")
     return float(value)
-
-
-def pair(layer: Json, key: str, where: str) -> tuple[int, int]:
-    """Down and across, given by one number or by two."""
-    value = layer.get(key, 1)
-    down, across = numbers(value if isinstance(value, list) else [value] * 2, 2, where).tolist()
-    return down, across
 
 
 # --- The tables ----------------------------------------------------------------------------------
@@ -81,7 +72,8 @@ class PlacedTables(Tables):
         if len(layers) != n or self.mesh.chiplets != c:
             raise Unusable(f"{where}: has other layers or chiplets than the instance")
         self.output_bytes = [get(layer, "output_bytes", int, f"{at}.layers") for layer in layers]
-        self.shapes = [self._shape(layer, f"{at}.layers") for layer in layers]
+        self.shapes = [shape(layer, f"{at}.layers") for layer in layers]
+        self.halos = self.mesh.halos(self.shapes)
         self.flow = list[tuple[int, int, int, bool]]()  # source, target, bytes, whether input
         for edge in get(network, "edges", list, at):
             u, v, moved = (get(edge, key, int, f"{at}.edges") for key in ("from", "to", "bytes"))
@@ -96,24 +88,8 @@ class PlacedTables(Tables):
         for (u, v), moved in inputs.items():
             if v > u + 1:
                 self.further[v].append((u, moved, inputs.get((u, v - 1), -1) >= moved))
-        self._grids = dict[tuple[int, int], list[tuple[int, int]]]()
-        self._halos = dict[tuple[int, ...], Floats]()
         self._within = dict[tuple[int, int], Ints]()
         self._refuse_large_transfers(where)
-
-    def _shape(self, layer: Json, where: str) -> tuple[int, ...]:
-        """Rows and columns of the output, bytes that cross a row seam and a column seam."""
-        keys = ("height", "width")
-        outputs = [get(layer, f"output_{key}", int, where) for key in keys]
-        inputs = [get(layer, f"input_{key}", int, where) for key in keys]
-        kernel = [get(layer, f"kernel_{key}", int, where) for key in keys]
-        dilation, stride = pair(layer, "dilation", where), pair(layer, "stride", where)
-        channels = get(layer, "in_channels", int, where)
-        reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-        overlap = [channels * max(0, r - s) for r, s in zip(reach, stride, strict=True)]
-        if min(outputs) < 1:
-            raise Unusable(f"{where}: needs outputs")
-        return (*outputs, overlap[0] * inputs[1], overlap[1] * inputs[0])
 
     def _refuse_large_transfers(self, where: str) -> None:
         """As `_refuse_large`; no link carries more than all bytes once for every chiplet."""
@@ -142,50 +118,13 @@ class PlacedTables(Tables):
     def share(self, kind: str, amount: int) -> Floats:
         """(phases, C+1) bytes on the busiest link of one transfer."""
         if kind == "halo":
-            return self.halo(amount)
+            return self.halos[self.shapes[amount]]
         sizes = np.maximum(np.arange(self.chiplets + 1), 1)
         counts, shares = self.mesh.gather, sizes
         if kind == "exchange":
             counts, shares = self.mesh.exchange, sizes * sizes
         found: Floats = (amount * counts) / shares
         return found
-
-    def tiling(self, layer: int) -> list[tuple[int, int]]:
-        """WSP tile grids by size: fewest outputs of a tile, most nearly square, fewer rows."""
-        height, width, *_ = self.shapes[layer]
-        if (height, width) not in self._grids:
-            grids = [(1, 1)]
-            for size in range(1, self.chiplets + 1):
-                ways = [(k, size // k) for k in range(1, size + 1) if size % k == 0]
-                outputs = {way: -(-height // way[0]) * -(-width // way[1]) for way in ways}
-                grids.append(min(ways, key=lambda k: (outputs[k], abs(k[0] - k[1]), k[0])))
-            self._grids[height, width] = grids
-        return self._grids[height, width]
-
-    def seam(self, layer: int, size: int) -> tuple[int, tuple[int, int], float, float]:
-        """Columns of the grid, rows and columns with outputs, bytes each way over both seams."""
-        height, width, down, across = self.shapes[layer]
-        rows, cols = self.tiling(layer)[size]
-        used = min(rows, height), min(cols, width)
-        # Half of a pair's part of the seam each way.
-        down_each = down / (2 * used[1]) if used[0] > 1 else 0.0
-        across_each = across / (2 * used[0]) if used[1] > 1 else 0.0
-        return cols, used, down_each, across_each
-
-    def halo(self, layer: int) -> Floats:
-        """(phases, C+1) bytes on the busiest link of a layer's halo."""
-        shape = self.shapes[layer]
-        if shape not in self._halos:
-            found = np.zeros((self.mesh.phases, self.chiplets + 1))
-            for size in range(2, self.chiplets + 1):
-                cols, used, down, across = self.seam(layer, size)
-                starts = np.arange(min(self.mesh.phases, self.chiplets - size + 1))
-                if down or across:
-                    rows, columns = self.mesh.seams(starts, cols, used)
-                    loads = rows * down + columns * across
-                    found[: len(starts), size] = loads.max(axis=(1, 2, 3))
-            self._halos[shape] = found
-        return self._halos[shape]
 
     def moves(self, layer: int, own: int, then: int, a: int) -> list[list[Move]]:
         """What moves to the next layer in the same cluster: one entry for each list."""
@@ -283,7 +222,7 @@ class PlacedTables(Tables):
                 total = total + self.mesh.exchanged(s, r) * (volume["exchange"] / (r * r))
             for kind, layer in moves:
                 if kind == "halo" and r > 1:
-                    cols, used, down, across = self.seam(layer, r)
+                    cols, used, down, across = self.mesh.seam(self.shapes[layer], r)
                     rows, columns = self.mesh.seams(np.array(s), cols, used)
                     total = total + rows * down + columns * across
             s += r
@@ -300,184 +239,237 @@ class PlacedTables(Tables):
 # --- The lower bound -----------------------------------------------------------------------------
 
 
+def runs(low: Ints, high: Ints) -> tuple[Ints, Ints]:
+    """All integers from each low to its high one: which range, and the integer."""
+    counts = np.maximum(high - low + 1, 0)
+    which = np.repeat(np.arange(len(low)), counts)
+    return which, np.arange(len(which)) + np.repeat(low - counts.cumsum() + counts, counts)
+
+
 class PlacedBound(Bound):
     """`Bound` for segments whose regions have places."""
 
     t: PlacedTables
 
-    def _prepare(self, limit: int) -> None:
-        t, sizes = self.t, np.arange(1, self.t.chiplets + 1)
+    def _prepare(self) -> None:
+        t, n = self.t, self.t.layers
+        self.sizes = np.arange(1, t.chiplets + 1)
         scatter = t.mesh.scatter[:, 1:, 1:]
-        shares = np.where(scatter > 0, scatter / np.multiply.outer(sizes, sizes), np.inf)
+        shares = np.where(scatter > 0, scatter / np.multiply.outer(self.sizes, self.sizes), np.inf)
         least = shares.min(axis=(0, 2))
         self.scattered = np.where(least < np.inf, least, 0) * (t.ps_per_byte * FLOOR)
-        fits = np.arange(t.mesh.phases)[:, None] + sizes <= t.chiplets
+        fits = np.arange(t.mesh.phases)[:, None] + self.sizes <= t.chiplets
         self.outside = np.where(fits, 0, NEVER)
         self.gather = [t.ps(t.share("gather", int(w))) for w in t.weights]
-        # One more than the last layer that a cluster may have at all.
-        total = np.append(0, t.compute.min(axis=(1, 2)).cumsum())
-        self.stop = np.searchsorted(total, total[:-1] + limit, side="right") - 1
-        self.stop = np.maximum(self.stop, np.arange(t.layers) + 1)
-        # Further input from before a layer to later ones that could be in its cluster.
-        self.passing = [
-            [u for v in range(i + 1, self.stop[i]) for u, _, _ in t.further[v] if u < i]
-            for i in range(t.layers)
-        ]
-        self.best, self.recent = dict[Any, Ints](), dict[Any, Ints]()
+        self.best = dict[tuple[int, ...], Ints]()
+        # Where clusters begin, and from which layer on what they pass on is of their segment.
+        starts, stop = list[tuple[int, int]](), np.searchsorted(self.low, np.arange(n), "right")
+        for i in range(n):
+            further = [u for v in range(i + 1, stop[i]) for u, _, _ in t.further[v] if u < i]
+            starts += [(i, u) for u in sorted({i, *further}, reverse=True)]
+        self.first, self.origin = np.array(starts).T
+        self.own = np.flatnonzero(self.first == self.origin)
+        # By last layer: times of clusters but for their ends, with them, and what these depend on.
+        self.ending, self.keys = ([np.zeros(0, dtype=np.int64)] * n for _ in range(2))
+        self.written, self.handed = ([b""] * n for _ in range(2))
 
-    def _segments(self, b: int, top: int) -> PlacedSegments:
-        return PlacedSegments(self, b, top)
+    def verify(self, b: int) -> None:
+        """All segments that end at layer b."""
+        asked, c = self.asked(b), self.t.chiplets
+        self._verify_whole_package(b)
+        segments = PlacedSegments(self, b) if asked.max() >= 0 else None
+        while segments is not None and (limits := asked.max(axis=1)).max() >= 0:
+            self.runs += int((limits >= 0).sum())
+            asked[segments.uncoupled(asked) > c] = -1
+            for a in np.flatnonzero((limits >= 0) & (asked.max(axis=1) == limits)).tolist():
+                asked[a, segments.coupled(a, asked[a]) > c] = -1
+                if asked[a].max() == limits[a]:
+                    asked[a, segments.opened(a) > c] = -1
+                if asked[a].max() == limits[a]:
+                    least, n = self.claims[a, b], self.counts[asked[a].argmax()]
+                    raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
 
-    def at_best(self, key: Any, values: Ints) -> Ints:
+    def at_best(self, key: tuple[int, ...], values: Ints) -> Ints:
         """(.., C) the least over all phases of values (.., phases, C+1), remembered."""
         if key not in self.best:
             self.best[key] = (values[..., 1:] + self.outside).min(axis=-2)
         return self.best[key]
 
-    def inner(self, i: int, n: int, a: int, b: int, r: Ints, phase: Ints | None) -> Ints:
-        """(n, 2, 2, K) least times of clusters ``i..i+n-1`` but for the end of the last layer.
+    def moved(self, u: int, origins: Ints, r: Ints, phase: Ints | None) -> Ints:
+        """(2, 2, n, K) what moves to layer u in n clusters, by `origin`."""
+        t, found = self.t, np.empty((2, 2, len(origins), r.shape[1]), dtype=np.int64)
+        counts = [t.arriving(u, a) if t.further[u] else 0 for a in origins.tolist()]
+        for count in set(counts):
+            rows = np.array(counts) == count
+            values = t.within_ps(u - 1, int(origins[rows][0]))
+            if phase is None:
+                found[:, :, rows] = self.at_best((u, count), values)[:, :, None]
+            else:
+                found[:, :, rows] = values[:, :, phase[rows], r[rows]]
+        return found
 
-        By first and last partition, in segment ``a..b``, on regions of sizes r from positions of
-        these phases; with None at the best place for every transfer, r being 1..C.
+    def inner(
+        self, firsts: Ints, lasts: Ints, origins: Ints, b: int, r: Ints, phase: Ints | None
+    ) -> Ints:
+        """(2, 2, n, K) least times of n clusters but for the end of the last layer.
+
+        By first and last partition, in a segment up to b, on regions of sizes r, (n or 1, K), from
+        positions of these phases; with None at the best place for every transfer, r being 1..C.
         """
-        t, stored = self.t, self.t.weights[i : i + n].cumsum()
-        free = t.buffer * r - stored[:, None]
-        room, count = np.maximum(free, 0), (t.weights[i : i + n] > 0).cumsum()
-        times = np.full((n, 2, 2, len(r)), NEVER)
-        times[:, 0, 0] = times[:, 1, 1] = 0
-        for x, u in enumerate(range(i, i + n)):
-            if x > 0:
-                moved, key = t.within_ps(u - 1, a), (u, t.arriving(u, a))
-                at = self.at_best(key, moved) if phase is None else moved[:, :, phase, r]
-                step = np.maximum(t.compute[u - 1][:, None, r - 1], at + t.write[u - 1, b])
-                isp, wsp = times[x:, :, 0, None] + step[0], times[x:, :, 1, None] + step[1]
-                times[x:] = np.minimum(isp, wsp)
+        t, several, at = self.t, firsts < lasts, r - 1
+        free = t.buffer * r - (self.stored[lasts + 1] - self.stored[firsts])[:, None]
+        room, times = np.maximum(free, 0), np.full((2, 2, *free.shape), NEVER)
+        times[0, 0] = times[1, 1] = 0
+        for u in range(int(firsts.min()), int(lasts.max()) + 1):
+            with_u = np.flatnonzero((firsts <= u) & (u <= lasts))
+            sizes, places = (r, None) if phase is None else (r[with_u], phase[with_u])
+            now, on = times[:, :, with_u], sizes - 1
+            begun = firsts[with_u] < u
+            if begun.any():
+                moved = self.moved(u, origins[with_u], sizes, places) + t.write[u - 1, b]
+                step = np.maximum(t.compute[u - 1][:, None, on], moved)
+                after = np.minimum(now[:, 0, None] + step[0], now[:, 1, None] + step[1])
+                now = np.where(begun[:, None], after, now)
             # Alone in its cluster, a layer gathers its weights only once.
-            own = self.at_best((u,), self.gather[u]) if phase is None else self.gather[u][phase, r]
-            times[max(x, 1) :, :, 1] += own
-            fits = t.weights[u] * (r - 1) <= room[x:]
-            times[x:, :, 1] = np.where(fits[:, None], times[x:, :, 1], NEVER)
-            np.minimum(times, NEVER, out=times)
-        again = -(np.minimum(free, 0) * t.refetch[r - 1] // 1000) + count[:, None] * t.latency
-        times += np.where(free < 0, again if t.stream else NEVER, 0)[:, None, None]
-        np.minimum(times, NEVER, out=times)
-        return times
+            gather = self.gather[u]
+            own = self.at_best((u,), gather) if places is None else gather[places, sizes]
+            now[:, 1] += own * several[with_u, None]
+            now[:, 1] = np.where(t.weights[u] * on <= room[with_u], now[:, 1], NEVER)
+            times[:, :, with_u] = now
+        count = np.append(0, (t.weights > 0).cumsum())
+        again = (count[lasts + 1] - count[firsts])[:, None] * t.latency
+        again = again - (np.minimum(free, 0) * t.refetch[at] // 1000)
+        times += np.where(free < 0, again if t.stream else NEVER, 0)
+        return np.minimum(times, NEVER, out=times)
 
 
-class PlacedSegments(Segments):
-    """The segments that end at layer b, for beats up to ``top``."""
+class PlacedSegments:
+    """The segments that end at layer b."""
 
-    t: PlacedTables
-
-    def __init__(self, bound: PlacedBound, b: int, top: int) -> None:
-        self.bound, self.b, self.t, self.places = bound, b, bound.t, bound
-        t, (travel, wanted) = self.t, bound.t.crossings(b)
-        # (L, L) bytes behind each layer in segments from each layer on.
+    def __init__(self, bound: PlacedBound, b: int) -> None:
+        self.places, self.b, self.t = bound, b, bound.t
+        travel, wanted = self.t.crossings(b)
+        # (L, L) bytes behind each layer in segments from each layer on, and time of reads before.
         self.travel = travel[::-1].cumsum(axis=0)[::-1]
         self.wanted = np.minimum(self.travel, wanted[::-1].cumsum(axis=0)[::-1])
-        self.before, bound.recent = bound.recent, {}
-        self.rows = dict[int, list[Ints]]()
-        # Whatever the segment's first layer: what is from before the cluster costs nothing.
-        self.least = [self.relaxed(i, i) for i in range(b + 1)]
-        reads = [t.read[i, i : i + len(row)].cumsum() for i, row in enumerate(self.least)]
-        self.opening = [row + own[:, None] for row, own in zip(self.least, reads, strict=True)]
+        self.reads = np.pad(self.t.read.cumsum(axis=1), ((0, 0), (1, 0)))
+        for j in range(b + 1):
+            self._renew(j)
 
-    def relaxed(self, i: int, a: int) -> Ints:
-        """(J, C) times of clusters ``i..j`` in segment ``a..b`` on at most r chiplets, at best.
+    def _renew(self, j: int) -> None:
+        """Times of clusters that end with layer j, where they are not those of the last b."""
+        bound, t, low = self.places, self.t, int(self.places.low[j])
+        written, handed = t.write[low:j, self.b].tobytes(), self.travel[low : j + 1, j].tobytes()
+        handed += t.write[j, self.b].tobytes()
+        begin, end = bound.own[low], np.searchsorted(bound.first, j, side="right")
+        if bound.written[j] != written or not bound.ending[j].size:
+            firsts = bound.first[begin:end]
+            clusters = firsts, np.full_like(firsts, j), bound.origin[begin:end]
+            bound.ending[j] = bound.inner(*clusters, self.b, bound.sizes[None], None).min(axis=0)
+        elif bound.handed[j] == handed:
+            return
+        bound.written[j], bound.handed[j] = written, handed
+        own = bound.ending[j][:, bound.own[low : j + 1] - begin]
+        times = self._ended(j, own, self.travel[low : j + 1, j])
+        # Made ascending over all first layers, for one search.
+        rows = np.arange(len(times))[:, None] * (bound.top + 2)
+        bound.keys[j] = (np.minimum(times[:, ::-1], bound.top + 1) + rows).ravel()
 
-        Reads are left out.
-        """
-        bound, t, b = self.places, self.t, self.b
-        stop = int(min(bound.stop[i], b + 1))
-        travel, writes = self.travel[a, i:stop], t.write[i:stop, b]
-        arriving = tuple(u >= a for u in bound.passing[i])
-        key = i, arriving, travel.tobytes(), writes.tobytes()
-        found = bound.recent.get(key, self.before.get(key))
-        if found is None:
-            inner = bound.inner(i, stop - i, a, b, np.arange(1, t.chiplets + 1), None).min(axis=1)
-            hand = np.ceil(np.multiply.outer(travel, bound.scattered)).astype(np.int64)
-            ends = np.maximum(t.compute[i:stop], (hand + writes[:, None])[:, None])
-            found = np.minimum.accumulate((inner + ends).min(axis=1), axis=1)
-        bound.recent[key] = found
+    def _ended(self, j: int, inner: Ints, travel: Ints) -> Ints:
+        """(n, C) least times on at most r chiplets with what layer j hands on, at best."""
+        hand = np.ceil(np.multiply.outer(travel, self.places.scattered)).astype(np.int64)
+        ends = np.maximum(self.t.compute[j][:, None], hand + self.t.write[j, self.b])
+        return np.minimum.accumulate((inner + ends).min(axis=0), axis=1)
+
+    def uncoupled(self, asked: Ints) -> Ints:
+        """(b + 1, N) fewest chiplets at the largest limit of each first layer, uncoupled."""
+        bound, b, c, limits = self.places, self.b, self.t.chiplets, asked.max(axis=1)
+        firsts, most = np.flatnonzero(limits >= 0), int(np.flatnonzero(asked.max(axis=0) >= 0)[-1])
+        most += 1
+        fewest = np.full((b + 2, len(firsts), most + 1), NONE, dtype=np.int16)
+        fewest[firsts, np.arange(len(firsts)), 0] = 0
+        for j in range(firsts[0], b + 1):
+            low, n = max(bound.low[j], firsts[0]), np.searchsorted(firsts, j, side="right")
+            here = firsts[:n]
+            left = limits[here] - self.reads[here, j + 1] + self.reads[here, low : j + 1].T
+            rows = np.arange(low, j + 1)[:, None] - bound.low[j]
+            keys = np.maximum(left, -1) + rows * (bound.top + 2)
+            within = np.searchsorted(bound.keys[j], keys, side="right") - rows * c
+            sizes = np.where(within > 0, c + 1 - within, NONE).astype(np.int16)
+            total = sizes[..., None] + fewest[low : j + 1, :n, :-1]
+            np.minimum(total.min(axis=0), NONE, out=fewest[j + 1, :n, 1:])
+        found = np.full(asked.shape, NONE)
+        found[firsts, :most] = fewest[b + 1, :, 1:]
         return found
 
-    def coupled(self, limit: int, asked: Ints) -> Ints:
-        """(b + 1, N) fewest chiplets, places left out, where the limit is asked for; else 0."""
-        self.limit, found = limit, np.zeros(asked.shape, dtype=np.int64)
-        for a in np.flatnonzero(asked.max(axis=1) == limit).tolist():
-            if a not in self.rows:
-                rows = [self.relaxed(i, a) for i in range(a, self.b + 1)]
-                reads = [self.t.read[a, i : i + len(row)] for i, row in enumerate(rows, a)]
-                self.rows[a] = [
-                    r + own.cumsum()[:, None] for r, own in zip(rows, reads, strict=True)
-                ]
-            most = int(np.flatnonzero(asked[a] >= 0)[-1]) + 1
-            rest = np.full((self.b + 2 - a, most + 1), NONE)
-            rest[-1, 0] = 0
-            for x in range(self.b - a, -1, -1):
-                need = self.need(a, x)
-                total = need[:, None] + rest[x + 1 : x + 1 + len(need), :-1]
-                np.minimum(total.min(axis=0), NONE, out=rest[x, 1:])
-            found[a, :most] = rest[0, 1:]
-        return found
-
-    def need(self, a: int, x: int) -> Ints:
-        """(J,) fewest chiplets of clusters from layer a + x on, at best places."""
-        sizes = (self.rows[a][x] > self.limit).sum(axis=1) + 1
-        return np.where(sizes > self.t.chiplets, NONE, sizes)
+    def coupled(self, a: int, asked: Ints) -> Ints:
+        """(N,) fewest chiplets of ``a..b`` at the largest limit, places left out."""
+        bound, n, c = self.places, self.b + 1 - a, self.t.chiplets
+        self.limit, most = int(asked.max()), int(np.flatnonzero(asked >= 0)[-1]) + 1
+        # Of the starts of each layer the last one that has the segment's first layer before it.
+        kept = np.flatnonzero(bound.origin >= a)
+        picked = kept[np.diff(bound.first[kept], append=-1) != 0]
+        self.needs = np.full((n, n + 1), NONE)
+        fewest = np.full((n + 1, most + 1), NONE)
+        fewest[0, 0] = 0
+        for j in range(a, self.b + 1):
+            low = max(int(bound.low[j]), a)
+            inner = bound.ending[j][:, picked[low - a : j + 1 - a] - bound.own[bound.low[j]]]
+            times = self._ended(j, inner, self.travel[a, j : j + 1])
+            left = self.limit - self.reads[a, j + 1] + self.reads[a, low : j + 1]
+            sizes = (times > left[:, None]).sum(axis=1) + 1
+            here = np.s_[low - a : j + 1 - a]
+            self.needs[here, j + 1 - a] = np.where(sizes > c, NONE, sizes)
+            total = self.needs[here, j + 1 - a, None] + fewest[here, :-1]
+            np.minimum(total.min(axis=0), NONE, out=fewest[j + 1 - a, 1:])
+        self.before = fewest.min(axis=1)
+        return np.append(fewest[n, 1:], np.full(len(asked) - most, NONE))
 
     def opened(self, a: int) -> Ints:
         """(N,) fewest chiplets of the segment ``a..b``, or fewer; `NONE` where it is impossible.
 
         Labels G(i, s, r, p): fewest clusters for layers ``i..b``, the first on the r positions
-        from s, with partition p on layer i.
+        from s, with partition p on layer i. After `coupled`.
         """
         c, n = self.t.chiplets, self.b + 1 - a
-        needs = [self.need(a, x) for x in range(n)]
-        behind, before = np.full(n + 1, NONE), np.full(n + 1, NONE)
-        behind[n] = before[0] = 0
-        for x in range(n - 1, -1, -1):
-            behind[x] = min(NONE, (needs[x] + behind[x + 1 : x + 1 + len(needs[x])]).min())
-        for x, need in enumerate(needs):
-            reached = before[x + 1 : x + 1 + len(need)]
-            np.minimum(reached, before[x] + need, out=reached)
+        behind = np.full(n + 1, NONE)
+        behind[n] = 0
+        for i in range(n - 1, -1, -1):
+            behind[i] = min(NONE, (self.needs[i, i + 1 :] + behind[i + 1 :]).min())
         self.labels, self.widest = np.full((n + 1, c + 1, c + 1, 2), NONE, dtype=np.int16), 0
-        for x in range(n - 1, -1, -1):
-            low, high = (0, 0) if x == 0 else (int(before[x]), c - int(behind[x]))
-            ends = behind[x + 1 : x + 1 + len(needs[x])]
-            useful = np.flatnonzero(needs[x] + ends <= c)
-            if low > high or not len(useful):
-                continue
-            s, r = np.arange(low, high + 1), np.arange(needs[x][useful].min(), c + 1)
-            s, r = np.repeat(s, len(r)), np.tile(r, len(s))
-            inside = s + r + ends[useful].min() <= c
-            if inside.any():
-                self._place(a, x, int(useful[-1]) + 1, s[inside], r[inside], before, behind)
+        # Clusters and where their regions can begin, from the last layer on.
+        x, y = np.nonzero(self.before[:-1, None] + self.needs + behind <= c)
+        x, y = x[::-1], y[::-1]
+        k, s = runs(self.before[x], np.where(x > 0, c - behind[x], 0))
+        step = max(1, MOST_TRIPLES // (4 * c))
+        for part in (np.s_[at : at + step] for at in range(0, len(s), step)):
+            self._place(a, x[k[part]], y[k[part]], s[part], behind)
         fewest = int(self.labels[0, 0].min())
-        return np.where(self.bound.counts < fewest, NONE, 1)
+        return np.where(self.places.counts < fewest, NONE, 1)
 
-    def _place(self, a: int, x: int, n: int, s: Ints, r: Ints, before: Ints, behind: Ints) -> None:
-        """Labels of layer i = a + x on regions, with clusters ``i..i+n-1`` at most."""
-        t, b, i = self.t, self.b, a + x
-        phase, here = t.mesh.phase[s], np.s_[i : i + n]
-        inner = self.places.inner(i, n, a, b, r, phase)
-        left = self.limit - inner - t.read[a, here].cumsum()[:, None, None, None]
-        left = np.where(left >= t.compute[here, None][..., r - 1], left, -1).max(axis=2)
-        left -= t.write[here, b][:, None, None]
-        labels = np.full((2, len(s)), NONE, dtype=np.int16)
-        if i + n == b + 1:
-            labels[left[-1] >= 0] = 1
-            left = left[:-1]
-        j, to = np.arange(x, x + len(left))[:, None], s + r
-        hand = np.multiply.outer(self.travel[a, i : i + len(left)], self.places.scattered)[:, r - 1]
-        allowed = (to >= before[j + 1]) & (to + behind[j + 1] <= t.chiplets)
-        j, p, k = np.nonzero(allowed[:, None] & (left >= np.ceil(hand)[:, None]))
-        step = MOST_TRIPLES // max(1, self.widest)
-        for at in (np.s_[first : first + step] for first in range(0, len(j), step)):
-            args = i + j[at], s[k[at]], r[k[at]], left[j, p, k][at]
-            np.minimum.at(labels, (p[at], k[at]), self._ways_on(a, *args))
-        self.labels[x, s, r] = labels.T
-        self.widest = max(self.widest, int(r[(labels < NONE).any(axis=0)].max(initial=0)))
+    def _place(self, a: int, x: Ints, y: Ints, s: Ints, behind: Ints) -> None:
+        """Labels of clusters ``a+x..a+y-1`` on all regions from s."""
+        t, b, c = self.t, self.b, self.t.chiplets
+        k, r = runs(np.maximum(self.needs[x, y], self.before[y] - s), c - behind[y] - s)
+        x, s, firsts, lasts = x[k], s[k], a + x[k], a + y[k] - 1
+        if not len(k):
+            return
+        args = np.full_like(firsts, a), b, r[:, None], t.mesh.phase[s][:, None]
+        left = self.limit - self.places.inner(firsts, lasts, *args)[..., 0]
+        left -= self.reads[a, lasts + 1] - self.reads[a, firsts]
+        left = np.where(left >= t.compute[lasts, :, r - 1].T, left, -1).max(axis=1)
+        left -= t.write[lasts, b]
+        hand = np.where(lasts < b, self.travel[a, lasts] * self.places.scattered[r - 1], 0)
+        left = np.where(left >= np.ceil(hand), left, -1)
+        for layer in range(int(x[0]), int(x[-1]) - 1, -1):
+            p, k = np.nonzero((left >= 0) & (x == layer))
+            step = MOST_TRIPLES // max(1, self.widest)
+            for at in (np.s_[first : first + step] for first in range(0, len(k), step)):
+                here, own = k[at], p[at]
+                ways = self._ways_on(a, lasts[here], s[here], r[here], left[own, here])
+                np.minimum.at(self.labels[layer], (s[here], r[here], own), ways)
+            reached = (self.labels[layer] < NONE).any(axis=(0, 2))
+            self.widest = max(self.widest, int(np.flatnonzero(reached).max(initial=0)))
 
     def _ways_on(self, a: int, j: Ints, s: Ints, r: Ints, left: Ints) -> Ints:
         """Fewest clusters, the one that ends with layer j included, with the time that is left."""
@@ -488,13 +480,9 @@ class PlacedSegments(Segments):
         behind = self.labels[j + 1 - a, to][:, following]
         found = np.full(len(j), NONE, dtype=np.int16)
         for then, moved in ((0, load + gather), (1, load)):
-            within = t.ps(moved) <= left[:, None]
-            np.minimum(
-                found,
-                np.where(within, behind[..., then], NONE).min(axis=1, initial=NONE),
-                out=found,
-            )
-        return np.minimum(found + 1, NONE).astype(np.int16)
+            reached = np.where(t.ps(moved) <= left[:, None], behind[..., then], NONE)
+            np.minimum(found, reached.min(axis=1, initial=NONE), out=found)
+        return np.where(j == self.b, 1, np.minimum(found + 1, NONE)).astype(np.int16)
 
 
 kinds: tuple[type[Tables], type[Bound]] = PlacedTables, PlacedBound

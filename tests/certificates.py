@@ -67,7 +67,8 @@ def prove(instance: Instance, **options: Any) -> Proved | None:
 
     def keep(tables: LatencyTables, monitor: Monitor) -> None:
         if monitor.objective is not None and monitor.segment_floors_ps is not None:
-            proof = certify(instance, tables, monitor.objective, monitor.segment_floors_ps)
+            known = monitor.objective, monitor.segment_floors_ps, options.get("segments")
+            proof = certify(instance, tables, *known)
             found.append(plain(proof))
 
     result = solve(instance, "exact", SolveOptions(**options, programs=False), on_end=keep)

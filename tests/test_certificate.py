@@ -151,7 +151,8 @@ def exactly_where_it_is_true(document: Json, proved: Proved, data: st.DataObject
     right = all(cost >= prefix[b + 1] - prefix[a] for (a, b), cost in costs.items())
     placed = isinstance(tables, scope_check_placed.PlacedTables)
     verifying = scope_check_placed.PlacedBound if placed else scope_check.Bound
-    bound = verifying(tables, np.array(prefix, dtype=np.int64))
+    claims = np.array(prefix[1:], dtype=np.int64) - np.array(prefix[:-1], dtype=np.int64)[:, None]
+    bound = verifying(tables, claims)
     try:
         for last in range(tables.layers):
             bound.verify(last)
@@ -226,6 +227,59 @@ def test_a_run_that_was_stopped_has_a_certificate_of_its_bound(document: Json) -
     if proved is not None:
         assert proved.accepted()
         assert proved.proof["bound_ps"] <= proved.proof["objective_ps"]
+
+
+@given(st.one_of(SMALL, placed_instances()), st.data())
+@settings(max_examples=strategies.share(2))
+def test_where_segments_are_given_the_bound_is_one_of_schedules_that_are_cut_there(
+    document: Json, data: st.DataObject
+) -> None:
+    n_layers = oracle.oracle(document).n_layers
+    later = data.draw(st.sets(st.integers(1, n_layers - 1))) if n_layers > 1 else set()
+    cuts = (0, *sorted(later))
+    proved = prove(read(document), segments="single" if len(cuts) == 1 else cuts)
+    if proved is None:
+        return
+    assert proved.accepted()
+    assert proved.proof["first_layers"] == list(cuts)
+    free = without_links(document) if oracle.is_placed(document) else document
+    costs, ends = least_costs(free), [*(cut - 1 for cut in cuts[1:]), n_layers - 1]
+    bound = sum(costs[ends_] for ends_ in zip(cuts, ends, strict=True))
+    assert proved.proof["bound_ps"] == bound
+    # One segment that is claimed to take more than it does: all that begin later follow.
+    at = data.draw(st.integers(1, len(cuts)))
+    prefix = list(proved.proof["prefix_bounds_ps"])
+    for e in [*cuts, n_layers][at:]:
+        prefix[e] += 1
+    more = proved.proof | {"prefix_bounds_ps": prefix, "bound_ps": prefix[-1]}
+    assert not proved._replace(proof=more).accepted()
+    # What is proved of these segments is neither a claim about all, nor about others.
+    others: list[Any] = [cuts[:-1], [*cuts, n_layers], [[0]], "single", {}, 0]
+    for other in others:
+        changed = proved.proof | {"first_layers": other}
+        assert not proved._replace(proof=changed).accepted()
+    unrestricted = {key: value for key, value in proved.proof.items() if key != "first_layers"}
+    if proved._replace(proof=unrestricted).accepted():
+        optimum = oracle.best(free)
+        assert optimum is not None
+        assert optimum[1] >= bound
+
+
+@pytest.mark.parametrize("name", ["tiny-skip", "tiny-links"])
+def test_a_certificate_of_one_segment_says_that_it_is_one(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof, result = tmp_path / "proof.gz", tmp_path / "result.json"
+    arguments = ["--segments", "single", "--certificate", proof, "-o", result]
+    assert invoke("solve", name, *arguments).exit_code == 0
+    instance = tmp_path / "instance.json"
+    load(name).save(instance)
+    assert scope_check.main([str(instance), str(result), str(proof)]) == 0
+    assert "no schedule with segments from layers [0] takes less" in capsys.readouterr().out
+    other = tmp_path / "other.json"
+    assert invoke("solve", name, "-o", other).exit_code == 0
+    if len(json.loads(other.read_text())["schedule"]["segments"]) > 1:
+        assert scope_check.main([str(instance), str(other), str(proof)]) == 1
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -399,7 +453,8 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     ("name", "arguments", "said"),
     [
         ("tiny/tiny-skip", ["--solver", "scope"], "--solver exact"),
-        ("tiny/tiny-skip", ["--segments", "single"], "only free segments"),
+        ("tiny/tiny-skip", ["--segments", "balanced"], "allowed: dp, single, or first layers"),
+        ("tiny/tiny-skip", ["--segments", "2"], "allowed: dp, single, or first layers"),
         ("tiny/tiny-skip", ["--isolate"], "--isolate"),
         ("tiny/tiny-constraints", [], "side constraints"),
         ("tiny-placed/tiny-activations", [], "activation buffers"),

@@ -267,6 +267,20 @@ def test_a_better_schedule_with_its_certificate_closes_an_instance(
     assert contents(open_registry) == kept
 
 
+def test_a_bound_of_some_schedules_is_none_of_the_instance(
+    open_registry: Path, tmp_path: Path
+) -> None:
+    proof, found = tmp_path / "one.gz", tmp_path / "one.json"
+    one = ["--segments", "single", "-o", found, "--certificate", proof]
+    assert invoke("solve", NAME, *one).exit_code == 0
+    kept = contents(open_registry)
+    done = submit(open_registry, found, "--certificate", proof, "--source", "A")
+    assert done.exit_code == 2
+    assert "first_layers" in done.stderr
+    assert "free segments" in done.stderr
+    assert contents(open_registry) == kept
+
+
 def test_schedule_and_certificate_may_come_one_after_the_other(
     open_registry: Path, poor: Result
 ) -> None:

@@ -612,3 +612,37 @@ def test_interrupted_study_goes_on(
         "scope": "done",
         "waits": "done",
     }
+
+
+# Limits differ so that these are two jobs.
+TOGETHER = HEAD + '[[solvers]]\nsolver = "waits"\nlabel = "one"\nmemory_limit_gib = 4\n'
+TOGETHER += '[[solvers]]\nsolver = "waits"\nlabel = "other"\nmemory_limit_gib = 5\n'
+TOGETHER += '[[solvers]]\nsolver = "eats"\nmemory_limit_gib = 0.5\n'
+
+
+def test_what_ends_a_job_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that run at once one is killed, the next one takes too much; the other goes on."""
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    monkeypatch.setenv(TRACES, str(traces))
+    study, lines = write(tmp_path, TOGETHER), tmp_path / "records.jsonl"
+    command = [sys.executable, "-m", "scope_opt", "study", str(study), "--jobs", "2"]
+    with subprocess.Popen([*command, "--oversubscribe"], stderr=subprocess.PIPE, text=True) as ran:
+        assert eventually(lambda: len(waiting(traces)) == 2)
+        killed, stays = waiting(traces)
+        os.kill(killed, signal.SIGKILL)
+        assert eventually(lambda: lines.exists() and lines.read_text().count("\n") == 2)
+        assert psutil.pid_exists(stays)
+        (traces / "go").touch()
+        _, errors = ran.communicate(timeout=120)
+    assert ran.returncode == 0, errors
+    assert len(lines.read_text().splitlines()) == 3
+    found = {record.label: record for record in load_records(tmp_path)}
+    assert found["eats"].outcome == Outcome.MEMORY_LIMIT
+    one, other = sorted((found["one"], found["other"]), key=lambda record: record.outcome)
+    assert (one.outcome, other.outcome) == (Outcome.CRASHED, Outcome.DONE)
+    assert one.explanation[0] == "the solver's process was ended by SIGKILL"
+    assert other.result is not None
+    before = lines.read_bytes()
+    assert invoke("study", study).exit_code == 0
+    assert lines.read_bytes() == before

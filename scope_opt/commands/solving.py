@@ -196,7 +196,7 @@ def solve(
         nonlocal certified
         objective, floors = monitor.objective, monitor.segment_floors_ps
         if certificate is not None and objective is not None and floors is not None:
-            certified = certify(problem, tables, objective, floors)
+            certified = certify(problem, tables, objective, floors, options.segments)
 
     with naming(instance, warm_start), progress(f"{problem.name}, {solver}") as on_progress:
         result = run(problem, chosen, options, on_progress, keep)

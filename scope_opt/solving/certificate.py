@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.solving.solver import SolveOptions
+    from scope_opt.solving.solver import SegmentChoice, SolveOptions
 
     Ints = NDArray[np.int64]
 
@@ -46,6 +46,8 @@ class Certificate(Document):
     bound_ps: Index
     prefix_bounds_ps: tuple[Index, ...]
     """Lower bounds on the latency of the first 0, 1, .., L layers; the last one is the bound."""
+    first_layers: tuple[Index, ...] | None = None
+    """Of all segments, if the bound is one of schedules that are cut there; None if of all."""
     tables_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     tables: dict[str, Any] | None = None
     """In the form of explicit tables; None where the instance has them itself."""
@@ -63,14 +65,20 @@ def refuse_uncertifiable(instance: Instance, solver: str, options: SolveOptions)
         found.append("activation buffers are not certified; leave activation_buffer_bytes out")
     if options.order is not None:
         found.append("bounds over several orders are not certified; leave --order out")
-    if options.segments not in (None, "dp"):
-        found.append(f"only free segments are certified; found {options.segments!r}; allowed: dp")
+    if options.segments == "balanced" or isinstance(options.segments, int):
+        found.append(
+            f"segments {options.segments!r} are not certified; allowed: dp, single, or first layers"
+        )
     if found:
         raise InputError("--certificate", found)
 
 
 def certify(
-    instance: Instance, tables: LatencyTables, objective_ps: int, floors: Ints
+    instance: Instance,
+    tables: LatencyTables,
+    objective_ps: int,
+    floors: Ints,
+    segments: SegmentChoice | None = None,
 ) -> Certificate:
     """The certificate of a schedule's latency and of lower bounds on all segments.
 
@@ -83,6 +91,8 @@ def certify(
         Latency of the schedule.
     floors : int64 array, shape ``(L, L)``
         Proved lower bounds on the latencies of segments.
+    segments : SegmentChoice, optional
+        How the network was cut: ``dp``, ``single`` or first layers.
 
     Raises
     ------
@@ -98,9 +108,14 @@ def certify(
         objective_ps=objective_ps,
         bound_ps=bound,
         prefix_bounds_ps=tuple(prefix.tolist()),
+        first_layers=(0,) if segments == "single" else _given(segments),
         tables_sha256=tables_digest(tables),
         tables=None if instance.tables is not None else _as_explicit(tables),
     )
+
+
+def _given(segments: SegmentChoice | None) -> tuple[int, ...] | None:
+    return segments if isinstance(segments, tuple) else None
 
 
 def tables_digest(tables: LatencyTables) -> str:

@@ -191,6 +191,9 @@ def judged(instance: Instance, schedule: Schedule) -> tuple[int | None, tuple[st
 def certified_bound(instance: Instance, schedule: Schedule, path: Path) -> int:
     """The bound that a certificate proves; raises `InputError` if it is none."""
     proof = Certificate.load(path)
+    if proof.first_layers is not None:
+        problem = "first_layers: its bound is one of schedules that are cut there only; "
+        raise InputError(str(path), [problem + "needs that of a solve with free segments"])
     computed = tables_digest(build_tables(instance))
     if proof.tables_sha256 != computed:
         problem = f"tables_sha256: {proof.tables_sha256}; those of the instance have {computed}"
