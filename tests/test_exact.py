@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.search.cuts import CostedSegment
     from scope_opt.solving.solver import SegmentChoice
@@ -476,6 +477,37 @@ def test_two_runs_are_equal(document: Json, choice: SegmentChoice) -> None:
     assert steps[0] == steps[1]
 
 
+def same_with_threads(instance: Instance, choice: SegmentChoice) -> None:
+    """Schedules, bounds, their order, and the bounds on segments."""
+    tables = build_tables(instance)
+    found = []
+    for threads in (1, 3):
+        monitor = Monitor()
+        options = SolveOptions(segments=choice, threads=threads)
+        ExactSolver().run(instance, tables, options, monitor)
+        steps = [(point.objective_ps, point.bound_ps) for point in monitor.trajectory]
+        floors = monitor.segment_floors_ps
+        found.append((monitor.segments, steps, None if floors is None else floors.tolist()))
+    assert found[0] == found[1]
+
+
+@settings(max_examples=strategies.share(4))
+@given(MEDIUM | SIDE, st.sampled_from(["dp", "single", "balanced", 2]))
+def test_threads_change_nothing(document: Json, choice: SegmentChoice) -> None:
+    document = keep_constraints(document, ExactSolver.constraints)
+    if "fixed_segments" in document["constraints"]:
+        choice = "dp"
+    same_with_threads(read(document), choice)
+
+
+@pytest.mark.parametrize(
+    ("name", "chiplets"),
+    [("vgg16", 32), ("encoder-3blocks-64wide-4heads-64hidden-16tokens", 8)],
+)
+def test_threads_change_nothing_where_each_has_much_to_do(name: str, chiplets: int) -> None:
+    same_with_threads(paper_instance(name, chiplets), "dp")
+
+
 def test_latency_zero() -> None:
     zeros = {"ISP": [0, 0], "WSP": [0, 0]}
     layers = [{"name": f"l{k}", "weight_bytes": 1, "compute_ps": zeros} for k in range(3)]
@@ -620,7 +652,7 @@ class Impatient(Monitor):
         return self.stopped_early
 
 
-def check_anytime(document: Json, choice: SegmentChoice, best: int | None) -> int:
+def check_anytime(document: Json, choice: SegmentChoice, best: int | None, threads: int = 1) -> int:
     """Stop after every number of questions; return how many a complete run asks."""
     instance = read(document)
     tables = build_tables(instance)
@@ -628,7 +660,8 @@ def check_anytime(document: Json, choice: SegmentChoice, best: int | None) -> in
         monitor = Impatient(patience)
         # The annealing that it begins with asks as well, once in every few moves.
         with mock.patch.multiple(start, MOVES_PER_LAYER=1, PLACED_MOVES_PER_LAYER=1):
-            ExactSolver().run(instance, tables, SolveOptions(segments=choice), monitor)
+            options = SolveOptions(segments=choice, threads=threads)
+            ExactSolver().run(instance, tables, options, monitor)
         bounds = [point.bound_ps for point in monitor.trajectory if point.bound_ps is not None]
         assert bounds == sorted(bounds)
         if best is None:
@@ -663,10 +696,12 @@ def test_bounds_hold_at_any_time(document: Json, data: st.DataObject) -> None:
         starts = data.draw(st.sampled_from(list(all_starts(layers))))
         choices = [chosen(kind, starts) for kind in CHOICES]
     for choice in choices:
-        check_anytime(document, choice, least(document, costs, admitted(choice)))
+        best, threads = least(document, costs, admitted(choice)), data.draw(st.sampled_from([1, 3]))
+        check_anytime(document, choice, best, threads)
 
 
-def test_bounds_hold_at_any_time_on_a_larger_instance() -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_bounds_hold_at_any_time_on_a_larger_instance(threads: int) -> None:
     """Many runs of the recursion between the first bound and the proof."""
     document = json.loads(paper_instance("alexnet", 16).to_json())
     best = run(document).objective_ps
@@ -675,7 +710,7 @@ def test_bounds_hold_at_any_time_on_a_larger_instance() -> None:
     last = 0
     for patience in range(0, 4000, 37):
         monitor = Impatient(patience)
-        ExactSolver().run(instance, tables, SolveOptions(), monitor)
+        ExactSolver().run(instance, tables, SolveOptions(threads=threads), monitor)
         assert best is not None
         assert (monitor.bound or 0) <= best
         assert monitor.objective is None or monitor.objective >= best
@@ -717,7 +752,7 @@ def test_refuted_beats_are_impossible(document: Json, data: st.DataObject) -> No
     found: dict[int, int] = {}
     allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
     limit = max(1, int(budgets.max()) // tables.samples)
-    prover = Prover(tables, pack_tables(tables), allowed, (1, tables.layers), limit, Monitor())
+    prover = Prover(tables, pack_tables(tables), allowed, (1, tables.layers), limit)
     exempt = prover.whole_package(last)
     if exempt is not None and exempt.cost < budgets[last]:
         budgets[last] = found[last] = exempt.cost
@@ -757,13 +792,13 @@ def test_floors_of_segments_hold(document: Json, data: st.DataObject) -> None:
     allowed = make_allowed(limits, tables.layers, tables.chiplets)
     clusters = limits.min_clusters or 1, limits.max_clusters or tables.layers
     limit = tables.worst_latency_ps // tables.samples
-    prover = Prover(tables, pack_tables(tables), allowed, clusters, limit, Monitor())
+    prover = Prover(tables, pack_tables(tables), allowed, clusters, limit)
     relaxed = relax(prover.packed, allowed, prover.shared)
     exempt = [prover.whole_package(layer) for layer in range(tables.layers)]
     alone = np.array([LIMIT if found is None else found.cost for found in exempt])
     lower = segment_bounds(tables)
     beats = (lower - tables.load_ps) // tables.samples
-    floors = Floors(relaxed, tables.samples, clusters, tables.load_ps, beats, alone, Monitor())
+    floors = Floors(relaxed, tables.samples, clusters, tables.load_ps, beats, alone)
     together = limits.required_merges or ()
     costs = {
         (first, last): cost
@@ -974,7 +1009,7 @@ def test_equal_blocks_store_their_inner_times_once() -> None:
     assert np.count_nonzero(costs.alike == layers) < tables.layers / 2
     start = np.concatenate([[0], costs.length.ravel().cumsum()[:-1]]).reshape(costs.length.shape)
     alone = costs._replace(alike=layers, start=start)
-    every = fill_inner_times(packed, allowed, alone, lambda: False)
+    every = fill_inner_times(packed, allowed, alone)
     for begin, own, length in zip(
         costs.start.ravel(), start.ravel(), costs.length.ravel(), strict=True
     ):

@@ -87,7 +87,7 @@ RelGap = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads of the solver library, where supported.")
+    int | None, typer.Option(min=1, help="Threads, where supported; one if absent.")
 ]
 Encoding = Annotated[
     str | None,

@@ -93,7 +93,7 @@ class SolveOptions:
     / objective`` is at most this. The others are refused by solvers that do not list them: ``seed``
     of all randomness; ``iterations``, a budget that, unlike time, makes runs repeatable;
     ``warm_start``, a schedule to begin with (the result says that it was rejected where it breaks a
-    rule or has other segments than asked for); ``threads`` of the solver library; ``encoding``, a
+    rule or has other segments than asked for); ``threads``, 1 if None; ``encoding``, a
     variant of the formulation; ``log``, a file for the library's own log; ``similarity`` and
     ``donor``, readings of the paper's search, see `READINGS`.
     ``programs``: whether a solver that proves the placed optimum without shared links hands on to

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.model.compiled import compiled, loop
+from scope_opt.model.compiled import loop, released
 from scope_opt.model.tables import LIMIT
 from scope_opt.search.exact.inner import fill_inner_times
 from scope_opt.search.packed import NEVER, SKIP, WRITE
@@ -24,16 +24,15 @@ from scope_opt.search.times import (
     opening_times,
     receive_times,
 )
+from scope_opt.search.workers import ONE_WORKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.exact.inner import InnerTimes
     from scope_opt.search.packed import Ints, PackedTables
-    from scope_opt.solving.monitor import Monitor
+    from scope_opt.search.workers import Workers
 
     Flags = NDArray[np.bool_]
     Shorts = NDArray[np.int16]
@@ -77,12 +76,12 @@ def relax(
     packed: PackedTables,
     allowed: Allowed,
     shared: InnerTimes,
-    stopping: Callable[[], bool] = lambda: False,
+    workers: Workers = ONE_WORKER,
 ) -> Relaxed:
     """Least times of the clusters of ``shared``, which are those that see no segment's end.
 
-    A skip edge costs the less of what it takes to another cluster, and through DRAM. ``stopping``
-    is that of `fill_inner_times`.
+    A skip edge costs the less of what it takes to another cluster, and through DRAM. ``workers``
+    are those of `fill_inner_times`.
     """
     layers, sizes = packed.times.shape[:2]
     edges = packed.edges.copy()
@@ -90,7 +89,7 @@ def relax(
     cheap = packed._replace(edges=edges)
     inner = shared.inner
     if (edges != packed.edges).any():
-        inner = fill_inner_times(cheap, allowed, shared, stopping)
+        inner = fill_inner_times(cheap, allowed, shared, workers)
     # With the network's end far away nothing is written: skip edges go to other clusters.
     between = closing_times(cheap, layers - 1)
     closing = ending_times(packed)
@@ -154,7 +153,7 @@ def _fewest_chiplets(relaxed: Relaxed, i: int, x: int, p: int, kind: int, limit:
     return NONE
 
 
-@loop
+@released
 def _ask(relaxed: Relaxed, limit: int) -> None:
     """Fewest chiplets of all clusters within ``limit``, which must be below the last one."""
     need, least, reach = relaxed.need, relaxed.least, relaxed.reach
@@ -194,23 +193,28 @@ def _put_last(own: Shorts, chiplets: int) -> None:
     own[1] = min(own[1], chiplets)
 
 
-@compiled
+@released
 def _cover(
-    relaxed: Relaxed, limit: int, wanted: Flags, fewest: int, most: int
-) -> NDArray[np.int32]:
-    """Fewest clusters, from ``fewest`` to ``most``, of each segment that is wanted, within a limit.
+    relaxed: Relaxed,
+    wanted: Flags,
+    fewest: int,
+    most: int,
+    part: int,
+    parts: int,
+    clusters: NDArray[np.int32],
+) -> None:
+    """Fewest clusters, from ``fewest`` to ``most``, of each segment that is wanted, after `_ask`.
 
-    ``most + 1`` stands for more clusters than that, ``NONE`` for no number at all.
+    ``most + 1`` stands for more clusters than that, ``NONE`` for no number at all. Of the last
+    layers every one of so many ``parts`` has its own, and those of the others are left as they are.
     """
-    _ask(relaxed, limit)
     need, layers = relaxed.need, len(relaxed.need)
     # Fewest chiplets of the layers from each on, by the partition they begin with and the number of
     # clusters; of a segment's first.
     room = np.empty((layers + 1, 2, most + 1), dtype=np.int16)
     opening = np.empty(most + 1, dtype=np.int16)
     chiplets = relaxed.length.shape[1] - 1
-    clusters = np.full((layers, layers), NONE, dtype=np.int32)
-    for last in range(layers):
+    for last in range(part, layers, parts):
         bottom = last + 1
         for first in range(last, -1, -1):
             if wanted[first, last]:
@@ -240,7 +244,6 @@ def _cover(
                     if opening[k] <= chiplets:
                         clusters[i, last] = k
                         break
-    return clusters
 
 
 class Floors:
@@ -256,7 +259,7 @@ class Floors:
         Of every segment: weight loading, and a lower bound on the beat.
     alone_ps : int64 array, shape ``(L,)``
         Latency of each layer by itself on the whole package, whose weights may be of any size.
-    monitor : Monitor
+    workers : Workers, optional
     """
 
     def __init__(
@@ -267,9 +270,9 @@ class Floors:
         load_ps: Ints,
         beat_ps: Ints,
         alone_ps: Ints,
-        monitor: Monitor,
+        workers: Workers = ONE_WORKER,
     ) -> None:
-        self._relaxed, self._samples, self._monitor = relaxed, samples, monitor
+        self._relaxed, self._samples, self._workers = relaxed, samples, workers
         self._fewest, self._most = clusters
         self._load, self._alone = load_ps, alone_ps
         self.beat_ps = beat_ps.copy()
@@ -285,7 +288,7 @@ class Floors:
         Raises
         ------
         SearchStopped
-            If the monitor asks to stop; the bounds are as before then.
+            If the workers are stopping; the bounds are as before then.
         """
         samples, load, least = self._samples, self._load, self.beat_ps
         below_budget = lower < budgets
@@ -297,7 +300,7 @@ class Floors:
         self._relaxed.reach[:] = self._relaxed.length.max(axis=1)
         beat = int(top[left].max(initial=0))
         while left.any():
-            if self._monitor.stopping:
+            if self._workers.stopping():
                 raise SearchStopped
             below = min(beat - 1, int(beat / (1 + step)))
             wanted = left & (top > below) & (least <= beat)
@@ -305,7 +308,7 @@ class Floors:
             useful = (found - 1 - load) // np.maximum(beats, 1) - samples + 1
             most = min(self._most, int(useful[wanted].max(initial=0)))
             if most >= self._fewest:
-                clusters = _cover(self._relaxed, beat, wanted, self._fewest, most)
+                clusters = self._covered(beat, wanted, most)
                 latency = load + (samples + clusters - 1) * beats
                 found = np.where(wanted & (clusters <= most), np.minimum(found, latency), found)
                 impossible = wanted & (clusters == NONE)
@@ -315,3 +318,15 @@ class Floors:
         layers = np.arange(len(lower))
         found[layers, layers] = np.minimum(found[layers, layers], self._alone)
         np.maximum(lower, np.where(below_budget, found, lower), out=lower)
+
+    def _covered(self, limit: int, wanted: Flags, most: int) -> NDArray[np.int32]:
+        """`_cover` of all segments, within a limit."""
+        _ask(self._relaxed, limit)
+        clusters = np.full(wanted.shape, NONE, dtype=np.int32)
+        parts = self._workers.threads
+
+        def cover(part: int) -> None:
+            _cover(self._relaxed, wanted, self._fewest, most, part, parts, clusters)
+
+        self._workers.each(cover, parts)
+        return clusters

@@ -9,12 +9,11 @@ by layer. (Section 3 of docs/exact.md.)
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.model.compiled import compiled, inlined, loop
+from scope_opt.model.compiled import compiled, inlined, loop, released
 from scope_opt.search.allowed import may_isp, may_wsp
 from scope_opt.search.exact.equal import edges_of, kinds
 from scope_opt.search.packed import FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
@@ -32,14 +31,14 @@ from scope_opt.search.times import (
     stream_time,
     total_weights,
 )
+from scope_opt.search.workers import ONE_WORKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.packed import Bytes, Ints, PackedTables
+    from scope_opt.search.workers import Workers
 
     Flags = NDArray[np.bool_]
 
@@ -73,7 +72,7 @@ def make_inner_times(
     fastest: Ints,
     allowed: Allowed,
     limit: int,
-    stopping: Callable[[], bool] = lambda: False,
+    workers: Workers = ONE_WORKER,
 ) -> InnerTimes:
     """Inner times of clusters that see no segment's end and may meet ``limit``.
 
@@ -82,11 +81,11 @@ def make_inner_times(
     Raises
     ------
     SearchStopped
-        If ``stopping``, asked every so many clusters, says so.
+        If the workers, asked every so many clusters, are stopping.
     """
     length = last_layers(packed, fastest, allowed, limit)
     rows = _rows(0, len(length), _alike(packed, allowed, length), length)
-    rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+    rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, workers))
     return rows._replace(least=_least_times(packed.times, rows))
 
 
@@ -98,7 +97,7 @@ def end_inner_times(
     first: int,
     seg_last: int,
     limit: int,
-    stopping: Callable[[], bool] = lambda: False,
+    workers: Workers = ONE_WORKER,
 ) -> InnerTimes:
     """Those with a last layer ``first..seg_last`` of the same clusters, in segments that end there.
 
@@ -109,11 +108,11 @@ def end_inner_times(
     stop = layers[:, None] + _within(fastest, shared.length, limit)
     stop = np.minimum(stop, seg_last + 1)
     rows = _rows(first, seg_last + 1, layers, np.maximum(stop - begin, 0))
-    rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, stopping))
+    rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, workers))
     return rows._replace(least=_least_times(packed.times, rows))
 
 
-@compiled
+@released
 def _within(fastest: Ints, length: Ints, limit: int) -> Ints:
     """How many of the clusters of each row can meet a limit."""
     fewer = np.zeros_like(length)
@@ -144,10 +143,7 @@ def _rows(first: int, stop: int, alike: Ints, length: Ints) -> InnerTimes:
 
 
 def fill_inner_times(
-    packed: PackedTables,
-    allowed: Allowed,
-    rows: InnerTimes,
-    stopping: Callable[[], bool],
+    packed: PackedTables, allowed: Allowed, rows: InnerTimes, workers: Workers = ONE_WORKER
 ) -> Ints:
     """``inner`` of the clusters of ``rows``, for a segment that ends with the last layer there."""
     seg_last = rows.stop - 1
@@ -157,10 +153,14 @@ def fill_inner_times(
     # A few first layers at a time where they have many clusters.
     cuts = np.searchsorted(done, np.arange(0, int(done[-1]), CLUSTERS), side="right") - 1
     cuts = np.unique(np.concatenate([[0], cuts, [seg_last + 1]]))
-    for low, high in pairwise(cuts.tolist()):
-        if stopping():
+
+    def fill(part: int) -> None:
+        if workers.stopping():
             raise SearchStopped
+        low, high = cuts[part], cuts[part + 1]
         _fill_rows(packed, allowed, seg_last, rows.first, low, high, rows.start, length, inner)
+
+    workers.each(fill, len(cuts) - 1)
     return inner
 
 
@@ -232,7 +232,7 @@ def _layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[ob
     )
 
 
-@compiled
+@released
 def _least_times(times: Ints, rows: InnerTimes) -> Ints:
     """``least`` of `InnerTimes`: inner time and computation of the last layer, from the end on."""
     least = np.empty(len(rows.inner), dtype=np.int64)
@@ -340,7 +340,7 @@ def _drop_copies(layers: Ints, fits: Flags, i: int, j: int, r: int, room: int) -
     return changed, largest
 
 
-@compiled
+@released
 def _fill_rows(
     packed: PackedTables,
     allowed: Allowed,

@@ -8,6 +8,8 @@ schedule than the best one known need no search; lower bounds on all segments sa
 
 from __future__ import annotations
 
+from collections import deque
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -21,9 +23,10 @@ from scope_opt.search.exact.floors import Floors, relax
 from scope_opt.search.exact.prover import Prover
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.stopping import SearchStopped
+from scope_opt.search.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,6 +49,10 @@ SHARES = (0.5,)
 
 ROUNDS = 3
 """How often the cut that looks best is searched before the proof."""
+
+LAG = 4
+"""So many last layers are settled by what was known before the first of them; as many threads have
+something to do. Not the number of threads, on which what is found must not depend."""
 
 
 def around(lower: Ints, count: int | None) -> Ints:
@@ -84,6 +91,7 @@ class NetworkProof:
     learn : Learn
         What finds segments beside the proof.
     monitor : Monitor
+    threads : int, optional
     """
 
     def __init__(
@@ -96,9 +104,10 @@ class NetworkProof:
         known: Sequence[CostedSegment],
         learn: Learn,
         monitor: Monitor,
+        threads: int = 1,
     ) -> None:
         self._tables, self._allowed, self._clusters = tables, allowed, clusters
-        self._count, self._monitor = count, monitor
+        self._count, self._monitor, self._threads = count, monitor, threads
         self._known: dict[int, CostedSegment] = {}
         """By the number of `EqualSegments`"""
         self._costs = np.full((tables.layers, tables.layers), LIMIT, dtype=np.int64)
@@ -123,12 +132,13 @@ class NetworkProof:
             self._monitor.raise_bound(self.bound(), "simple bound")
         try:
             self._take(self._learn())
-            prover = self._prepare()
-            self._search_promising(prover)
-            for share in chain(SHARES, repeat(1.0)):
-                if self.bound() >= self._most:
-                    return
-                self._settle_below(prover, self._goal(share))
+            with Workers(self._threads, lambda: self._monitor.stopping) as workers:
+                prover = self._prepare(workers)
+                self._search_promising(prover)
+                for share in chain(SHARES, repeat(1.0)):
+                    if self.bound() >= self._most:
+                        return
+                    self._settle_below(prover, workers, self._goal(share))
         except SearchStopped:
             self._combine()
             self._publish()
@@ -145,19 +155,19 @@ class NetworkProof:
 
     # --- The steps -------------------------------------------------------------------------------
 
-    def _prepare(self) -> Prover:
+    def _prepare(self, workers: Workers) -> Prover:
         """Learn the segments of one layer on the whole package, and bound all segments."""
         tables = self._tables
         # No segment of a better schedule has a larger beat.
         limit = min(self._most, tables.worst_latency_ps) // tables.samples
-        prover = Prover(tables, self._packed, self._allowed, self._clusters, limit, self._monitor)
+        prover = Prover(tables, self._packed, self._allowed, self._clusters, limit, workers)
         alone = np.full(tables.layers, LIMIT, dtype=np.int64)
         for layer in range(tables.layers):
             found = prover.whole_package(layer)
             if found is not None:
                 alone[layer] = found.cost
                 self._take([found])
-        relaxed = relax(prover.packed, self._allowed, prover.shared, lambda: self._monitor.stopping)
+        relaxed = relax(prover.packed, self._allowed, prover.shared, workers)
         floors = Floors(
             relaxed,
             tables.samples,
@@ -165,7 +175,7 @@ class NetworkProof:
             tables.load_ps,
             self._beat,
             alone,
-            self._monitor,
+            workers,
         )
         for step in FLOOR_STEPS:
             budgets = self._equal.gather(self._budgets())
@@ -246,14 +256,17 @@ class NetworkProof:
         far = 2 * self._least < self._tables.worst_latency_ps
         return 2 * self._least if far else LIMIT
 
-    def _settle_below(self, prover: Prover, goal: int) -> None:
+    def _settle_below(self, prover: Prover, workers: Workers, goal: int) -> None:
         """Find or refute all segments of schedules that take less than ``goal``.
 
         Nor does a segment matter that leads to a layer no sooner than the best segments known do.
         What the layers before a segment take at least is sharper where these have been settled. Of
         equal segments the first is settled for all.
+
+        Last layers are given out in turn, each with what is known once all but the `LAG` before it
+        are settled, whether these run at the same time or not.
         """
-        lower, several, layers = self._lower, self._equal.several, self._tables.layers
+        lower, layers = self._lower, self._tables.layers
         outside = around(lower, self._count)
         rest, prefix = best_rest(lower), best_cut(lower)
         shared = goal - outside
@@ -261,44 +274,64 @@ class NetworkProof:
             later = best_rest(self._costs)
             shared = np.minimum(shared, self._sooner[None, 1:] - prefix[:-1, None])
             shared = np.minimum(shared, later[:-1, None] - rest[None, 1:])
-        shared = np.where(self._possible & several, shared, 0)
-        shared = self._equal.gather(np.maximum(shared, 0)) if several.any() else shared
+        shared = np.where(self._possible & self._equal.several, np.maximum(shared, 0), 0)
+        shared = self._equal.gather(shared) if self._equal.several.any() else shared
+        begun: deque[tuple[_Column, Callable[[], bool]]] = deque()
         for last in range(layers):
+            while len(begun) == LAG:
+                self._merge(*begun.popleft(), prefix, last)
             if self._monitor.stopping:
-                raise SearchStopped
+                break
             self._take(self._learn())
             self._monitor.report(f"segments to layer {last + 1}", last / layers)
-            column, before = (slice(0, last + 1), last), prefix[: last + 1]
-            least = before + rest[last + 1] if self._count is None else outside[column]
-
-            def budgets(
-                last: int = last,
-                column: tuple[slice, int] = column,
-                before: Ints = before,
-                least: Ints = least,
-            ) -> Ints:
-                most = min(goal, self._most)
-                below = most - least
-                if self._count is None:
-                    below = np.minimum(below, self._sooner[last + 1] - before)
-                below = np.maximum(below, shared[column] - (goal - most))
-                below = np.minimum(below, self._costs[column])
-                return np.where(self._possible[column], np.maximum(below, 0), 0)
-
-            def improve(_: int, found: CostedSegment) -> None:
-                self._take([found])
-
-            if (budgets() > lower[column]).any():
-                segments = prover.segments_ending_at(last, budgets())
-                prover.settle(segments, lower[column], self._beat[column], budgets, improve)
-                # What is refuted costs its budget at least; where it was found, that is its cost.
-                lower[column] = np.maximum(lower[column], budgets())
-                for first in np.flatnonzero(several[column]).tolist():
-                    alike = self._equal.like((first, last))
-                    lower[alike] = np.maximum(lower[alike], lower[first, last])
-            prefix[last + 1] = (before + lower[column]).min()
+            column = self._column(last, goal, prefix, rest, outside, shared)
+            if (column.budgets() > column.lower).any():
+                begun.append((column, workers.begin(partial(column.settle, prover))))
+            else:
+                self._sharpen(prefix, last, last + 1)
+        for one in begun:
+            self._merge(*one, prefix, layers)
+        if self._monitor.stopping:
+            raise SearchStopped
         self._combine()
         self._publish()
+
+    def _column(
+        self, last: int, goal: int, prefix: Ints, rest: Ints, outside: Ints, shared: Ints
+    ) -> _Column:
+        """The segments to one last layer, with what is known now."""
+        part, most, free = (slice(0, last + 1), last), min(goal, self._most), self._count is None
+        before = prefix[: last + 1].copy()
+        first_of_its_kind = self._equal.first[part] == np.arange(last + 1)
+        return _Column(
+            last,
+            asked=self._possible[part] & first_of_its_kind,
+            goals=most - (before + rest[last + 1] if free else outside[part]),
+            shared=shared[part] - (goal - most),
+            before=before,
+            sooner=self._sooner[: last + 2].copy() if free else None,
+            lower=self._lower[part].copy(),
+            beats=self._beat[part],
+            costs=self._costs[part].copy(),
+        )
+
+    def _merge(self, column: _Column, wait: Callable[[], bool], prefix: Ints, begun: int) -> None:
+        """Take what was found and refuted of one last layer, ``begun`` of which have their turn."""
+        settled, last = wait(), column.last
+        self._take(list(column.found.values()))
+        if settled:
+            # What is refuted costs its budget at least; where it was found, that is its cost.
+            lower, several = self._lower, self._equal.several[: last + 1, last]
+            lower[: last + 1, last] = np.maximum(lower[: last + 1, last], column.budgets())
+            for first in np.flatnonzero(several).tolist():
+                alike = self._equal.like((first, last))
+                lower[alike] = np.maximum(lower[alike], lower[first, last])
+        self._sharpen(prefix, last, begun)
+
+    def _sharpen(self, prefix: Ints, first: int, stop: int) -> None:
+        """Lower bounds on the layers up to each of ``first..stop-1``, by those of segments."""
+        for last in range(first, stop):
+            prefix[last + 1] = (prefix[: last + 1] + self._lower[: last + 1, last]).min()
 
     def _keep(self, found: CostedSegment) -> None:
         ends = found.segment.first_layer, found.segment.last_layer
@@ -330,6 +363,66 @@ class NetworkProof:
             self._monitor.raise_bound(self.bound(), "recursion")
 
 
+class _Column:
+    """The segments with one last layer, searched with what was known when that had its turn.
+
+    Parameters
+    ----------
+    last : int
+    asked : bool array, shape ``(last + 1,)``
+        Which of them to search.
+    goals, shared : int64 array, shape ``(last + 1,)``
+        What they must cost less than, by the goal, and if more for the sake of equal ones.
+    before : int64 array, shape ``(last + 1,)``
+        Lower bounds on the layers before each.
+    sooner : int64 array, shape ``(last + 2,)``, optional
+        Best latencies known of as many layers, where these matter.
+    lower, beats, costs : int64 array, shape ``(last + 1,)``
+        Lower bounds on latency and beat, and the best latencies known.
+    """
+
+    def __init__(
+        self,
+        last: int,
+        *,
+        asked: Flags,
+        goals: Ints,
+        shared: Ints,
+        before: Ints,
+        sooner: Ints | None,
+        lower: Ints,
+        beats: Ints,
+        costs: Ints,
+    ) -> None:
+        self.last, self.lower = last, lower
+        self.found: dict[int, CostedSegment] = {}
+        self._asked, self._goals, self._shared = asked, goals, shared
+        self._before, self._sooner, self._beats, self._costs = before, sooner, beats, costs
+
+    def budgets(self) -> Ints:
+        """What each must cost less than to matter, now; 0 where it does not."""
+        below = self._goals
+        if self._sooner is not None:
+            below = np.minimum(below, self._sooner[-1] - self._before)
+        below = np.minimum(np.maximum(below, self._shared), self._costs)
+        return np.where(self._asked, np.maximum(below, 0), 0)
+
+    def settle(self, prover: Prover) -> bool:
+        """Find or refute all of them; whether it came to its end."""
+        try:
+            segments = prover.segments_ending_at(self.last, self.budgets())
+            prover.settle(segments, self.lower, self._beats, self.budgets, self._improve)
+        except SearchStopped:
+            return False
+        return True
+
+    def _improve(self, first: int, found: CostedSegment) -> None:
+        self.found[first] = found
+        self._costs[first] = found.cost
+        if self._sooner is not None:
+            self._sooner[-1] = min(self._sooner[-1], self._sooner[first] + found.cost)
+
+
 def prove_segment(
     tables: LatencyTables,
     allowed: Allowed,
@@ -349,7 +442,8 @@ def prove_segment(
     inside = np.zeros_like(allowed.regions)
     inside[first : last + 1] = allowed.regions[first : last + 1]
     packed, limit = pack_tables(tables), budget_ps // tables.samples
-    prover = Prover(tables, packed, allowed._replace(regions=inside), clusters, limit, monitor)
+    workers = Workers(stopping=lambda: monitor.stopping)
+    prover = Prover(tables, packed, allowed._replace(regions=inside), clusters, limit, workers)
     best: list[CostedSegment] = []
     budgets = np.zeros(last + 1, dtype=np.int64)
     budgets[first] = budget_ps

@@ -10,8 +10,8 @@ matters, until every ``(a, k)`` is refuted or has become the new budget.
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -43,16 +43,16 @@ from scope_opt.search.times import (
     opening_times,
     segment_latency,
 )
+from scope_opt.search.workers import ONE_WORKER, Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.packed import PackedTables
-    from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
 
@@ -62,6 +62,15 @@ ROW_WORK = 2**21
 """Labels that are computed between two looks at the clock, where that is possible."""
 EXACT_BELOW = 0.06
 """Sweeps at least this fine account for the DRAM reads that open a segment."""
+
+
+class _Room(NamedTuple):
+    """Labels of a run, which no other run may use at the same time."""
+
+    common: Labels
+    """Of segments from any layer on"""
+    opened: Labels
+    """Of one segment, only of layers that read from before it"""
 
 
 class Prover:
@@ -78,8 +87,9 @@ class Prover:
         Fewest and most clusters per segment.
     limit_ps : int
         Bound on the beat of every segment that can matter.
-    monitor : Monitor
-        Asked whether to stop before every run of the recursion.
+    workers : Workers, optional
+        Asked whether to stop before every run of the recursion. All but the making of a prover may
+        be done by several of them at once.
     """
 
     def __init__(
@@ -89,31 +99,28 @@ class Prover:
         allowed: Allowed,
         clusters: tuple[int, int],
         limit_ps: int,
-        monitor: Monitor,
+        workers: Workers = ONE_WORKER,
     ) -> None:
         self.tables, self.allowed, self.clusters = tables, allowed, clusters
         self.packed = packed
         self._coupling = make_coupling(self.packed)
-        self._monitor = monitor
+        self._workers = workers
         self._limit = limit_ps
         layers = tables.layers
         self.most = min(clusters[1], layers, tables.chiplets)
         self.shared = make_inner_times(
-            self.packed,
-            self._coupling.fastest,
-            allowed,
-            limit_ps,
-            self._stopping,
+            self.packed, self._coupling.fastest, allowed, limit_ps, workers
         )
         self._zeros = np.zeros(layers + 1, dtype=np.int64)
         least = layer_floors(tables)[0] * np.arange(1, tables.chiplets + 1)
         self._work = np.concatenate([[0], np.cumsum(least.min(axis=1))])
-        self.runs = 0
         # Last layer that a segment starting at each layer still reads from before it.
         self._reach = np.arange(layers)
         for edge in self.packed.edges:
             for first in range(edge[FROM] + 1, edge[TO] + 1):
                 self._reach[first] = max(self._reach[first], edge[TO])
+        self._rooms: list[_Room] = []
+        """Those that no run uses now"""
 
     def narrow(self, most: int) -> None:
         """Leave out segments of more clusters than that; before any is searched.
@@ -122,18 +129,18 @@ class Prover:
         """
         self.most = min(self.most, max(most, self.clusters[0]))
 
-    @cached_property
-    def _labels(self) -> Labels:
-        return make_labels(self.tables.layers + 1, self.tables.chiplets, self.most)
-
-    @cached_property
-    def _opened(self) -> Labels:
-        """Only of layers that read from before their segment."""
-        rows = int((self._reach - np.arange(self.tables.layers)).max()) + 1
-        return make_labels(rows, self.tables.chiplets, self.most)
-
-    def _stopping(self) -> bool:
-        return self._monitor.stopping
+    @contextmanager
+    def _room(self) -> Iterator[_Room]:
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            layers, size = self.tables.layers, (self.tables.chiplets, self.most)
+            reach = int((self._reach - np.arange(layers)).max())
+            room = _Room(make_labels(layers + 1, *size), make_labels(reach + 1, *size))
+        try:
+            yield room
+        finally:
+            self._rooms.append(room)
 
     def segments_ending_at(self, last: int, budgets: Ints | None = None) -> Segments:
         """Tables of the segments with that last layer, or those of them below their budgets."""
@@ -142,8 +149,10 @@ class Prover:
             room = budgets - 1 - self.tables.load_ps[: last + 1, last]
             beats = max(1, self.tables.samples + self.clusters[0] - 1)
             limit = min(limit, max(0, int(room.max()) // beats))
+        # Work of its own, perhaps of one of the workers.
+        alone = Workers(stopping=self._workers.stopping)
         return make_segments(
-            *(self.packed, self._coupling, self.allowed, self.shared, last, limit, self._stopping)
+            *(self.packed, self._coupling, self.allowed, self.shared, last, limit, alone)
         )
 
     def whole_package(self, layer: int) -> CostedSegment | None:
@@ -232,7 +241,8 @@ class Prover:
                     limit -= (limit - int(refuted[alive & (asked == limit)].max())) // 2
                 targets = alive & (asked >= limit / (1 + step))
                 before = budgets().copy()
-                self._run(segments, limit, targets, refuted, step, budgets, improve)
+                with self._room() as room:
+                    self._run(room, segments, limit, targets, refuted, step, budgets, improve)
                 lucky = not lucky and bool((budgets() < before).any())
                 if progress is not None:
                     progress(refuted)
@@ -242,6 +252,7 @@ class Prover:
 
     def _run(
         self,
+        room: _Room,
         segments: Segments,
         limit: int,
         targets: NDArray[np.bool_],
@@ -258,7 +269,7 @@ class Prover:
         starts = np.flatnonzero(targets.any(axis=1))
         most = int(np.flatnonzero(targets.any(axis=0))[-1])
         last = segments.last
-        run = self._ask(segments, limit, most, int(starts[0]))
+        run = self._ask(room.common, segments, limit, most, int(starts[0]))
         run = run._replace(reserved=self._reserved(starts, last, limit))
         self._solve(run)
         impossible = self._refute(run, starts, refuted)
@@ -269,10 +280,11 @@ class Prover:
         for index in np.argsort(values - budgets()[starts], kind="stable").tolist():
             first = int(starts[index])
             if (left[index] and step < EXACT_BELOW) or values[index] < budgets()[first]:
-                self._open(run, first, refuted, budgets, improve)
+                self._open(room.opened, run, first, refuted, budgets, improve)
 
     def _open(
         self,
+        labels: Labels,
         run: Run,
         first: int,
         refuted: Ints,
@@ -285,7 +297,7 @@ class Prover:
             bottom=first,
             reads=opening_times(self.packed, first),
             reserved=self._zeros,
-            labels=self._opened._replace(first=first),
+            labels=labels._replace(first=first),
         )
         self._solve(run)
         impossible = self._refute(run, np.array([first]), refuted)
@@ -297,7 +309,7 @@ class Prover:
             if found.cost < budgets()[first]:
                 improve(first, found)
 
-    def _ask(self, segments: Segments, limit: int, most: int, bottom: int) -> Run:
+    def _ask(self, labels: Labels, segments: Segments, limit: int, most: int, bottom: int) -> Run:
         """A run for all segments from ``bottom`` on, their opening reads left out."""
         return Run(
             times=self.packed.times,
@@ -309,8 +321,8 @@ class Prover:
             bottom=bottom,
             reads=self._zeros,
             reserved=self._zeros,
-            known=self._labels,
-            labels=self._labels,
+            known=labels,
+            labels=labels,
         )
 
     def _reserved(self, starts: Ints, last: int, limit: int) -> Ints:
@@ -325,15 +337,14 @@ class Prover:
         return np.minimum(needed, self.tables.chiplets)
 
     def _solve(self, run: Run) -> None:
-        if self._monitor.stopping:
+        if self._workers.stopping():
             raise SearchStopped
-        self.runs += 1
         # Few rows at a time where they are large, so as to look at the clock in between.
         rows = max(1, ROW_WORK // (self.tables.chiplets * run.clusters))
         if run.labels is run.known:
             for top in range(run.top, run.bottom + rows - 1, -rows):
                 solve_rows(run._replace(top=top, bottom=top - rows + 1))
-                if self._monitor.stopping:
+                if self._workers.stopping():
                     raise SearchStopped
                 run = run._replace(top=top - rows)
         solve_rows(run)

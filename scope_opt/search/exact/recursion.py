@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.model.compiled import compiled, inlined, loop
+from scope_opt.model.compiled import compiled, inlined, loop, released
 from scope_opt.search.exact.inner import end_inner_times
 from scope_opt.search.packed import FROM, TO
 from scope_opt.search.times import (
@@ -28,15 +28,15 @@ from scope_opt.search.times import (
     receive_times,
     total_weights,
 )
+from scope_opt.search.workers import ONE_WORKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.exact.inner import InnerTimes
     from scope_opt.search.packed import Bytes, Ints, PackedTables
+    from scope_opt.search.workers import Workers
 
     Shorts = NDArray[np.int16]
 
@@ -125,19 +125,17 @@ def make_segments(
     shared: InnerTimes,
     last: int,
     limit: int,
-    stopping: Callable[[], bool] = lambda: False,
+    workers: Workers = ONE_WORKER,
 ) -> Segments:
     """Tables of the segments that end at ``last``; ``shared`` are the times without such an end.
 
     Inside clusters only skip edges depend on the end, those to layers behind it. ``limit`` bounds
-    the times asked for; ``stopping`` is that of `make_inner_times`.
+    the times asked for; ``workers`` are those of `make_inner_times`.
     """
     edges = packed.edges
     crossing = edges[(edges[:, FROM] <= last) & (edges[:, TO] > last), FROM]
     split = min([last + 1, *crossing.tolist()])
-    ending = end_inner_times(
-        packed, coupling.fastest, allowed, shared, split, last, limit, stopping
-    )
+    ending = end_inner_times(packed, coupling.fastest, allowed, shared, split, last, limit, workers)
     return Segments(last, shared._replace(stop=split), ending, closing_times(packed, last))
 
 
@@ -301,7 +299,7 @@ def _take_minima(labels: Labels, order: Ints, i: int, low: int, high: int, chipl
             labels.low[row], labels.high[row] = k, max(k, labels.high[row])
 
 
-@compiled
+@released
 def solve_rows(run: Run) -> None:
     """Compute the labels that a run asks for."""
     segments, chiplets = run.segments, run.times.shape[1] - 1

@@ -55,7 +55,7 @@ class ExactSolver:
     summary = "exact recursion over clusters, regions and partitions: proves the optimum"
     exact = True
     constraints: ClassVar[frozenset[str]] = SHAPE | {"placed"}
-    options: ClassVar[frozenset[str]] = frozenset({"warm_start"})
+    options: ClassVar[frozenset[str]] = frozenset({"warm_start", "threads"})
     continued_by: ClassVar[str | None] = "interval-milp"
     """Solver that goes on where shared links leave a gap."""
     scheme: ClassVar[type[ScopeSolver]] = ScopeSolver
@@ -106,13 +106,14 @@ class ExactSolver:
             choice = agreed_segments(choice, fixed)
         if options.warm_start is not None:
             self._begin_with(instance, tables, options.warm_start, choice, monitor)
+        threads = options.threads or 1
         try:
             if choice == "balanced":
-                self._prove_balanced(instance, tables, monitor)
+                self._prove_balanced(instance, tables, threads, monitor)
                 if monitor.objective is None:
                     monitor.give_up(["no balanced cut has a schedule; try segments 'dp'"])
                 return
-            bound = self._prove(instance, tables, choice, monitor)
+            bound = self._prove(instance, tables, choice, threads, monitor)
         except SearchStopped as stopped:
             if stopped.bound_ps is not None and stopped.bound_ps < LIMIT:
                 monitor.raise_bound(stopped.bound_ps, "recursion")
@@ -152,7 +153,9 @@ class ExactSolver:
                     return f"{where} has {ends} in a cluster, {self.name!r} searches none such"
         return ""
 
-    def _prove_balanced(self, instance: Instance, tables: LatencyTables, monitor: Monitor) -> None:
+    def _prove_balanced(
+        self, instance: Instance, tables: LatencyTables, threads: int, monitor: Monitor
+    ) -> None:
         """Best schedule over the balanced cuts; raises `SearchStopped` without a bound."""
         bounds = segment_bounds(tables)
         simple = int(best_rest(bounds)[0])
@@ -166,7 +169,7 @@ class ExactSolver:
                     continue
                 inner = Monitor(parent=monitor)
                 try:
-                    self._prove(instance, tables, cuts, inner)
+                    self._prove(instance, tables, cuts, threads, inner)
                 except SearchStopped:
                     # The bound of one cut says nothing about the others.
                     raise SearchStopped from None
@@ -175,7 +178,12 @@ class ExactSolver:
                         monitor.improve(inner.objective, inner.segments)
 
     def _prove(
-        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        choice: SegmentChoice,
+        threads: int,
+        monitor: Monitor,
     ) -> int:
         """Best schedule for one choice of segments; returns the bound. Raises `SearchStopped`."""
         _, count, starts = _wanted(choice)
@@ -195,7 +203,9 @@ class ExactSolver:
             known = (
                 [] if monitor.segments is None else _admitted(instance, tables, monitor.segments)
             )
-            proof = NetworkProof(tables, allowed, clusters, count, possible, known, learn, monitor)
+            proof = NetworkProof(
+                tables, allowed, clusters, count, possible, known, learn, monitor, threads
+            )
         try:
             proof.run()
         finally:
