@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scope_opt.cost.build import build_tables
 from scope_opt.schedule.preflight import reasons
 from scope_opt.solving.explain import conflict
+from scope_opt.solving.isolate import Isolated
 from scope_opt.solving.result import Status
 from scope_opt.solving.solver import SolveOptions, solve
 
@@ -125,6 +126,28 @@ def test_conflict_is_smallest() -> None:
     assert "max_clusters" not in text
     assert "forbidden_merges" not in text
     assert "without any one of them there is one" in text
+
+
+def test_conflicts_are_sought_within_the_memory_of_the_solve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A decision that takes too much leaves its demand; too little for tables leaves no answer."""
+    limits, memory_limit_bytes = [], 2**31
+    decide = solve
+
+    def watched(instance: Any, solver: Any, options: SolveOptions, *more: Any) -> Any:
+        limits.append((type(solver), options.memory_limit_bytes))
+        return decide(instance, solver, options, *more)
+
+    monkeypatch.setattr("scope_opt.solving.explain.solve", watched)
+    monkeypatch.setattr("scope_opt.solving.explain.START_S", 200.0)
+    instance = read(heavy(395))
+    (text,) = conflict(instance, "single", memory_limit_bytes=memory_limit_bytes)
+    assert "overflow 'forbid'" in text
+    assert set(limits) == {(Isolated, memory_limit_bytes)}
+    assert conflict(instance, "single", memory_limit_bytes=1) == []
+    # Not even a process that has loaded its libraries: nothing is decided.
+    assert conflict(instance, "single", memory_limit_bytes=2**20) == []
 
 
 def test_no_conflict_is_sought_where_the_reason_is_simple() -> None:

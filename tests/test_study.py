@@ -19,6 +19,7 @@ from documents import ROOT, TINY
 from helpers import invoke
 from rogues import TRACES, eventually, registered, waiting
 
+from scope_opt import load
 from scope_opt.model.files import InputError
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import NEEDS_ENERGY, Instance
@@ -612,6 +613,20 @@ def test_interrupted_study_goes_on(
         "scope": "done",
         "waits": "done",
     }
+
+
+def test_tables_larger_than_the_memory_limit_are_not_built(tmp_path: Path) -> None:
+    large = load("llama3-70b-128tokens-1024")
+    assert large.package is not None
+    package = large.package.model_copy(update={"mesh_rows": 64, "mesh_cols": 64})
+    large.model_copy(update={"package": package}).save(tmp_path / "large.json")
+    study = write(tmp_path, 'instances = ["large.json"]\nmemory_limit_gib = 0.5\n' + SCOPE)
+    assert invoke("study", study).exit_code == 0
+    (record,) = load_records(tmp_path)
+    assert record.result is not None
+    assert (record.outcome, record.result.stop_reason) == (Outcome.DONE, "memory_limit")
+    assert record.result.schedule is None
+    assert "tables of times" in record.result.explanation[0]
 
 
 # Limits differ so that these are two jobs.

@@ -229,14 +229,16 @@ def solve(
 def _explained(result: Result, instance: Instance, options: SolveOptions) -> Result:
     """The result with what contradicts what, where that is more than it says already.
 
-    The search for it has what the solve has left of its time.
+    The search for it has what the solve has left of its time, and the solve's memory.
     """
     from scope_opt.solving.explain import conflict
 
     limit_s = options.time_limit_s
     left_s = None if limit_s is None else limit_s - result.times_s.total
     with progress(f"{instance.name}, looking for the reason") as on_progress:
-        found = conflict(instance, options.segments, on_progress, left_s)
+        found = conflict(
+            instance, options.segments, on_progress, left_s, options.memory_limit_bytes
+        )
     return result.model_copy(update={"explanation": (*result.explanation, *found)})
 
 

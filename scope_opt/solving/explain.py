@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scope_opt.schedule import preflight
+from scope_opt.solving.isolate import Isolated
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.pricing import TablesStopped, build_within
 from scope_opt.solving.result import Status, StopReason
@@ -26,6 +27,8 @@ SOLVERS = ("exact", "cp-sat")
 """What decides whether a relaxed instance has a schedule: the first that honours its demands."""
 TRIAL_S = 10.0
 """Time limit of a decision; without one the demand is kept."""
+START_S = 20.0
+"""More for a decision that is a process of its own: its start counts, on a busy machine, too."""
 
 
 class _Ended(Exception):
@@ -37,6 +40,7 @@ def conflict(
     segments: SegmentChoice | None = None,
     on_progress: Callable[[Monitor], None] | None = None,
     time_limit_s: float | None = None,
+    memory_limit_bytes: int | None = None,
 ) -> list[str]:
     """Demands that leave no schedule together, in one sentence.
 
@@ -48,15 +52,17 @@ def conflict(
         As in `SolveOptions`.
     time_limit_s : float, optional
         Of all decisions together.
+    memory_limit_bytes : int, optional
+        As in `SolveOptions`; each decision then is a process of its own. A demand whose decision is
+        ended by it is kept.
 
     Returns
     -------
     list of str
         Empty if a simple reason is known (`preflight`), if it is not the instance but
-        the scheme of a solver that leaves no schedule, or if Ctrl-C or the time limit ended the
-        search.
+        the scheme of a solver that leaves no schedule, or if Ctrl-C or a limit ended the search.
     """
-    clock = Monitor(time_limit_s, on_progress)
+    clock = Monitor(time_limit_s, on_progress, memory_limit_bytes=memory_limit_bytes)
     reasons: list[str] | None = None
     with suppress(TablesStopped), interruptible(clock):
         reasons = preflight.reasons(instance, build_within(instance, clock))
@@ -65,10 +71,12 @@ def conflict(
 
     def feasible(demands: list[str]) -> bool | None:
         left_s = clock.left_s
-        limit_s = TRIAL_S if left_s is None else min(TRIAL_S, left_s)
+        trial_s = TRIAL_S if memory_limit_bytes is None else TRIAL_S + START_S
+        limit_s = trial_s if left_s is None else min(trial_s, left_s)
         if limit_s <= 0:
             raise _Ended
-        return _feasible(instance, segments, demands, limit_s, on_progress)
+        limits = limit_s, memory_limit_bytes
+        return _feasible(instance, segments, demands, limits, on_progress)
 
     demands = sorted(instance.constraints.active())
     demands += ["segments"] if segments is not None else []
@@ -97,7 +105,7 @@ def _feasible(
     instance: Instance,
     segments: SegmentChoice | None,
     demands: list[str],
-    time_limit_s: float,
+    limits: tuple[float, int | None],
     on_progress: Callable[[Monitor], None] | None,
 ) -> bool | None:
     """Whether there is a schedule under these demands only; None if that is not found out."""
@@ -109,9 +117,13 @@ def _feasible(
         solver = load_solver(name)
         if constraints.active() <= solver.constraints:
             break
+    time_limit_s, memory_limit_bytes = limits
+    if memory_limit_bytes is not None:
+        solver = Isolated(solver)
     options = SolveOptions(
         segments=segments if "segments" in demands else None,
         time_limit_s=time_limit_s,
+        memory_limit_bytes=memory_limit_bytes,
         rel_gap=1.0,  # any schedule will do
     )
     result = solve(relaxed, solver, options, on_progress)
