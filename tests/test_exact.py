@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
+import signal
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -718,6 +721,52 @@ def test_bounds_hold_at_any_time_on_a_larger_instance(threads: int) -> None:
         if not monitor.stopped_early:
             break
     assert last > 37
+
+
+def ctrl_c(times: int) -> Callable[[Monitor], None]:
+    """Press it when last layers are being settled."""
+
+    def follow(monitor: Monitor) -> None:
+        if monitor.stage == "segments to layer 20" and not monitor.interrupted:
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    return follow
+
+
+def test_ctrl_c_ends_threads() -> None:
+    before, instance = threading.active_count(), paper_instance("resnet50", 64)
+    options = SolveOptions(threads=3)
+    result = solve(instance, "exact", options, ctrl_c(1))
+    assert result.stop_reason is StopReason.INTERRUPTED
+    assert result.status is Status.FEASIBLE
+    assert 0 < (result.bound_ps or 0) < (result.objective_ps or 0)
+    assert threading.active_count() == before
+    with pytest.raises(KeyboardInterrupt):
+        solve(instance, "exact", options, ctrl_c(2))
+    assert threading.active_count() == before
+
+
+def test_limits_count_all_threads() -> None:
+    options = SolveOptions(threads=3, cpu_limit_s=0.3)
+    result = solve(paper_instance("resnet152", 64), "exact", options)
+    assert result.stop_reason is StopReason.CPU_LIMIT
+    assert 0 < (result.bound_ps or 0) < (result.objective_ps or 0)
+
+
+def test_a_failure_in_a_thread_ends_the_others() -> None:
+    before, instance = threading.active_count(), paper_instance("resnet50", 64)
+    tables = build_tables(instance)
+    settle, left = Prover.settle, itertools.count(30, -1)
+
+    def fail(*arguments: Any) -> Any:
+        if next(left) < 0:
+            raise MemoryError
+        return settle(*arguments)
+
+    with mock.patch.object(Prover, "settle", fail), pytest.raises(MemoryError):
+        ExactSolver().run(instance, tables, SolveOptions(threads=3), Monitor())
+    assert threading.active_count() == before
 
 
 def true_beats(document: Json, last: int) -> dict[tuple[int, int], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,38 @@ def test_search(
         assert monitor.bound == monitor.objective
     benchmark.extra_info["objective_ps"] = monitor.objective
     benchmark.extra_info["bound_ps"] = monitor.bound
+
+
+ENCODER = "encoder-96blocks-1024wide-16heads-4096hidden-384tokens"
+"""768 layers"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("network", "chiplets", "choice"),
+    [
+        pytest.param("resnet101", 256, "dp", id="resnet101-256-free"),
+        pytest.param("resnet152", 256, "dp", id="resnet152-256-free"),
+        pytest.param("resnet152", 2048, "single", id="resnet152-2048-single"),
+        pytest.param(ENCODER, 256, "dp", id="encoder-256-free"),
+        pytest.param(ENCODER, 2048, "single", id="encoder-2048-single"),
+    ],
+)
+def test_threads(
+    benchmark: BenchmarkFixture, network: str, chiplets: int, choice: SegmentChoice, threads: int
+) -> None:
+    """Wall time of the same proof in one and two threads."""
+    small = paper_instance("alexnet", 16)
+    ExactSolver().run(small, build_tables(small), SolveOptions(threads=threads), Monitor())
+    instance = paper_instance(network, chiplets)
+    tables = build_tables(instance)
+    monitor = Monitor()
+    options = SolveOptions(segments=choice, threads=threads)
+    began = time.process_time()
+    benchmark.pedantic(ExactSolver().run, args=(instance, tables, options, monitor), rounds=1)
+    benchmark.extra_info["cpu_s"] = time.process_time() - began
+    assert monitor.objective is not None
+    assert monitor.bound == monitor.objective
 
 
 def test_all_paper_instances(benchmark: BenchmarkFixture) -> None:

@@ -191,13 +191,16 @@ class NetworkProof:
         return prover
 
     def _most_clusters(self) -> int:
-        """Of a segment in a better schedule, by lower bounds on beats; more would take too long."""
-        tables, budgets = self._tables, self._budgets()
+        """Of a segment in a better schedule, by lower bounds on beats; more would take too long.
+
+        Short segments have small beats but few layers.
+        """
+        tables, budgets, layers = self._tables, self._budgets(), np.arange(self._tables.layers)
         if self._most >= LIMIT:
             return tables.layers
         beats = (budgets - 1 - tables.load_ps) // np.maximum(self._beat, 1)
-        most = np.where(self._lower < budgets, beats - tables.samples + 1, 0)
-        return min(tables.layers, int(most.max()))
+        most = np.minimum(beats - tables.samples, layers[None, :] - layers[:, None]) + 1
+        return int(np.where(self._lower < budgets, most, 0).max())
 
     def _combine(self) -> None:
         """What the bounds of segments say of all layers."""
