@@ -25,4 +25,5 @@ def test_relaxations_are_below_the_optimum() -> None:
     exact = [relaxed.pop(f"compact-milp, {encoding}") for encoding in ENCODINGS]
     assert exact == pytest.approx([exact[0]] * len(exact))
     assert relaxed.pop("compact-milp, coarse tables") < exact[0]
+    assert relaxed.pop("compact-milp, whole clusters") > exact[0]
     assert set(relaxed) == {"interval-milp, beats", "network-milp, relaxation"}

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from formulations.columns.maker import ColumnMaker
+from formulations.compact_milp.clusters import columns_of
 from formulations.compact_milp.encodings import ENCODINGS
 from formulations.compact_milp.rounds import Rounds
 from formulations.highs import Highs, import_pyomo
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 NAMES = ("alexnet-64", "resnet18-16", "darknet19-32", "resnet18-64", "resnet50-64")
 ROOM = 1.1
 """Ceiling over optimum."""
+COARSE, CLUSTERS = "coarse tables", "whole clusters"
+"""Tables with a first error; rows that say what clusters need."""
 
 
 class Row(NamedTuple):
@@ -73,7 +76,7 @@ def rows(instance: Instance, best_ps: int) -> list[Row]:
     """Every formulation of one instance."""
     ceiling = int(ROOM * best_ps)
     names = ["interval-milp, beats", "network-milp, relaxation"]
-    names += [f"compact-milp, {encoding}" for encoding in (*ENCODINGS, "coarse tables")]
+    names += [f"compact-milp, {encoding}" for encoding in (*ENCODINGS, COARSE, CLUSTERS)]
     return [relaxation(instance, name, best_ps, ceiling) for name in names]
 
 
@@ -89,9 +92,10 @@ def relaxation(instance: Instance, formulation: str, best_ps: int, ceiling_ps: i
     elif solver == "network-milp":
         program = GridProgram(request, ceiling_ps, encoding)
     else:
-        tolerance = 0.0 if encoding in ENCODINGS else DEFAULT.first_error
+        tolerance = DEFAULT.first_error if encoding == COARSE else 0.0
+        columns = columns_of(request, ceiling_ps) if encoding == CLUSTERS else None
         ends = [(0, request.tables.layers - 1)]
-        program = Rounds(request, ends, [ceiling_ps], tolerance).program()
+        program = Rounds(request, ends, [ceiling_ps], tolerance, columns).program()
     import_pyomo().TransformationFactory("core.relax_integer_vars").apply_to(program.model)
     outcome = Highs(program.model, monitor).solve(monitor)
     assert outcome.objective is not None

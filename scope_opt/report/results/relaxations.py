@@ -24,7 +24,8 @@ def page() -> Article:
         [
             "One segment, schedules up to 1.1 times the optimum. *Relaxation*: value of the linear "
             "relaxation over the optimum that `exact` proves; 1 would be a proof. *Coarse tables*: "
-            "piecewise linear from below, relative error 0.2. Seconds to build, translate "
+            "piecewise linear from below, relative error 0.2. *Whole clusters*: with rows that say "
+            "what clusters need at least, as the solver has them. Seconds to build, translate "
             "and solve the relaxation, one thread. The encoding `thresholds` of interval-milp has "
             "no single program. Reproduce with `python results/formulations/run.py`, which writes "
             "`sizes.csv`.",
