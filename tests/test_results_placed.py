@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from documents import ROOT
+from study_records import pages_of, record, write_study
 
 from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import render
@@ -16,21 +17,20 @@ from scope_opt.report.results import records as results
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
 from scope_opt.solving.solver import SolveOptions, solve
-from scope_opt.studies.provenance import note_run
-from scope_opt.studies.records import MANIFEST, RECORDS, Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from scope_opt.solving.solver import SegmentChoice
+    from scope_opt.studies.records import Record
 
 NAMES = ("alexnet-64", "resnet18-256")
 """One is proved; links may leave a gap in the other."""
 LABELS = (*placed.SCHEMES, "exact")
 
 
-def record(name: str, label: str) -> Record:
+def solved(name: str, label: str) -> Record:
     instance = results.placed_instance(name)
     segments: SegmentChoice | None = None if label in ("exact", "pipeline") else "balanced"
     found = solve(instance, label, SolveOptions(segments=segments))
@@ -42,21 +42,7 @@ def record(name: str, label: str) -> Record:
         found = type(found).from_json(
             json.dumps(content | {"status": "feasible", "bound_ps": bound, "gap": gap}), "test"
         )
-    return Record(
-        key=f"{len(name) * 100 + LABELS.index(label):064x}",
-        instance=found.instance,
-        variant=None,
-        label=label,
-        solver=label,
-        seed=None,
-        options={} if segments is None else {"segments": segments},
-        outcome=Outcome.DONE,
-        result=found,
-        started="2026-01-01T00:00:00+00:00",
-        wall_s=found.times_s.total,
-        host="test",
-        commit=None,
-    )
+    return record(found, label, **({} if segments is None else {"segments": segments}))
 
 
 @pytest.fixture(scope="module")
@@ -64,24 +50,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of results with a small study of placed instances, and the real `optima`."""
     folder = tmp_path_factory.mktemp("results")
     (folder / "optima").symlink_to(ROOT / "results" / "optima")
-    study = folder / "placed"
-    study.mkdir()
-    lines = [record(name, label).to_line() for name in NAMES for label in LABELS]
-    (study / RECORDS).write_text("".join(lines))
-    note_run(study / MANIFEST, "test")
+    write_study(folder, "placed", [solved(name, label) for name in NAMES for label in LABELS])
     return folder
 
 
 @pytest.fixture(autouse=True)
 def small(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages are made of that folder."""
-    caches = (results.records_of, best_known.known_placed, as_placed.schedules_as_placed)
-    monkeypatch.setattr(results, "RESULTS", made)
-    for cached in caches:
-        cached.cache_clear()
-    yield
-    for cached in caches:
-        cached.cache_clear()
+    with pages_of(made, monkeypatch, [best_known.known_placed, as_placed.schedules_as_placed]):
+        yield
 
 
 def rows(page: str, heading: str) -> dict[str, list[str]]:

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
-from documents import two_layers
-from helpers import read
+from study_records import pages_of, stated, write_study
 
-from scope_opt.model.tables import ISP
 from scope_opt.report.markdown import render
 from scope_opt.report.results import plus
-from scope_opt.report.results import records as results
-from scope_opt.schedule.schedule import make_segment
-from scope_opt.solving.result import Result
-from scope_opt.solving.solver import solve
-from scope_opt.studies.provenance import note_run
-from scope_opt.studies.records import MANIFEST, RECORDS, Outcome, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
 
 #: Latencies of scope, scope-plus and exact, and the bound of exact, in ps.
 CASES = {
@@ -36,64 +22,17 @@ CASES = {
 }
 
 
-class Given:
-    """Both layers on both chiplets."""
-
-    name = "given"
-    summary = "what a test says"
-    exact = False
-    constraints: frozenset[str] = frozenset()
-    options: frozenset[str] = frozenset()
-
-    def run(
-        self, instance: Instance, tables: LatencyTables, options: SolveOptions, monitor: Monitor
-    ) -> None:
-        monitor.improve(80, [make_segment(0, [(2, 2, [ISP, ISP])])])  # 4 samples of 10 + 10
-
-
-def record(name: str, label: str, objective: int | None, bound: int) -> Record:
-    """A record with other numbers than those of the solve it was made from."""
-    content = json.loads(solve(read(two_layers() | {"name": name}), Given()).to_json())
-    content |= {"solver": label, "objective_ps": objective, "bound_ps": bound, "status": "feasible"}
-    content |= {"trajectory": [], "gap": objective and (objective - bound) / objective}
-    if objective is None:
-        content |= {"schedule": None, "status": "unknown", "latency_s": None, "energy_j": None}
-        content |= {"throughput_per_s": None}
-    elif objective == bound:
-        content |= {"status": "optimal"}
-    found = Result.from_json(json.dumps(content), "test")
-    return Record(
-        key=f"{sum(map(ord, name + label)):064x}",
-        instance=found.instance,
-        variant=None,
-        label=label,
-        solver=label,
-        seed=None,
-        options={},
-        outcome=Outcome.DONE,
-        result=found,
-        started="2026-01-01T00:00:00+00:00",
-        wall_s=1.0,
-        host="test",
-        commit=None,
-    )
-
-
 @pytest.fixture(autouse=True)
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder of results with these records."""
-    study = tmp_path / plus.STUDY
-    study.mkdir()
-    lines = []
-    for name, (paper, own, exact, bound) in CASES.items():
-        for label, value in ((plus.PAPER, paper), (plus.PLUS, own), (plus.EXACT, exact)):
-            lines.append(record(name, label, value, bound).to_line())
-    (study / RECORDS).write_text("".join(lines))
-    note_run(study / MANIFEST, "test")
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
-    results.records_of.cache_clear()
-    yield
-    results.records_of.cache_clear()
+    made = (
+        stated(name, label, value, bound)
+        for name, (paper, own, exact, bound) in CASES.items()
+        for label, value in ((plus.PAPER, paper), (plus.PLUS, own), (plus.EXACT, exact))
+    )
+    write_study(tmp_path, plus.STUDY, made)
+    with pages_of(tmp_path, monkeypatch):
+        yield
 
 
 def test_gaps_are_those_to_the_best_schedule_and_to_the_bound() -> None:

@@ -62,6 +62,7 @@ def page() -> Article:
                 continue
             chiplets = next(int(part) for part in reversed(name.split("-")) if part.isdigit())
             runs.append(_Run(name.replace(f"-{chiplets}", ""), chiplets, label, result))
+    runs.sort(key=lambda run: (run.network, run.label, run.chiplets))
     firsts = [run.first_s for run in runs if run.first_s is not None]
     largest = max(runs, key=lambda run: run.memory_mib)
     lines = [
