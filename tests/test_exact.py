@@ -1065,6 +1065,36 @@ def test_equal_blocks_store_their_inner_times_once() -> None:
         assert np.array_equal(costs.inner[begin : begin + length], every[own : own + length])
 
 
+@settings(deadline=None, max_examples=strategies.share(6))
+@given(st.integers(2, 8), st.integers(1, 40), st.floats(0.01, 0.5), st.integers(0, 2**32 - 1))
+def test_equal_blocks_are_bounded_once(chiplets: int, wide: int, step: float, seed: int) -> None:
+    """Floors with what equal blocks have in common are those that every block has by itself."""
+    name = f"encoder-3blocks-{8 * wide}wide-4heads-64hidden-16tokens"
+    instance = paper_instance(name, chiplets)
+    tables = build_tables(instance)
+    allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
+    clusters, rng = (1, tables.layers), np.random.default_rng(seed)
+    limit = tables.worst_latency_ps // tables.samples
+    prover = Prover(tables, pack_tables(tables), allowed, clusters, limit)
+    relaxed = relax(prover.packed, allowed, prover.shared)
+    assert (relaxed.twin < tables.layers).any()
+    apart = relaxed._replace(
+        twin=np.full_like(relaxed.twin, tables.layers),
+        **{name: getattr(relaxed, name).copy() for name in ("need", "least", "reach")},
+    )
+    simple = segment_bounds(tables)
+    beats, alone = (simple - tables.load_ps) // tables.samples, np.full(tables.layers, LIMIT)
+    budgets = (simple * rng.uniform(0.5, 4, simple.shape)).astype(np.int64)
+    found = []
+    for each in (relaxed, apart):
+        lower = simple.copy()
+        floors = Floors(each, tables.samples, clusters, tables.load_ps, beats, alone)
+        floors.sharpen(lower, budgets, limit, step)
+        found.append((lower, floors.beat_ps, each.need, each.least, each.reach))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+
 @settings(max_examples=strategies.share(3))
 @given(SMALL, st.data())
 def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -66,8 +67,18 @@ class PackedTables(NamedTuple):
     """What transfers cost where regions lie"""
 
 
+_PACKED: WeakKeyDictionary[LatencyTables, PackedTables] = WeakKeyDictionary()
+
+
 def pack_tables(tables: LatencyTables) -> PackedTables:
-    """Rearrange tables for compiled code."""
+    """Rearrange tables for compiled code, once for all who search them; to be read only."""
+    packed = _PACKED.get(tables)
+    if packed is None:
+        packed = _PACKED[tables] = _pack(tables)
+    return packed
+
+
+def _pack(tables: LatencyTables) -> PackedTables:
     places, tables = make_placed(tables), tables.folded()
     layers, chiplets = tables.layers, tables.chiplets
     times = np.empty((layers, chiplets + 1, ENTRIES), dtype=np.int64)

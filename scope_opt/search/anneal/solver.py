@@ -346,7 +346,11 @@ class Annealing:
         for low, high in zip(cuts, [*cuts[1:], self._layers], strict=True):
             if not construct(walk, low, high):
                 return None
-        return self._keep()
+        excess, latency = cost = self._keep()
+        if excess == 0 and latency < self.best:
+            self.best = latency
+            self._monitor.improve(latency, to_segments(walk.state))
+        return cost
 
     def begin_with(self, schedule: Schedule) -> None:
         """Begin with a valid schedule, and less heat."""

@@ -69,6 +69,16 @@ class EqualSegments(NamedTuple):
         np.maximum.at(largest, self.others, values[self.places])
         return largest
 
+    def gather_last(self, values: Ints) -> Ints:
+        """The largest value of equal segments, at the last of them; 0 at the others."""
+        firsts, lasts = self.others
+        moved = np.zeros_like(values)
+        latest = np.zeros_like(self.first)
+        np.maximum.at(latest, self.others, self.places[0])
+        first = latest[self.others]
+        moved[first, lasts - firsts + first] = self.gather(values)[self.others]
+        return moved
+
     def spread(self, values: Ints) -> Ints:
         """The largest value of equal segments, at all of them."""
         result = np.zeros_like(values)

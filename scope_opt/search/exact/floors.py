@@ -14,6 +14,7 @@ import numpy as np
 
 from scope_opt.model.compiled import loop, released
 from scope_opt.model.tables import LIMIT
+from scope_opt.search.exact.equal import kinds
 from scope_opt.search.exact.inner import fill_inner_times
 from scope_opt.search.packed import NEVER, SKIP, WRITE
 from scope_opt.search.stopping import SearchStopped
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
     Shorts = NDArray[np.int16]
 
+AT_ONCE = 300_000_000
+"""So many steps, about a third of a second, pass without a look at the clock."""
 NONE = 15000
 """Stands for "not with the chiplets there are"; twice that is an int16 still."""
 BETWEEN, OPENING, CLOSING, ALONE = 0, 2, 4, 5
@@ -70,6 +73,10 @@ class Relaxed(NamedTuple):
     """(L+1, 2) of them, for any cluster that begins with layer ``i`` in partition ``p``"""
     reach: Ints
     """(L,) how many layers a cluster from ``i`` on can have within the time asked for last"""
+    twin: Ints
+    """(L,) the next layer with the same rows in ``inner``, as another block has it; L if none"""
+    ending: Ints
+    """(L,) a number for what a cluster takes from its last layer"""
 
 
 def relax(
@@ -101,11 +108,16 @@ def relax(
     for i in range(layers):
         reads = opening_times(packed, i)[i + 1 : i + 1 + longest]
         opening[i, : len(reads)] = reads
+    compute = compute_times(packed)
+    ending = kinds(
+        tuple(values[i].tobytes() for values in (compute, between, closing, received))
+        for i in range(layers)
+    )
     return Relaxed(
         shared.start,
         shared.length,
         inner,
-        compute_times(packed),
+        compute,
         between,
         closing,
         received,
@@ -113,7 +125,25 @@ def relax(
         np.empty((layers, longest, 2, 6), dtype=np.int16),
         np.empty((layers + 1, 2), dtype=np.int16),
         np.empty(layers, dtype=np.int64),
+        _twins(shared),
+        ending,
     )
+
+
+def _twins(shared: InnerTimes) -> Ints:
+    """`Relaxed.twin`."""
+    layers = len(shared.length)
+    twin: Ints = np.full(layers, layers, dtype=np.int64)
+    later: dict[int, int] = {}
+    for i in range(layers - 1, -1, -1):
+        row = int(shared.alike[i])
+        other = later.get(row, layers)
+        # The other's clusters may be fewer where the network ends.
+        there = np.minimum(shared.length[i], layers - other)
+        if other < layers and np.array_equal(there, shared.length[other]):
+            twin[i] = other
+        later[row] = i
+    return twin
 
 
 @loop
@@ -153,19 +183,41 @@ def _fewest_chiplets(relaxed: Relaxed, i: int, x: int, p: int, kind: int, limit:
     return NONE
 
 
+@loop
+def _equals_twin(relaxed: Relaxed, i: int, x: int) -> bool:
+    """Whether the cluster ``i..i+x`` needs what that of the twin of ``i`` does."""
+    layers, twin = len(relaxed.length), relaxed.twin[i]
+    end, other = i + x, twin + x
+    return bool(
+        other + 1 < layers
+        and relaxed.ending[end] == relaxed.ending[other]
+        and relaxed.opening[i, x] == relaxed.opening[twin, x]
+        and relaxed.least[end + 1, 0] == relaxed.least[other + 1, 0]
+        and relaxed.least[end + 1, 1] == relaxed.least[other + 1, 1]
+    )
+
+
 @released
-def _ask(relaxed: Relaxed, limit: int) -> None:
-    """Fewest chiplets of all clusters within ``limit``, which must be below the last one."""
+def _ask(relaxed: Relaxed, limit: int, asked: Ints, low: int, high: int) -> None:
+    """Fewest chiplets of clusters within ``limit``, which must be below the last one.
+
+    Of those that begin with the layers ``low..high-1``, after those of later ones. ``asked`` are
+    the lengths of ``reach`` before the first of them.
+    """
     need, least, reach = relaxed.need, relaxed.least, relaxed.reach
     layers, sizes = relaxed.length.shape
-    for i in range(layers - 1, -1, -1):
-        reached = 0
+    for i in range(high - 1, low - 1, -1):
+        reached, twin = 0, relaxed.twin[i]
         for p in range(2):
             smallest = sizes
-            for x in range(reach[i]):
+            for x in range(asked[i]):
                 own = need[i, x, p]
+                if twin < layers and x < asked[twin] and _equals_twin(relaxed, i, x):
+                    own[:] = need[twin, x, p]
+                else:
+                    for kind in range(6):
+                        own[kind] = _fewest_chiplets(relaxed, i, x, p, kind, limit)
                 for kind in range(6):
-                    own[kind] = _fewest_chiplets(relaxed, i, x, p, kind, limit)
                     if own[kind] < sizes:
                         reached = max(reached, x + 1)
                 for kind in (BETWEEN, BETWEEN + 1, CLOSING):
@@ -321,12 +373,22 @@ class Floors:
 
     def _covered(self, limit: int, wanted: Flags, most: int) -> NDArray[np.int32]:
         """`_cover` of all segments, within a limit."""
-        _ask(self._relaxed, limit)
+        relaxed, (layers, sizes) = self._relaxed, self._relaxed.length.shape
+        asked = relaxed.reach.copy()
+        step = max(1, AT_ONCE // (12 * sizes * max(1, int(asked.max()))))
+        for high in range(layers, 0, -step):
+            if self._workers.stopping():
+                raise SearchStopped
+            _ask(relaxed, limit, asked, max(0, high - step), high)
         clusters = np.full(wanted.shape, NONE, dtype=np.int32)
-        parts = self._workers.threads
+        lasts = int(wanted.any(axis=0).sum())
+        work = lasts * layers * int(relaxed.reach.max()) * most
+        parts = max(self._workers.threads, min(layers, work // AT_ONCE))
 
         def cover(part: int) -> None:
-            _cover(self._relaxed, wanted, self._fewest, most, part, parts, clusters)
+            if self._workers.stopping():
+                raise SearchStopped
+            _cover(relaxed, wanted, self._fewest, most, part, parts, clusters)
 
         self._workers.each(cover, parts)
         return clusters

@@ -178,7 +178,8 @@ class NetworkProof:
             workers,
         )
         for step in FLOOR_STEPS:
-            budgets = self._equal.gather(self._budgets())
+            # At the last of equal ones: few last layers are left then, each by itself some work.
+            budgets = self._equal.gather_last(self._budgets())
             if step < FLOOR_STEPS[0] and np.count_nonzero(self._lower < budgets) <= FEW:
                 break
             self._monitor.report("bounds of segments", 0.0)

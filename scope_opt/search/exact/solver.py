@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from scope_opt.model.instance import SHAPE, Constraints
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_rest, segment_bounds
@@ -33,7 +35,6 @@ from scope_opt.solving.solver import SolveOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from scope_opt.model.instance import Instance
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from scope_opt.search.cuts import Learn
     from scope_opt.search.exact.places.judge import Placed
     from scope_opt.search.exact.places.network import PlacedProof
+    from scope_opt.solving.result import Prover
     from scope_opt.solving.solver import SegmentChoice
 
     Ints = NDArray[np.int64]
@@ -190,7 +192,11 @@ class ExactSolver:
         allowed = self.allowed(instance, tables)
         clusters = self.cluster_counts(instance, tables)
         possible = possible_segments(tables.layers, starts)
-        learn = self._begin(instance, tables, choice, monitor)
+        simple = int(best_rest(np.where(possible, segment_bounds(tables), LIMIT))[0])
+        if simple >= LIMIT:
+            self._check_found(instance, tables, choice, monitor, "simple bound")
+            return LIMIT if monitor.cutoff is None else monitor.cutoff
+        learn = self._begin(instance, tables, choice, simple, monitor)
         proof: NetworkProof | PlacedProof
         if tables.placed is not None:
             from scope_opt.search.exact.places.network import PlacedProof as Proof
@@ -210,18 +216,22 @@ class ExactSolver:
             proof.run()
         finally:
             monitor.segment_floors_ps = proof.floors
-        self._check_found(instance, tables, choice, monitor)
+        self._check_found(instance, tables, choice, monitor, "recursion")
         return proof.bound()
 
     def _begin(
-        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        choice: SegmentChoice,
+        bound_ps: int,
+        monitor: Monitor,
     ) -> Learn:
         """Report schedules that are found quickly; returns what finds more of them later."""
         if not self._begins:
             return list
         if self.heuristic is None:
-            bound = int(best_rest(segment_bounds(tables))[0])
-            return Starts(instance, tables, choice, bound, monitor).learn
+            return Starts(instance, tables, choice, bound_ps, monitor).learn
         if tables.placed is None:
             quick = Monitor(parent=monitor)
             free = instance.model_copy(update={"constraints": Constraints()})
@@ -234,7 +244,12 @@ class ExactSolver:
         return list
 
     def _check_found(
-        self, instance: Instance, tables: LatencyTables, choice: SegmentChoice, monitor: Monitor
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        choice: SegmentChoice,
+        monitor: Monitor,
+        by: Prover,
     ) -> None:
         """Without a schedule, a completed run has proved that there is none that matters."""
         if monitor.objective is None and monitor.cutoff is None:
@@ -242,7 +257,7 @@ class ExactSolver:
             active = ", ".join(sorted(instance.constraints.active()))
             monitor.prove_infeasible(
                 reasons or [f"weight capacity and side constraints ({active}) leave no schedule"],
-                "recursion",
+                by,
             )
 
 
