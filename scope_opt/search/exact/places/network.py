@@ -186,7 +186,8 @@ class PlacedProof:
             costs = CostTables(self._tables, self._space)
             self._search = SegmentSearch(self._tables, costs, self._clusters, self._monitor)
             self._begin()
-            self._start(thorough=False)
+            if self._most >= LIMIT:
+                self._start(thorough=False)
             self._bound_segments()
             self._start(thorough=True)
             layers = self._tables.layers
@@ -295,9 +296,8 @@ class PlacedProof:
                 if first == last and alone is not None:
                     found = min(found, alone.cost)
                 lower[first, last] = max(lower[first, last], found)
-            ways = lower[last, last:] + self._rest[last + 1 :]
-            self._rest[last] = min(int(ways.min()), LIMIT)
-        self._raise()
+            self._rest = best_rest(lower)
+            self._raise()
 
     def _start(self, *, thorough: bool) -> None:
         """Solve the segments that look best by their bounds, or find any schedules of them."""
