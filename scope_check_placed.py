@@ -474,9 +474,9 @@ class PlacedSegments:
                 ways = self._ways_on(a, lasts[k], s[k], r[k], left[:, k])
                 for p in range(2):
                     np.minimum.at(self.labels[layer, :, :, p], (s[k], r[k]), ways[p])
-            reached = (self.labels[layer] < NONE).any(axis=2)
-            self.begins[layer + a] = reached.any(axis=1)
-            self.widest = max(self.widest, int(np.flatnonzero(reached.any(axis=0)).max(initial=0)))
+                reached = k[ways.min(axis=0) < NONE]
+                self.begins[layer + a, s[reached]] = True
+                self.widest = max(self.widest, int(r[reached].max(initial=0)))
 
     def _ways_on(self, a: int, j: Ints, s: Ints, r: Ints, left: Ints) -> Ints:
         """(2, n) fewest clusters, that which ends with layer j included, with the time left."""
