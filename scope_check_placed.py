@@ -29,7 +29,8 @@ from scope_check_mesh import Floats, Mesh, shape
 Move = tuple[str, int]
 """A kind of transfer inside a region: bytes gathered or exchanged, or the layer of a halo."""
 
-MOST_TRIPLES = 2**22  # ways on from regions that are looked at at once
+MOST_CELLS = 2**20  # clusters on regions that are looked at at once
+MOST_TRIPLES = 2**17  # ways on from them, which stay in the processor's cache
 FACTOR = 1 - 1e-12  # before times are rounded up, so that floats do not lift them
 FLOOR = 1 - 1e-9  # the same for bounds
 
@@ -88,6 +89,11 @@ class PlacedTables(Tables):
         for (u, v), moved in inputs.items():
             if v > u + 1:
                 self.further[v].append((u, moved, inputs.get((u, v - 1), -1) >= moved))
+        # (L, L) how many of them are from segments that begin at each layer.
+        self.arriving = np.zeros((n, n), dtype=np.int64)
+        for v, further in enumerate(self.further):
+            for u, _, _ in further:
+                self.arriving[v, : u + 1] += 1
         self._within = dict[tuple[int, int], Ints]()
         self._refuse_large_transfers(where)
 
@@ -144,13 +150,9 @@ class PlacedTables(Tables):
             found.append([("halo", layer + 1)])
         return found
 
-    def arriving(self, layer: int, a: int) -> int:
-        """How many further inputs of a layer are from segments that begin at a."""
-        return sum(u >= a for u, _, _ in self.further[layer])
-
     def within_ps(self, layer: int, a: int) -> Ints:
         """(2, 2, phases, C+1) what moves to the next layer in a cluster of a segment from a on."""
-        key = layer, self.arriving(layer + 1, a)
+        key = layer, int(self.arriving[layer + 1, a])
         if key not in self._within:
             found = np.zeros((2, 2, self.mesh.phases, self.chiplets + 1), dtype=np.int64)
             for own, then in np.ndindex(2, 2):
@@ -298,10 +300,10 @@ class PlacedBound(Bound):
     def moved(self, u: int, origins: Ints, r: Ints, phase: Ints | None) -> Ints:
         """(2, 2, n, K) what moves to layer u in n clusters, by `origin`."""
         t, found = self.t, np.empty((2, 2, len(origins), r.shape[1]), dtype=np.int64)
-        counts = [t.arriving(u, a) if t.further[u] else 0 for a in origins.tolist()]
-        for count in set(counts):
-            rows = np.array(counts) == count
-            values = t.within_ps(u - 1, int(origins[rows][0]))
+        counts = t.arriving[u, origins]
+        for count in set(counts.tolist()):
+            rows = np.flatnonzero(counts == count)
+            values = t.within_ps(u - 1, int(origins[rows[0]]))
             if phase is None:
                 found[:, :, rows] = self.at_best((u, count), values)[:, :, None]
             else:
@@ -432,16 +434,17 @@ class PlacedSegments:
         from s, with partition p on layer i. After `coupled`.
         """
         c, n = self.t.chiplets, self.b + 1 - a
-        behind = np.full(n + 1, NONE)
-        behind[n] = 0
+        behind = np.append(np.full(n, NONE), 0)
         for i in range(n - 1, -1, -1):
             behind[i] = min(NONE, (self.needs[i, i + 1 :] + behind[i + 1 :]).min())
         self.labels, self.widest = np.full((n + 1, c + 1, c + 1, 2), NONE, dtype=np.int16), 0
+        self.begins = np.zeros((self.b + 2, c + 1), dtype=bool)  # which layer, where
+        self.begins[-1] = True
         # Clusters and where their regions can begin, from the last layer on.
         x, y = np.nonzero(self.before[:-1, None] + self.needs + behind <= c)
         x, y = x[::-1], y[::-1]
         k, s = runs(self.before[x], np.where(x > 0, c - behind[x], 0))
-        step = max(1, MOST_TRIPLES // (4 * c))
+        step = max(1, MOST_CELLS // c)
         for part in (np.s_[at : at + step] for at in range(0, len(s), step)):
             self._place(a, x[k[part]], y[k[part]], s[part], behind)
         fewest = int(self.labels[0, 0].min())
@@ -462,27 +465,35 @@ class PlacedSegments:
         hand = np.where(lasts < b, self.travel[a, lasts] * self.places.scattered[r - 1], 0)
         left = np.where(left >= np.ceil(hand), left, -1)
         for layer in range(int(x[0]), int(x[-1]) - 1, -1):
-            p, k = np.nonzero((left >= 0) & (x == layer))
+            # Only where the next cluster can begin; sorted, as few sizes are left at the end.
+            here = np.flatnonzero((x == layer) & (left >= 0).any(axis=0))
+            here = here[self.begins[lasts[here] + 1, s[here] + r[here]]]
+            here = here[np.argsort(s[here] + r[here], kind="stable")]
             step = MOST_TRIPLES // max(1, self.widest)
-            for at in (np.s_[first : first + step] for first in range(0, len(k), step)):
-                here, own = k[at], p[at]
-                ways = self._ways_on(a, lasts[here], s[here], r[here], left[own, here])
-                np.minimum.at(self.labels[layer], (s[here], r[here], own), ways)
-            reached = (self.labels[layer] < NONE).any(axis=(0, 2))
-            self.widest = max(self.widest, int(np.flatnonzero(reached).max(initial=0)))
+            for k in (here[at : at + step] for at in range(0, len(here), step)):
+                ways = self._ways_on(a, lasts[k], s[k], r[k], left[:, k])
+                for p in range(2):
+                    np.minimum.at(self.labels[layer, :, :, p], (s[k], r[k]), ways[p])
+                reached = k[ways.min(axis=0) < NONE]
+                self.begins[layer + a, s[reached]] = True
+                self.widest = max(self.widest, int(r[reached].max(initial=0)))
 
     def _ways_on(self, a: int, j: Ints, s: Ints, r: Ints, left: Ints) -> Ints:
-        """Fewest clusters, the one that ends with layer j included, with the time that is left."""
-        t, mesh, to, following = self.t, self.t.mesh, s + r, np.arange(1, self.widest + 1)
-        scatter = mesh.scatter[mesh.phase[s], r][:, following]
-        load = self.travel[a, j][:, None] * scatter / (r[:, None] * following)
-        gather = self.wanted[a, j][:, None] * mesh.gather[mesh.phase[to]][:, following] / following
+        """(2, n) fewest clusters, that which ends with layer j included, with the time left."""
+        t, mesh, to = self.t, self.t.mesh, s + r
+        following = np.arange(1, min(self.widest, t.chiplets - int(to.min())) + 1)
         behind = self.labels[j + 1 - a, to][:, following]
-        found = np.full(len(j), NONE, dtype=np.int16)
+        per_byte = t.ps_per_byte * FACTOR / following
+        load = mesh.scatter[mesh.phase[s], r][:, following] * per_byte
+        load *= (self.travel[a, j] / r)[:, None]
+        gather = mesh.gather[mesh.phase[to]][:, following] * per_byte
+        gather *= self.wanted[a, j][:, None]
+        found = np.full(left.shape, NONE, dtype=np.int16)
         for then, moved in ((0, load + gather), (1, load)):
-            reached = np.where(t.ps(moved) <= left[:, None], behind[..., then], NONE)
-            np.minimum(found, reached.min(axis=1, initial=NONE), out=found)
-        return np.where(j == self.b, 1, np.minimum(found + 1, NONE)).astype(np.int16)
+            for p in range(2):
+                reached = np.where(moved <= left[p, :, None], behind[..., then], NONE)
+                np.minimum(found[p], reached.min(axis=1, initial=NONE), out=found[p])
+        return np.where((j == self.b) & (left >= 0), 1, np.minimum(found + 1, NONE))
 
 
 kinds: tuple[type[Tables], type[Bound]] = PlacedTables, PlacedBound

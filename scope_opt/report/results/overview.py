@@ -24,6 +24,7 @@ STUDIES = {
     "plus": "`scope-plus` on networks it was not designed on, both models",
     "placed": "the 40 instances of the placed model: four schemes and the optimum, with shared links",
     "orders": "the best order of positions of each placed instance",
+    "certificates": "what proofs and their checks by another program take, and how large certificates are",
     "as-placed": "what the schedules of `optima` take where their regions lie, and who overtakes whom",
     "alexnet-space": "every schedule of AlexNet on 16 chiplets (Fig. 8)",
     "sensitivity": "the gain against samples, bandwidth, buffers and the split of PEs",
