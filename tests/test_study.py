@@ -350,7 +350,8 @@ def test_results_are_those_of_solve(ran: Path) -> None:
     assert exact is not None
     assert scope is not None
     assert exact.status == "optimal"
-    assert found["exact"].options == {"time_limit_s": 20.0, "warm_start": "scope"}
+    asked = {"time_limit_s": 20.0, "threads": 1, "warm_start": "scope"}
+    assert found["exact"].options == asked
     assert exact.trajectory[0].objective_ps == scope.objective_ps
     assert exact.objective_ps == solve(Instance.load(TINY / "tiny-skip.json")).objective_ps
 
