@@ -14,6 +14,7 @@ from scope_opt.cost.build import build_tables
 from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import Picture, render
 from scope_opt.report.results import best_known
+from scope_opt.report.results.certificates import CHECKS, certificate_of, load_checks
 from scope_opt.report.results.orders import load_solved
 from scope_opt.report.results.pages import PAGES, folder
 from scope_opt.report.results.records import records_of
@@ -21,6 +22,7 @@ from scope_opt.schedule.bounds import latency_bound
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import Schedule
 from scope_opt.solving import metrics
+from scope_opt.solving.certificate import Certificate
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import load_solver
 from scope_opt.solving.submission import benchmark
@@ -177,6 +179,21 @@ def test_orders() -> None:
         check(result, *shipped(result.instance.name))
         bounds = [each.bound_ps for each in result.orders if not each.infeasible]
         assert result.bound_ps == min(bound for bound in bounds if bound is not None)
+
+
+def test_checks_are_of_the_certificates_that_are_there() -> None:
+    """Every certificate of the paper's instances, as it is now, was checked; no other one."""
+    checks = load_checks()
+    assert len(checks) == len(CHECKS.read_text().splitlines())
+    named = [*NAMES, *(f"{name}-placed" for name in NAMES)]
+    assert set(checks) == {name for name in named if certificate_of(name).exists()}
+    entries = {entry["instance"]["name"]: entry for entry in REGISTRY["entries"]}
+    for name, check in checks.items():
+        certificate, entry = Certificate.load(certificate_of(name)), entries[name]
+        assert check.instance.digest == certificate.instance.digest == shipped(name)[0].digest
+        assert check.file_bytes == certificate_of(name).stat().st_size
+        assert check.objective_ps == certificate.objective_ps == entry["objective_ps"]
+        assert check.bound_ps == certificate.bound_ps <= entry["bound_ps"]
 
 
 def test_placed_records_agree_with_each_other() -> None:
