@@ -18,13 +18,16 @@ from hypothesis import strategies as st
 
 from scope_opt import load
 from scope_opt.cost.build import build_tables
+from scope_opt.schedule.evaluate import evaluate_segment
 from scope_opt.search.allowed import make_allowed
+from scope_opt.search.exact.equal import moved
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import segment_facts
-from scope_opt.search.plus.clusters import clusters_of, table_rows
 from scope_opt.search.plus.regions import best_regions
-from scope_opt.search.plus.sizes import make_needs
+from scope_opt.search.plus.scheme import Scheme
 from scope_opt.search.plus.solver import ScopePlusSolver
+from scope_opt.search.plus.table import ClusterTable
+from scope_opt.search.times import segment_latency
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import SolveOptions, solve
 
@@ -126,39 +129,58 @@ def test_regions_of_given_clusters_are_the_best(document: Json, data: st.DataObj
     assert slowest(tuple(regions.tolist()), names) == beat
 
 
-@settings(max_examples=40)
-@given(strategies.table_instances(max_layers=5, max_chiplets=6), st.data())
-def test_the_cluster_table_needs_the_fewest_chiplets(document: Json, data: st.DataObject) -> None:
-    """Its rows against all clusterings, each cluster by its smallest region in the table of needs.
+@settings(max_examples=60)
+@given(
+    strategies.table_instances(max_layers=6, max_chiplets=6)
+    | strategies.physical_instances(max_layers=5, max_chiplets=6)
+    | placed_strategies.placed_instances(),
+    st.integers(1, 10**6),
+)
+def test_rows_of_the_cluster_table_keep_their_beat(document: Json, beat: int) -> None:
+    """With the regions that the clusters need, wherever the search for the beat begins.
 
-    Partitions of neighbours have to agree, so that at most what all of them need at best is less.
+    In place this holds where no chiplet is idle: only then regions lie where the table has them.
     """
     instance = read(document)
     tables = build_tables(instance)
     packed, layers, chiplets = pack_tables(tables), tables.layers, tables.chiplets
-    beats = np.unique(np.array(data.draw(st.lists(st.integers(1, 400), min_size=1, max_size=4))))
-    needs = make_needs(packed, make_allowed(instance.constraints, layers, chiplets), beats)
-    most = min(layers, chiplets)
-    for _, k, n in table_rows(packed, *needs, 1, most, 0, layers - 1).tolist():
-        starts, needed = clusters_of(packed, *needs, n, 0, layers - 1, k)
-        assert starts[0] == 0
-        assert starts[-1] == layers
-        assert (np.diff(starts) > 0).all()
-        assert needed.sum() <= chiplets
-        # What the segment reads at its beginning shortens the beat of its first cluster only.
-        least = []
-        for inner in itertools.combinations(range(1, layers), k - 1):
-            cut = [0, *inner, layers]
-            sizes = [
-                int(needs.fewest[n, roles, a, b - 1].min())
-                for (a, b), roles in zip(
-                    itertools.pairwise(cut),
-                    [slice(0, 4)] * (k - 1) + [slice(4, 6)],
-                    strict=True,
-                )
-            ]
-            least.append(sum(sizes))
-        assert needed.sum() >= min(least)
+    if layers == 1:
+        return
+    allowed = make_allowed(instance.constraints, layers, chiplets)
+    ends = (0, layers - 1)
+    rows = ClusterTable(packed, allowed, ends, beat, 1).rows(1, min(layers, chiplets))
+    assert [row.cost for row in rows] == sorted(row.cost for row in rows)
+    for row in rows:
+        assert row.starts[0] == 0
+        assert row.starts[-1] == layers
+        assert (np.diff(row.starts) > 0).all()
+        assert row.needed.sum() <= chiplets
+        if packed.places.placed and row.needed.sum() < chiplets:
+            continue
+        facts = segment_facts(packed.places, *ends)
+        found = best_regions(packed, allowed, facts, row.starts, row.needed, row.needed)
+        load, dram = int(packed.load_ps[ends]), int(packed.segment_dram_ps[ends])
+        clusters = len(row.needed)
+        assert segment_latency(load, dram, packed.samples, clusters, found[0]) <= row.cost
+
+
+@pytest.mark.parametrize("name", ["resnet50-32", "resnet50-32-placed"])
+def test_equal_segments_take_the_same(name: str) -> None:
+    instance = load(name)
+    tables = build_tables(instance)
+    scheme = Scheme(instance, tables, lambda: False)
+    compared = 0
+    for a, b in zip(*np.nonzero(np.triu(scheme.equal.several, 1)), strict=True):
+        first = int(scheme.equal.first[a, b])
+        if first == a or (found := scheme.schedule(first, first + int(b - a))) is None:
+            continue
+        there = evaluate_segment(instance, moved(found.segment, int(a)), tables)
+        assert there is not None
+        assert there.latency_ps == found.cost
+        compared += 1
+        if compared == 20:
+            return
+    assert compared > 0
 
 
 @pytest.mark.parametrize("name", ["resnet18-32", "vgg16-64", "darknet19-128"])

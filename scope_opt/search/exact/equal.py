@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.packed import Ints, PackedTables
+    from scope_opt.search.placed import PlacedKernel
 
     Flags = NDArray[np.bool_]
 
@@ -127,7 +128,33 @@ def _facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, 
         edges_of(packed, layer).tobytes(),
         int(allowed.choice[layer]),
         allowed.regions[layer].tobytes(),
+        _placed_facts(packed.places, layer) if packed.places.placed else (),
     )
+
+
+def _placed_facts(kernel: PlacedKernel, layer: int) -> tuple[object, ...]:
+    """The same where transfers have places."""
+    touching = (kernel.edges[:, 0] == layer) | (kernel.edges[:, 1] == layer)
+    edges = kernel.edges[touching]
+    edges[:, :2] -= layer
+    return (
+        kernel.chain[layer].tobytes(),
+        int(kernel.output_bytes[layer]),
+        int(kernel.shape[layer]),
+        kernel.held[layer].tobytes(),
+        kernel.compute_ps[layer].tobytes(),
+        edges.tobytes(),
+        _changes(kernel.read_ps[layer::-1, layer]),
+        _changes(kernel.write_ps[layer:, layer]),
+        # What arrives at a segment that begins with the network.
+        kernel.input_bytes if layer == 0 else 0,
+    )
+
+
+def _changes(values: Ints) -> tuple[tuple[int, int], ...]:
+    """Where a sequence changes, and to what, whatever its length."""
+    where = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    return tuple((int(index), int(values[index])) for index in where)
 
 
 def moved(segment: Segment, first_layer: int) -> Segment:

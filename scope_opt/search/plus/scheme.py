@@ -14,11 +14,13 @@ from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.cuts import CostedSegment
+from scope_opt.search.exact.equal import equal_segments
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import link_beat, segment_facts
-from scope_opt.search.plus.clusters import clusters_of, estimate_ending, table_rows
+from scope_opt.search.plus.estimates import estimate_ending
 from scope_opt.search.plus.regions import best_regions
-from scope_opt.search.plus.sizes import ROLES, make_needs
+from scope_opt.search.plus.sizes import ROLES, longest_cluster, make_needs
+from scope_opt.search.plus.table import ClusterTable
 from scope_opt.search.times import segment_latency
 
 if TYPE_CHECKING:
@@ -33,12 +35,12 @@ if TYPE_CHECKING:
     Ends = tuple[int, int]
     Windows = tuple[Ints, Ints, Ints]
 
-STEP, MOST_NEEDS = 1.03, 2**27
-"""Ratio of neighbouring times of the cluster table, and most entries of `Needs`: for networks of
-many hundred layers the ratio is larger."""
+STEP, MOST_NEEDS = 1.02, 2**27
+"""Ratio of neighbouring times of `Needs`, and most entries: for networks of many hundred layers the
+ratio is larger."""
 WORTH, SLOWER = 3, 3
-"""Segments are estimated if a schedule with them can be within so many times the simple bound, at
-beats up to so many times those of their bounds."""
+"""Segments are estimated if a schedule with them can be within so many times the simple bound. If
+not every layer can be a segment, beats are up to so many times those of bounds."""
 ROWS = 4
 """Rows of the cluster table that get regions, in each segment."""
 
@@ -65,38 +67,62 @@ class Scheme:
             limits.min_clusters or 1,
             min(limits.max_clusters or layers, layers, chiplets),
         )
-        self._rows: dict[Ends, list[tuple[int, int, int]]] = {}
-        wanted, beats = self._useful()
-        self._needs = make_needs(self._packed, self._allowed, beats)
+        every = np.triu(np.ones((layers, layers), dtype=np.bool_))
+        self.equal = equal_segments(self._packed, self._allowed, every)
+        """Segments that have the same schedules"""
         self.estimate = np.full((layers, layers), LIMIT, dtype=np.int64)
         """(L, L) latency of every segment in ps, about; `LIMIT` for those that cannot matter"""
-        for last in range(layers):
+        self._beat = np.ones((layers, layers), dtype=np.int64)
+        wanted, beats = self._useful()
+        needs = make_needs(self._packed, self._allowed, beats)
+        # Of equal segments, the first one is estimated.
+        wanted = self.equal.gather(wanted.astype(np.int64)) > 0
+        for last in np.flatnonzero(wanted.any(axis=0)):
             if stopping():
-                return
-            self.estimate[:, last] = estimate_ending(
-                self._packed, *self._needs, *self._counts, last, wanted[:, last].copy()
+                break
+            found = estimate_ending(
+                self._packed, *needs, *self._counts, int(last), wanted[:, last].copy()
             )
+            self.estimate[:, last], self._beat[:, last] = found[:, 0], found[:, 1]
+        for known in (self.estimate, self._beat):
+            known[self.equal.places] = known[self.equal.others]
 
     def _useful(self) -> tuple[NDArray[np.bool_], Ints]:
-        """Segments that are estimated, and the times of the cluster table."""
+        """Segments that are estimated, and the times of their clusters."""
         tables = self._tables
-        bounds = segment_bounds(tables)
+        bounds, costs = segment_bounds(tables), self._layers_alone()
         total = best_cut(bounds)
         around = total[:-1, None] + best_rest(bounds)[None, 1:]
-        useful = np.triu((bounds < LIMIT) & (around + bounds <= WORTH * int(total[-1])))
+        most = WORTH * int(total[-1])
+        if (costs < LIMIT).all():
+            most = min(most, int(costs.sum()))
+        useful = np.triu((bounds < LIMIT) & (around + bounds <= most), 1)
         if not useful.any():
             return useful, np.ones(1, dtype=np.int64)
         beats = np.maximum((bounds - tables.load_ps)[useful] // tables.samples, 1)
-        least, most = int(beats.min()), min(SLOWER * int(beats.max()), LIMIT)
-        step = max(STEP, (most / least) ** (ROLES * tables.layers**2 / MOST_NEEDS))
-        count = int(np.ceil(np.log(most / least) / np.log(step))) + 1
-        return useful, np.unique(np.floor(least * step ** np.arange(count)).astype(np.int64))
+        shortest, longest = int(beats.min()), SLOWER * int(beats.max())
+        if (costs < LIMIT).all():
+            # Segments that take longer than their layers one by one are of no use.
+            upto = np.concatenate([[0], costs.cumsum()])
+            apart = upto[None, 1:] - upto[:-1, None] - tables.load_ps
+            longest = int(apart[useful].max()) // tables.samples
+        longest = max(shortest + 1, min(longest, LIMIT))
+        layers = longest_cluster(self._packed, self._allowed, longest)
+        entries = ROLES * tables.layers * layers
+        step = max(STEP, (longest / shortest) ** (entries / MOST_NEEDS))
+        count = int(np.ceil(np.log(longest / shortest) / np.log(step))) + 1
+        return useful, np.unique(np.floor(shortest * step ** np.arange(count)).astype(np.int64))
 
-    def refine(self, ends: Ends) -> int:
-        """A closer estimate of a segment's latency in ps; `LIMIT` if it has no schedule."""
-        rows = table_rows(self._packed, *self._needs, *self._counts, *ends)
-        self._rows[ends] = sorted((cost, k, n) for cost, k, n in rows.tolist())
-        return self._rows[ends][0][0] if len(rows) > 0 else LIMIT
+    def _layers_alone(self) -> Ints:
+        """(L,) latency of each layer as a segment of its own in ps, `LIMIT` if it cannot be one."""
+        costs = np.full(self._tables.layers, LIMIT, dtype=np.int64)
+        for layer in range(self._tables.layers):
+            first = self.equal.first[layer, layer]
+            if first < layer:
+                costs[layer] = costs[first]
+            elif (found := self.schedule(layer, layer)) is not None:
+                costs[layer] = found.cost
+        return costs
 
     def schedule(self, first: int, last: int) -> CostedSegment | None:
         """The scheme's schedule of a segment; None if it finds none."""
@@ -128,18 +154,18 @@ class Scheme:
             if self._counts[0] == 1 and self._allowed.clusters[first, last]:
                 yield np.array([first, last + 1]), np.array([1]), np.array([chiplets])
             return
-        if (first, last) not in self._rows:
-            self.refine((first, last))
+        beat = min(int(self._beat[first, last]), LIMIT // self._packed.samples)
+        table = ClusterTable(self._packed, self._allowed, (first, last), beat, self._unit)
         known: set[tuple[int, ...]] = set()
-        for _, k, n in self._rows[first, last]:
-            starts, needed = clusters_of(self._packed, *self._needs, n, first, last, k)
-            cut = tuple(starts.tolist())
+        for row in table.rows(*self._counts):
+            cut = tuple(row.starts.tolist())
             if cut in known:
                 continue
             known.add(cut)
-            # As the needs are those by sizes, a little less may do, and more may be better.
-            low = np.maximum(needed - np.maximum(1 + needed // 10, self._unit), 1)
-            high = np.minimum(needed + np.maximum(2 + needed // 6, self._unit), chiplets)
-            yield starts, low, high
+            # Regions end with the package in the table and begin with it here: a little less
+            # may do, and more may be better.
+            low = np.maximum(row.needed - np.maximum(1 + row.needed // 10, self._unit), 1)
+            high = np.minimum(row.needed + np.maximum(2 + row.needed // 6, self._unit), chiplets)
+            yield row.starts, low, high
             if len(known) == ROWS:
                 return

@@ -57,18 +57,22 @@ class Needs(NamedTuple):
     beats: Ints
     """(n,) ps, ascending"""
     fewest: Shorts
-    """(n, ROLES, L, L) of cluster ``i..j``; `TOO_MANY` for none"""
+    """(n, ROLES, L, longest) of cluster ``i..j`` at ``i, j - i``; `TOO_MANY` for none"""
+
+
+def longest_cluster(packed: PackedTables, allowed: Allowed, limit: int) -> int:
+    """Most layers that a cluster can have within ``limit`` ps, at least 1."""
+    return max(1, int(last_layers(packed, fastest_layers(packed), allowed, limit).max()))
 
 
 def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     """Chiplets of all clusters within ``beats``, ascending times in ps."""
     if packed.places.placed:
         packed = sized(packed)
-    layers = len(packed.times)
-    shape = (len(beats), ROLES, layers, layers)
-    fewest = np.full(shape, TOO_MANY, dtype=np.int16)
-    limit = int(beats[-1])
+    layers, limit = len(packed.times), int(beats[-1])
     length = last_layers(packed, fastest_layers(packed), allowed, limit)
+    shape = (len(beats), ROLES, layers, max(1, int(length.max())))
+    fewest = np.full(shape, TOO_MANY, dtype=np.int16)
     sending, ending = closing_times(packed, layers - 1), ending_times(packed)
     _fill_needs(packed, allowed, length, sending, ending, beats, fewest)
     return Needs(beats, fewest)
@@ -158,5 +162,5 @@ def _fill_needs(
                     n = unmet[role, j]
                     while n > 0 and beats[n - 1] >= time:
                         n -= 1
-                        fewest[n, role, i, j] = r
+                        fewest[n, role, i, j - i] = r
                     unmet[role, j] = n

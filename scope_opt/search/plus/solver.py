@@ -22,7 +22,8 @@ from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.search.anneal.solver import chosen_cuts
-from scope_opt.search.cuts import segment_ends, shortest_cut, total_cost
+from scope_opt.search.cuts import segment_ends, shortest_cut
+from scope_opt.search.exact.equal import moved
 from scope_opt.search.paper.segmentation import SegmentSearch
 from scope_opt.search.paper.solver import ScopeSolver
 from scope_opt.search.plus.scheme import Scheme
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 
     Ends = tuple[int, int]
 
-REFINED, SCHEDULED = 4, 2
-"""Most segments that are estimated closer, and scheduled, for each layer of the network."""
-CLOSER, EXACT, ENOUGH = 0.95, 0.985, 0.997
-"""Estimates are a little too long, as beats of the cluster table are steps apart: factors on those
-of all segments and on closer ones. The search ends when it promises less than that of the best."""
+SCHEDULED, ENOUGH = 40, 0.997
+"""Most segments of several layers that are scheduled; and the search ends when it promises less
+than so much of the best latency."""
+JUDGED, HOPEFUL = 4, 0.1
+"""When so many segments are scheduled, this quantile of how they compare to their estimates
+corrects the estimates of all others."""
 
 
 class ScopePlusSolver:
@@ -93,41 +95,50 @@ class ScopePlusSolver:
 
 
 class _Cut:
-    """The best cut, with segments scheduled only where it looks best."""
+    """The best cut, with segments scheduled only where it looks best.
+
+    Equal segments are scheduled once.
+    """
 
     def __init__(self, scheme: Scheme, layers: int, count: int | None, monitor: Monitor) -> None:
         self._scheme, self._layers, self._count = scheme, layers, count or 0
         self._monitor = monitor
-        hopeful = (scheme.estimate * CLOSER).astype(np.int64)
-        self._costs = np.where(scheme.estimate < LIMIT, hopeful, LIMIT)
-        self._known: dict[Ends, CostedSegment] = {}
-        self._refined: set[Ends] = set()
+        self._equal, self._estimate = scheme.equal, scheme.estimate
+        self._costs = np.full((layers, layers), LIMIT, dtype=np.int64)
+        """(L, L) ps that segments take; `LIMIT` where they are not scheduled"""
+        self._done = np.zeros((layers, layers), dtype=np.bool_)
+        self._known: dict[int, CostedSegment] = {}
+        """By the number of `EqualSegments`"""
+        self._ratios: list[float] = []
+        """Latencies of scheduled segments by their estimates"""
 
     def run(self) -> None:
         """Schedule segments of the path that looks best, until it promises too little."""
         for layer in range(self._layers):
             if self._monitor.stopping:
                 return
-            self._schedule((layer, layer))
+            if not self._done[layer, layer]:
+                self._schedule((layer, layer))
         self._report()
         scheduled = 0
-        while scheduled < SCHEDULED * self._layers and not self._monitor.stopping:
-            total, path = self._path(self._costs)
-            left = [ends for ends in path if ends not in self._known]
+        while scheduled < SCHEDULED and not self._monitor.stopping:
+            total, path = self._path(self._hoped())
+            left = {self._equal.number(ends): ends for ends in path if not self._done[ends]}
             best = self._monitor.objective
             if not left or (best is not None and total > ENOUGH * best):
                 break
-            closer = [ends for ends in left if ends not in self._refined]
-            if closer and len(self._refined) < REFINED * self._layers:
-                for ends in closer:
-                    self._refined.add(ends)
-                    found = self._scheme.refine(ends)
-                    self._costs[ends] = int(found * EXACT) if found < LIMIT else LIMIT
-                continue
-            for ends in left:
+            for ends in left.values():
                 self._schedule(ends)
             scheduled += len(left)
             self._report()
+
+    def _hoped(self) -> Ints:
+        """What segments take, or may take as far as is known."""
+        factor = 1.0
+        if len(self._ratios) >= JUDGED:
+            factor = float(np.quantile(self._ratios, HOPEFUL))
+        hoped = np.where(self._estimate < LIMIT, self._estimate * factor, float(LIMIT))
+        return np.where(self._done, self._costs, hoped.astype(np.int64))
 
     def _path(self, costs: Ints) -> tuple[int, list[Ends]]:
         """The best cut, and what it costs; no segments if there is none."""
@@ -135,16 +146,17 @@ class _Cut:
         return int(total), segment_ends(starts.tolist(), self._layers) if total < LIMIT else []
 
     def _schedule(self, ends: Ends) -> None:
-        found = self._scheme.schedule(*ends)
-        self._costs[ends] = LIMIT if found is None else found.cost
+        found, alike = self._scheme.schedule(*ends), self._equal.like(ends)
+        self._done[alike] = True
         if found is not None:
-            self._known[ends] = found
+            self._costs[alike] = found.cost
+            self._known[self._equal.number(ends)] = found
+            if self._estimate[ends] < LIMIT:
+                self._ratios.append(found.cost / int(self._estimate[ends]))
 
     def _report(self) -> None:
         """Tell the monitor of the best schedule that known segments make up."""
-        costs = np.full_like(self._costs, LIMIT)
-        for ends, found in self._known.items():
-            costs[ends] = found.cost
-        path = [self._known[ends] for ends in self._path(costs)[1]]
-        if path:
-            self._monitor.improve(total_cost(path), [found.segment for found in path])
+        total, ends = self._path(self._costs)
+        if ends:
+            found = [(self._known[self._equal.number(each)].segment, each[0]) for each in ends]
+            self._monitor.improve(total, [moved(segment, first) for segment, first in found])

@@ -1,8 +1,8 @@
-"""The cluster table: for every segment and number of clusters, those that need fewest chiplets.
+"""What all segments take, about: the fewest chiplets of their clusters within a time.
 
 Where the paper merges neighbours that are alike, this is a recursion over the layers: within a
 time, ``F[i, k]`` is the fewest chiplets of ``k`` clusters for the layers from ``i`` to the
-segment's last one.
+segment's last one, each cluster by its needs alone.
 """
 
 from __future__ import annotations
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
     Shorts = NDArray[np.int16]
-
-
-COARSE = 5
-"""Of how many times one is looked at to estimate all segments."""
-SLACK = 1.2
-"""Rows of the cluster table are made up to so many times the latency of the best one, about."""
 
 
 @compiled
@@ -63,8 +57,8 @@ def _begins(needs: Shorts, i: int, last: int) -> bool:
     """Whether a cluster may begin at a layer, within the largest time."""
     found = False
     for role in range(ROLES):
-        for j in range(i, last + 1):
-            found = found or needs[len(needs) - 1, role, i, j] < TOO_MANY
+        for length in range(min(last - i + 1, needs.shape[3])):
+            found = found or needs[len(needs) - 1, role, i, length] < TOO_MANY
     return found
 
 
@@ -109,14 +103,14 @@ def open_cluster(
     own[:, : most + 1] = TOO_MANY
     index = _within(beats, n, extra[last + 1] - extra[i])
     for p in range(2):
-        if index >= 0:
-            own[p, 1] = needs[index, CLOSING + p, i, last]
-    for j in range(i, last):
+        if index >= 0 and last - i < needs.shape[3]:
+            own[p, 1] = needs[index, CLOSING + p, i, last - i]
+    for j in range(i, min(last, i + needs.shape[3])):
         index = _within(beats, n, extra[j + 1] - extra[i])
         if index < 0:
             break
         for role in range(4):
-            need = needs[index, INNER + role, i, j]
+            need = needs[index, INNER + role, i, j - i]
             if need > chiplets:
                 continue
             behind, ahead = labels[j + 1, role % 2], own[role // 2]
@@ -139,14 +133,15 @@ def estimate_ending(
     last: int,
     wanted: Flags,
 ) -> Ints:
-    """Latency in ps of the best row of the cluster table of segments up to ``last``, about; (L,).
+    """Latency in ps of segments up to ``last``, about, and beat; shape (L, 2).
 
-    By first layer, `LIMIT` where it is not ``wanted`` or there is no row. ``least`` and ``most``
-    are the numbers of clusters. DRAM transfers at both ends of a segment count in its first and
-    its last cluster only, so that the labels of a beat serve all first layers.
+    By first layer, `LIMIT` where it is not ``wanted`` or has no clusters within the times.
+    ``least`` and ``most`` are the numbers of clusters. DRAM transfers at both ends of a segment
+    count in its first and its last cluster only, so that the labels of a beat serve all first
+    layers. Between two times, chiplets are taken to be inversely proportional to the beat.
     """
     layers, chiplets = packed.times.shape[0], packed.times.shape[1] - 1
-    estimate = np.full(layers, LIMIT, dtype=np.int64)
+    estimate = np.full((layers, 2), LIMIT, dtype=np.int64)
     labels = np.full((layers + 1, 2, most + 2), TOO_MANY, dtype=np.int16)
     total = np.full((2, most + 2), TOO_MANY, dtype=np.int16)
     none = np.zeros(layers + 1, dtype=np.int64)
@@ -156,96 +151,30 @@ def estimate_ending(
         if wanted[first]:
             low = first
             extra[first] = segment_extra(packed, first, last)
-    for n in range(0, len(beats), COARSE):
+    least_cost = np.empty(layers, dtype=np.int64)
+    shorter = 0
+    for n in range(len(beats)):
+        useful = False
+        for first in range(low, last + 1):
+            beat = max(shorter, packed.segment_dram_ps[first, last])
+            least_cost[first] = packed.load_ps[first, last] + (packed.samples + least - 1) * beat
+            useful = useful or (wanted[first] and least_cost[first] < estimate[first, 0])
+        if not useful:
+            break
         here = min(most, last - low + 1)
         reached = count_chiplets(needs, beats, n, none, low, last, here, chiplets, labels)
         for first in range(reached, last + 1):
-            beat = max(beats[n], packed.segment_dram_ps[first, last])
-            load = packed.load_ps[first, last]
-            if not wanted[first]:
-                continue
-            if load + (packed.samples + least - 1) * beat >= estimate[first]:
+            if not wanted[first] or least_cost[first] >= estimate[first, 0]:
                 continue
             open_cluster(needs, beats, n, extra[first], first, last, here, chiplets, labels, total)
             for k in range(least, min(here, last - first + 1) + 1):
-                if min(total[0, k], total[1, k]) <= chiplets:
-                    cost = load + (packed.samples + k - 1) * beat
-                    estimate[first] = min(estimate[first], cost)
+                need = min(total[0, k], total[1, k])
+                if need <= chiplets:
+                    between = max(shorter, beats[n] * need // chiplets)
+                    beat = max(between, packed.segment_dram_ps[first, last])
+                    cost = packed.load_ps[first, last] + (packed.samples + k - 1) * beat
+                    if cost < estimate[first, 0]:
+                        estimate[first, 0], estimate[first, 1] = cost, beat
                     break
+        shorter = beats[n]
     return estimate
-
-
-@compiled
-def table_rows(
-    packed: PackedTables,
-    beats: Ints,
-    needs: Shorts,
-    least: int,
-    most: int,
-    first: int,
-    last: int,
-) -> Ints:
-    """All useful rows of the cluster table of one segment: latency, number of clusters, beat index.
-
-    Shape ``(rows, 3)``; for each time the fewest clusters that fit.
-    """
-    chiplets = packed.times.shape[1] - 1
-    most = min(most, last - first + 1)
-    labels = np.full((last + 2, 2, most + 2), TOO_MANY, dtype=np.int16)
-    rows = np.empty((len(beats), 3), dtype=np.int64)
-    extra = segment_extra(packed, first, last)
-    best = LIMIT
-    count = 0
-    for n in range(len(beats)):
-        beat = max(beats[n], packed.segment_dram_ps[first, last])
-        load = packed.load_ps[first, last]
-        if load + (packed.samples + least - 1) * beat >= best * SLACK:
-            break
-        reached = count_chiplets(needs, beats, n, extra, first, last, most, chiplets, labels)
-        if reached > first:
-            continue
-        for k in range(least, most + 1):
-            if min(labels[first, 0, k], labels[first, 1, k]) <= chiplets:
-                cost = load + (packed.samples + k - 1) * beat
-                best = min(best, cost)
-                rows[count, 0], rows[count, 1], rows[count, 2] = cost, k, n
-                count += 1
-                break
-    return rows[:count]
-
-
-@compiled
-def clusters_of(
-    packed: PackedTables, beats: Ints, needs: Shorts, n: int, first: int, last: int, clusters: int
-) -> tuple[Ints, Ints]:
-    """A row of the cluster table: first layers, then ``last + 1``; and what each one needs."""
-    chiplets = packed.times.shape[1] - 1
-    extra = segment_extra(packed, first, last)
-    labels = np.full((last + 2, 2, clusters + 2), TOO_MANY, dtype=np.int16)
-    count_chiplets(needs, beats, n, extra, first, last, clusters, chiplets, labels)
-    start = np.zeros(clusters + 1, dtype=np.int64)
-    need = np.zeros(clusters, dtype=np.int64)
-    start[clusters] = last + 1
-    i, p = first, 0
-    if labels[first, 1, clusters] < labels[first, 0, clusters]:
-        p = 1
-    for c in range(clusters):
-        k = clusters - c
-        start[c] = i
-        wanted = labels[i, p, k]
-        if k == 1:
-            need[c] = wanted
-            break
-        for j in range(i, last):
-            index = _within(beats, n, extra[j + 1] - extra[i])
-            found = -1
-            for q in range(2):
-                if index >= 0:
-                    size = needs[index, INNER + 2 * p + q, i, j]
-                    if size <= chiplets and size + labels[j + 1, q, k - 1] == wanted:
-                        found = q
-                        need[c] = size
-            if found >= 0:
-                i, p = j + 1, found
-                break
-    return start, need

@@ -1,0 +1,313 @@
+"""The cluster table of one segment: clusters with the fewest chiplets, neighbours looked at.
+
+Within a beat, the label of ``(i, p, k)`` is the fewest chiplets of ``k`` clusters for the layers
+from ``i`` on, the first of them with partition ``p``. Regions are laid from the end of the package
+backwards. So a label says how large the region behind a cluster is and where the cluster ends:
+what it takes to hand over, and in the placed model what all its transfers take.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scope_opt.model.compiled import compiled, inlined, loop
+from scope_opt.search.packed import COMPUTE, RECEIVE, WEIGHTS
+from scope_opt.search.placed import TRAVEL, WANTED, hand_over_ps
+from scope_opt.search.plus.inner import make_row, make_times, with_room
+from scope_opt.search.plus.sizes import TOO_MANY
+from scope_opt.search.times import fastest_layers, segment_latency
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scope_opt.search.allowed import Allowed
+    from scope_opt.search.packed import Ints, PackedTables
+    from scope_opt.search.plus.inner import ClusterTimes
+
+    Shorts = NDArray[np.int16]
+    Ends = tuple[int, int]
+
+STEP, JUMP = 1.02, 1.08
+"""Ratio of neighbouring beats of a table, and of those that are tried to find the first of them."""
+MOST_JUMPS = 60
+SLACK = 1.02
+"""Rows are made up to so many times the time of the best one."""
+LONGER = 1.25
+"""Times of clusters are made up to so many times the beat that is first asked for."""
+
+
+class Row(NamedTuple):
+    """A row of the cluster table."""
+
+    cost: int
+    """ps, if every cluster takes the whole beat"""
+    starts: Ints
+    """(clusters + 1,) first layers, then the layer behind the segment"""
+    needed: Ints
+    """(clusters,) chiplets"""
+
+
+class Labels(NamedTuple):
+    """Labels of one beat, each of shape ``(layers + 1, 2, clusters + 1)``, and room for needs."""
+
+    fewest: Shorts
+    """chiplets of all clusters, `TOO_MANY` for none"""
+    size: Shorts
+    """chiplets of the first one"""
+    origin: NDArray[np.int32]
+    """``2 j + q``: its last layer, and the first partition of the next cluster"""
+    need: Shorts
+    """(C+1, C+1) chiplets of a cluster by chiplets behind it and size of the next region"""
+    stamp: Ints
+    """(C+1, C+1) when that was found"""
+
+
+class ClusterTable:
+    """The cluster table of a segment of two layers or more.
+
+    Parameters
+    ----------
+    packed, allowed
+    ends : tuple
+        First and last layer.
+    beat : int
+        ps where the search for the first useful beat begins.
+    unit : int
+        Regions are multiples of it.
+    """
+
+    def __init__(
+        self, packed: PackedTables, allowed: Allowed, ends: Ends, beat: int, unit: int
+    ) -> None:
+        first, last = ends
+        self._packed, self._allowed, self._ends, self._unit = packed, allowed, ends, unit
+        layers, chiplets = last - first + 1, packed.times.shape[1] - 1
+        fastest = fastest_layers(packed)
+        self._fastest = fastest[first : last + 2] - fastest[first]
+        own = np.diff(self._fastest, axis=0)[:, 1:] * np.arange(1, chiplets + 1)
+        # What earlier layers of the segment need at least: by computation, and by weights.
+        self._work = np.concatenate([[0], own.min(axis=1).cumsum()])
+        weights = np.concatenate([[0], packed.layers[first : last + 1, WEIGHTS].cumsum()])
+        self._held = weights * 0 if packed.stream else weights // packed.weight_buffer_bytes
+        self._load, self._dram = int(packed.load_ps[ends]), int(packed.segment_dram_ps[ends])
+        self._beat = max(beat, self._dram, int(self._work[-1]) // chiplets, 1)
+        self._times = make_times(packed, ends, int(self._beat * LONGER))
+        most = min(layers, chiplets)
+        shape = (layers + 1, 2, most + 1)
+        side = (chiplets + 1 if packed.places.placed else 1, chiplets + 1)
+        self._labels = Labels(
+            np.empty(shape, dtype=np.int16),
+            np.empty(shape, dtype=np.int16),
+            np.empty(shape, dtype=np.int32),
+            np.empty(side, dtype=np.int16),
+            np.zeros(side, dtype=np.int64),
+        )
+        self._most = most
+
+    def rows(self, least: int, most: int) -> list[Row]:
+        """Rows of ``least`` to ``most`` clusters, the best first."""
+        most = min(most, self._most)
+        samples, best = self._packed.samples, 0
+        rows: list[Row] = []
+        beat = self._before_first(least, most)
+        while beat is not None:
+            allowed = most
+            if rows:
+                spent = max(beat, self._dram)
+                allowed = min(most, int((best - self._load) * SLACK) // spent - samples + 1)
+            if allowed < least:
+                break
+            k = self._fill(beat, least, allowed)
+            if k > 0:
+                cost = segment_latency(self._load, self._dram, samples, k, beat)
+                best = min(best, cost) if rows else cost
+                rows.append(Row(cost, *read_row(self._labels, k, self._ends[0])))
+            beat = max(beat + 1, int(beat * STEP))
+        return sorted(rows, key=lambda row: row.cost)
+
+    def _before_first(self, least: int, most: int) -> int | None:
+        """A beat just below the first that has a row; None if none is found."""
+        beat: int = self._beat
+        if self._fill(beat, least, most) > 0:
+            while beat > max(self._dram, 1) and self._fill(int(beat / JUMP), least, most) > 0:
+                beat = int(beat / JUMP)
+            return max(int(beat / JUMP), 1)
+        for _ in range(MOST_JUMPS):
+            longer = max(beat + 1, int(beat * JUMP))
+            if self._fill(longer, least, most) > 0:
+                return beat
+            beat = longer
+        return None
+
+    def _fill(self, beat: int, least: int, most: int) -> int:
+        """Make the labels of a beat; the fewest clusters that the package has room for, or 0."""
+        if beat > self._times.limit:
+            self._times = make_times(self._packed, self._ends, int(beat * LONGER))
+        before = np.maximum(self._work // max(beat, 1), self._held)
+        chiplets = self._packed.times.shape[1] - 1
+        if before[-1] > chiplets:
+            return 0
+        while not fill_labels(
+            self._packed,
+            self._allowed,
+            self._times,
+            self._labels,
+            self._fastest,
+            before,
+            beat,
+            most,
+            self._unit,
+        ):
+            self._times = with_room(self._times)
+        fits = (self._labels.fewest[0, :, least : most + 1] <= chiplets).any(axis=0)
+        return int(fits.argmax()) + least if fits.any() else 0
+
+
+@inlined
+def _need(
+    packed: PackedTables,
+    allowed: Allowed,
+    times: ClusterTimes,
+    i: int,
+    j: int,
+    p: int,
+    then: int,
+    behind: int,
+    following: int,
+    low: int,
+    high: int,
+    beat: int,
+) -> int:
+    """Fewest chiplets, from ``low`` to ``high``, of a cluster within a beat; -1 without room."""
+    kernel, first, last = packed.places, times.first, times.first + j
+    for size in range(low, high + 1):
+        if not allowed.regions[first + i, size]:
+            continue
+        start = packed.times.shape[1] - 1 - behind - size
+        place = start - start % times.grain
+        phase = kernel.phase[place] if kernel.placed else 0
+        if times.begin[i, size, phase] < 0 and not make_row(
+            packed, allowed, times, first + i, place, size
+        ):
+            return -1
+        if j - i >= times.made[i, size, phase]:
+            continue
+        row = times.begin[i, size, phase] + j - i
+        sent = -1
+        for q in range(2):
+            spent = times.inner[row, 2 * p + q]
+            if kernel.placed:
+                computed = kernel.compute_ps[last, q, size]
+            else:
+                computed = packed.times[last, size, COMPUTE + q]
+            if spent + computed > beat:
+                continue
+            if sent < 0:
+                if kernel.placed:
+                    sent = kernel.write_ps[times.last, last]
+                    if following > 0:
+                        sent += hand_over_ps(
+                            kernel,
+                            times.facts[j, TRAVEL],
+                            times.facts[j, WANTED],
+                            then,
+                            start,
+                            size,
+                            following,
+                        )
+                else:
+                    sent = times.closing[last, size]
+                    if following > 0:
+                        sent += packed.times[last, following, RECEIVE + then]
+            if spent + sent <= beat:
+                return size
+    return TOO_MANY
+
+
+@loop
+def fill_labels(
+    packed: PackedTables,
+    allowed: Allowed,
+    times: ClusterTimes,
+    labels: Labels,
+    fastest: Ints,
+    before: Ints,
+    beat: int,
+    most: int,
+    unit: int,
+) -> bool:
+    """Labels of a beat up to ``most`` clusters; False if ``times`` have too little room.
+
+    ``fastest`` is cumulated computation, ``before`` the chiplets that the layers before each one
+    need at least.
+    """
+    chiplets, layers = packed.times.shape[1] - 1, len(fastest) - 1
+    placed = packed.places.placed
+    labels.fewest[:] = TOO_MANY
+    labels.stamp[:] = 0
+    ticks = 0
+    for i in range(layers - 1, -1, -1):
+        low = 1
+        for j in range(i, layers):
+            while low <= chiplets and fastest[j + 1, low] - fastest[i, low] > beat:
+                low += 1
+            if low + before[i] > chiplets:
+                break
+            ending = j == layers - 1
+            for p in range(2):
+                for then in range(1 if ending else 2):
+                    ticks += 1
+                    for k in range(0 if ending else 1, 1 if ending else min(most, layers - j)):
+                        behind, following = 0, 0
+                        if not ending:
+                            behind = labels.fewest[j + 1, then, k]
+                            following = labels.size[j + 1, then, k]
+                        left = chiplets - before[i] - behind
+                        better = labels.fewest[i, p, k + 1] - behind - 1
+                        if min(left, better) < low:
+                            continue
+                        key = behind if placed else 0
+                        if labels.stamp[key, following] != ticks:
+                            high = min(left, 3 * low + max(12, unit))
+                            need = _need(
+                                packed,
+                                allowed,
+                                times,
+                                i,
+                                j,
+                                p,
+                                then,
+                                behind,
+                                following,
+                                low,
+                                high,
+                                beat,
+                            )
+                            if need < 0:
+                                return False
+                            labels.stamp[key, following] = ticks
+                            labels.need[key, following] = need
+                        need = labels.need[key, following]
+                        if need <= min(left, better):
+                            labels.fewest[i, p, k + 1] = need + behind
+                            labels.size[i, p, k + 1] = need
+                            labels.origin[i, p, k + 1] = 2 * j + then
+    return True
+
+
+@compiled
+def read_row(labels: Labels, clusters: int, first: int) -> tuple[Ints, Ints]:
+    """First layers of the clusters that a label stands for, then the layer behind; their needs."""
+    starts = np.zeros(clusters + 1, dtype=np.int64)
+    needed = np.zeros(clusters, dtype=np.int64)
+    i, p = 0, 0
+    if labels.fewest[0, 1, clusters] < labels.fewest[0, 0, clusters]:
+        p = 1
+    for c in range(clusters):
+        starts[c], needed[c] = first + i, labels.size[i, p, clusters - c]
+        way = labels.origin[i, p, clusters - c]
+        i, p = way // 2 + 1, way % 2
+    starts[clusters] = first + i
+    return starts, needed
