@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 #: Latency and bound in ps, seconds to the first schedule, to 1 % and to the proof, MiB.
 CASES = {
-    ("net-256", "free"): (10**9, 10**9, 0.5, 1.0, 2.0, 100),
-    ("net-1024", "free"): (9 * 10**8, 9 * 10**8, 0.75, 8.0, 8.0, 300),
-    ("net-1024", "single"): (2 * 10**9, 18 * 10**8, 1.5, None, None, 700),
-    ("net-256-placed", "single"): (None, 5 * 10**8, None, None, None, 200),
+    ("net-1024wide-256", "free"): (10**9, 10**9, 0.5, 1.0, 2.0, 100),
+    ("net-1024wide-1024", "free"): (9 * 10**8, 9 * 10**8, 0.75, 8.0, 8.0, 300),
+    ("net-1024wide-1024", "single"): (2 * 10**9, 18 * 10**8, 1.5, None, None, 700),
+    ("net-1024wide-256-placed", "single"): (None, 5 * 10**8, None, None, None, 200),
 }
 
 
@@ -59,6 +59,6 @@ def test_the_page_says_what_the_records_say() -> None:
     ]
     assert "First schedule: after 1.5 s at most." in page
     assert "Proved within the minute: 2 of 3; within 1 %: 2." in page
-    assert "Largest memory: 700 MiB (net on 1024, one segment)." in page
+    assert "Largest memory: 700 MiB (net-1024wide on 1024, one segment)." in page
     assert "grows with the 1.00th power of the chiplets from 256 to 1024" in page  # 2 s, 8 s
-    assert "Without a schedule: net-256-placed (one segment): unknown." in page
+    assert "Without a schedule: net-1024wide-256-placed (one segment): unknown." in page

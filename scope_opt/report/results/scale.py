@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from math import log
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,8 +61,8 @@ def page() -> Article:
             if result.schedule is None:
                 none.append(f"{name} ({LABELS[label]}): {result.status}")
                 continue
-            chiplets = next(int(part) for part in reversed(name.split("-")) if part.isdigit())
-            runs.append(_Run(name.replace(f"-{chiplets}", ""), chiplets, label, result))
+            network, chiplets, model = _parts(name)
+            runs.append(_Run(f"{network}{model}", chiplets, label, result))
     runs.sort(key=lambda run: (run.network, run.label, run.chiplets))
     firsts = [run.first_s for run in runs if run.first_s is not None]
     largest = max(runs, key=lambda run: run.memory_mib)
@@ -104,6 +105,13 @@ def page() -> Article:
             ),
         ],
     )
+
+
+def _parts(name: str) -> tuple[str, int, str]:
+    """Network, number of chiplets, and what else an instance's name says after it."""
+    found = re.fullmatch(r"(.+)-(\d+)((?:-[a-z]+)*)", name)
+    assert found is not None  # every instance that `generate` names
+    return found[1], int(found[2]), found[3]
 
 
 def _row(run: _Run) -> list[str]:
