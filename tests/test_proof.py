@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from documents import two_layers
+from helpers import read
 from rogues import Crashes, Rogue
 from test_metrics import SOLVED, renamed, small
 
@@ -138,7 +140,7 @@ def test_simple_reasons_are_the_simple_bound(solver: str) -> None:
 @pytest.mark.parametrize(
     ("solver", "by"),
     [
-        *(("exact", "recursion"), ("exhaustive", "enumeration")),
+        *(("exact", "simple bound"), ("exhaustive", "enumeration")),
         # Weights that exceed all buffers leave no segment to look at, nor columns to a program.
         *(("paths", "simple bound"), ("cp-sat", "paths"), ("pipeline", "simple bound")),
     ],
@@ -148,6 +150,17 @@ def test_who_proved_that_there_is_no_schedule(solver: str, by: str) -> None:
     result = solve(paper_instance("alexnet", 16), solver, options)
     assert result.status is Status.INFEASIBLE
     assert proof(result).by == (by,)
+
+
+def test_the_recursion_proves_what_the_simple_bound_does_not_see() -> None:
+    """Each of two clusters needs two of three chiplets, though all weights fit into the buffers."""
+    document = two_layers(constraints={"min_clusters": 2})
+    document["tables"] |= {"chiplets": 3, "weight_buffer_bytes": 2}
+    for layer in document["tables"]["layers"]:
+        layer |= {"weight_bytes": 3, "compute_ps": {"ISP": [10] * 3, "WSP": [10] * 3}}
+    result = solve(read(document), "exact", SolveOptions(segments="single"))
+    assert result.status is Status.INFEASIBLE
+    assert proof(result).by == ("recursion",)
 
 
 class Silent(Rogue):
