@@ -114,6 +114,12 @@ def _parts(name: str) -> tuple[str, int, str]:
     return found[1], int(found[2]), found[3]
 
 
+def _short(network: str) -> str:
+    """Kind, depth and width, and the model."""
+    name = network.removesuffix("-placed")
+    return "-".join(name.split("-")[:3]) + network.removeprefix(name)
+
+
 def _row(run: _Run) -> list[str]:
     result = run.result
     return [
@@ -161,7 +167,7 @@ def _draw(runs: list[_Run]) -> Any:
                 "--" if network.endswith("placed") else "-",
                 color=COLORS[n % len(COLORS)],
                 marker=MARKERS[n % len(MARKERS)],
-                label=network[:28],
+                label=_short(network),
                 ms=4,
             )
         axis.set_title(words, fontsize=9)
