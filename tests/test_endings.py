@@ -75,13 +75,16 @@ def test_best_schedule_is_saved(tmp_path: Path, how: signal.Signals, isolated: b
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stderr is not None
-        while "best" not in process.stderr.readline():  # it may have to compile before
-            assert process.poll() is None
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == isolated
-        process.send_signal(how)
-        stdout, stderr = process.communicate(timeout=120)
+        try:
+            assert process.stderr is not None
+            while "best" not in process.stderr.readline():  # it may have to compile before
+                assert process.poll() is None
+            children = psutil.Process(process.pid).children(recursive=True)
+            assert bool(children) == isolated
+            process.send_signal(how)
+            stdout, stderr = process.communicate(timeout=120)
+        finally:
+            process.kill()  # else a failure would wait for its end
     assert process.returncode == 0, stderr
     assert "interrupted: this is the best schedule so far" in stderr
     result = Result.from_json(stdout, "stdout")
