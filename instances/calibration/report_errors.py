@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.optimize import least_squares
 
-from scope_opt.cost.build import build_tables, dram_s, layer_shape, nop_coefficients
+from scope_opt.cost.build import build_tables
+from scope_opt.cost.dram import dram_s
+from scope_opt.cost.layers import layer_shape
+from scope_opt.cost.nop import nop_coefficients
 from scope_opt.model.instance import Instance
 from scope_opt.model.mesh import link_use, means_between, runs
 from scope_opt.model.network import Edge, Layer, Network
