@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from documents import two_layers
 from helpers import read
 
-from scope_opt.model.tables import ISP
 from scope_opt.report.results import records as results
-from scope_opt.schedule.schedule import make_segment
 from scope_opt.solving.result import Result
 from scope_opt.solving.solver import solve
 from scope_opt.studies.provenance import note_run
@@ -23,30 +21,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from scope_opt.model.instance import Instance
-    from scope_opt.model.tables import LatencyTables
-    from scope_opt.solving.monitor import Monitor
-    from scope_opt.solving.solver import SolveOptions
-
-
-class Given:
-    """Both layers on both chiplets."""
-
-    name = "given"
-    summary = "what a test says"
-    exact = False
-    constraints: frozenset[str] = frozenset()
-    options: frozenset[str] = frozenset()
-
-    def run(
-        self, instance: Instance, tables: LatencyTables, options: SolveOptions, monitor: Monitor
-    ) -> None:
-        monitor.improve(80, [make_segment(0, [(2, 2, [ISP, ISP])])])  # 4 samples of 10 + 10
-
 
 def stated(name: str, label: str, objective: int | None, bound: int, **more: Any) -> Record:
     """A record that states these numbers, in ps; its instance and schedule are always the same."""
-    content = json.loads(solve(read(two_layers() | {"name": name}), Given()).to_json())
+    content = json.loads(solve(read(two_layers() | {"name": name}), "sequential").to_json())
     content |= {"solver": label, "objective_ps": objective, "bound_ps": bound, "status": "feasible"}
     content |= {"trajectory": [], "gap": objective and (objective - bound) / objective}
     if objective is None:

@@ -80,7 +80,7 @@ def test_best_schedule_is_saved(tmp_path: Path, how: signal.Signals, isolated: b
             while "best" not in process.stderr.readline():  # it may have to compile before
                 assert process.poll() is None
             children = psutil.Process(process.pid).children(recursive=True)
-            assert bool(children) == isolated
+            assert len(children) == isolated
             process.send_signal(how)
             stdout, stderr = process.communicate(timeout=120)
         finally:

@@ -507,5 +507,5 @@ def test_the_view_of_an_infeasible_instance(tmp_path: Path) -> None:
     (tmp_path / "infeasible.json").write_text(json.dumps(document))
     outcome = invoke("validate-heuristic", tmp_path / "infeasible.json", "--solver", "scope")
     assert outcome.exit_code == 1
-    assert "there is no schedule" in outcome.stdout
+    assert "there is no schedule: proved by simple bound" in outcome.stdout
     assert "exceed all weight buffers" in outcome.stdout
