@@ -375,7 +375,8 @@ class Floors:
         """`_cover` of all segments, within a limit."""
         relaxed, (layers, sizes) = self._relaxed, self._relaxed.length.shape
         asked = relaxed.reach.copy()
-        step = max(1, AT_ONCE // (12 * sizes * max(1, int(asked.max()))))
+        each = relaxed.need[0, 0].size * sizes
+        step = max(1, AT_ONCE // (each * max(1, int(asked.max()))))
         for high in range(layers, 0, -step):
             if self._workers.stopping():
                 raise SearchStopped

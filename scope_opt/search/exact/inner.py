@@ -324,7 +324,7 @@ def _behind_sources(layers: Ints, edges: Ints, in_edges: Ints, i: int, j: int) -
 
 
 @inlined
-def _drop_copies(layers: Ints, fits: Flags, i: int, j: int, r: int, room: int) -> tuple[int, int]:
+def drop_copies(layers: Ints, fits: Flags, i: int, j: int, r: int, room: int) -> tuple[int, int]:
     """Unmark the copies of ``i..j-1`` that no longer fit.
 
     Returns the first of them, or ``j``; and the layer with the largest copy that still fits, or -1.
@@ -393,7 +393,7 @@ def fill_row(
         room = free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream)
         changed = _behind_sources(layers, edges, in_edges, i, j)
         if largest >= 0 and not copy_fits(layers, largest, r, room):
-            dropped, largest = _drop_copies(layers, fits, i, j, r, room)
+            dropped, largest = drop_copies(layers, fits, i, j, r, room)
             changed = min(changed, dropped)
         fits[j] = copy_fits(layers, j, r, room)
         if fits[j] and (largest < 0 or layers[j, WEIGHTS] > layers[largest, WEIGHTS]):

@@ -12,7 +12,7 @@ import numpy as np
 
 from scope_opt.model.compiled import loop
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.exact.inner import fill_row
+from scope_opt.search.exact.inner import drop_copies, fill_row
 from scope_opt.search.packed import NEVER, WEIGHTS
 from scope_opt.search.placed import activations_fit, layer_ps, segment_facts, weight_gather_ps
 from scope_opt.search.times import closing_times, copy_fits, free_bytes, opening_times, stream_time
@@ -197,12 +197,8 @@ def _fill_placed(
         if times.step[j - times.first, size, phase] < 0:
             _make_steps(packed, times, j, start, size)
         # The path goes on from the first layer whose copy no longer fits beside the weights.
-        changed = j
+        changed, _ = drop_copies(packed.layers, fits, i, j, size, room)
         fits[j] = copy_fits(packed.layers, j, size, room)
-        for u in range(i, j):
-            if fits[u] and not copy_fits(packed.layers, u, size, room):
-                fits[u] = False
-                changed = min(changed, u)
         for u in range(changed, j + 1):
             for q in range(2):
                 choice = allowed.choice[u]
