@@ -207,7 +207,8 @@ class Pipeline:
         first, size = cluster.first_layer, cluster.chiplets
         arriving = _waiting(flow, self.first, self.last, first - 1)
         if first == self.first:
-            arriving = sum(moved for u, v, moved, _ in _flows(flow) if u < first and v == first)
+            entering = (flow.edge_from < first) & (flow.edge_to == first)
+            arriving = sum(flow.edge_bytes[entering].tolist())
             arriving = flow.input_bytes if first == 0 else arriving
         fullest = max(
             int(held[layer, self.partition[layer], size])
@@ -251,18 +252,19 @@ class Pipeline:
     def moved(self, links: Links) -> list[tuple[Moved, int, Bytes]]:
         """All transfers of a sample: of what, of which layer, the bytes on every link."""
         found: list[tuple[Moved, int, Bytes]] = []
+        what: Moved = "weights"
 
-        def collect(what: Moved, layer: int) -> Transfers:
-            def measure(maps: tuple[Bytes, ...]) -> int:
-                found.append((what, layer, sum(maps, links.mesh.nothing())))
-                return 0
+        def measure(maps: tuple[Bytes, ...]) -> int:
+            found.append((what, layer, sum(maps, links.mesh.nothing())))
+            return 0
 
-            return Placed(links.network, links.package, links.mesh, measure)
-
+        transfers = Placed(links.network, links.package, links.mesh, measure)
         for layer in self.partition if not self.exempt else ():
-            self.gather(layer, collect("weights", layer))
+            what = "weights"
+            self.gather(layer, transfers)
             handed = layer < self.last and self.cluster[layer] != self.cluster[layer + 1]
-            self.sends(layer, collect("hand-over" if handed else "activations", layer))
+            what = "hand-over" if handed else "activations"
+            self.sends(layer, transfers)
         return found
 
     def busiest_link(self, links: Links) -> LinkReport | None:
@@ -387,27 +389,20 @@ def _link(
     )
 
 
-def _flows(flow: Flow) -> Iterator[tuple[int, int, int, bool]]:
-    """Edges as source, target, bytes and whether they are input."""
-    arrays = (flow.edge_from, flow.edge_to, flow.edge_bytes, flow.edge_input)
-    yield from zip(*(array.tolist() for array in arrays), strict=True)
-
-
 def _waiting(flow: Flow, first: int, last: int, layer: int, *, before: bool = False) -> int:
     """Bytes of the segment's layers up to ``layer`` that later ones of it need.
 
     With ``before`` those of earlier layers only, what is added to ``layer``'s output included.
     """
+    source, to = flow.edge_from, flow.edge_to
+    if before:
+        waits = (source < layer) & ((to > layer) | ((to == layer) & ~flow.edge_input))
+    else:
+        waits = (source <= layer) & (layer < to)
+    waits &= (first <= source) & (to <= last)
     wanted: dict[int, int] = {}
-    for u, v, moved, is_input in _flows(flow):
-        inside = first <= u and v <= last
-        later = (
-            (u < layer and (v > layer or (v == layer and not is_input)))
-            if before
-            else (u <= layer < v)
-        )
-        if inside and later:
-            wanted[u] = wanted.get(u, 0) + moved
+    for u, moved in zip(source[waits].tolist(), flow.edge_bytes[waits].tolist(), strict=True):
+        wanted[u] = wanted.get(u, 0) + moved
     return sum(min(int(flow.output_bytes[u]), moved) for u, moved in wanted.items())
 
 

@@ -307,11 +307,11 @@ def fastest_layers(packed: PackedTables) -> Ints:
 
 
 @compiled
-def closing_times(packed: PackedTables, seg_last: int) -> Ints:
-    """(L, C+1) `closing_time` of all layers of segments that end at ``seg_last``."""
+def closing_times(packed: PackedTables, seg_first: int, seg_last: int) -> Ints:
+    """(L, C+1) `closing_time` of the layers from ``seg_first`` in segments up to ``seg_last``."""
     times, layers, edges = packed.times, packed.layers, packed.edges
     closing = np.zeros((times.shape[0], times.shape[1]), dtype=np.int64)
-    for layer in range(seg_last + 1):
+    for layer in range(seg_first, seg_last + 1):
         for size in range(1, times.shape[1]):
             closing[layer, size] = closing_time(times, layers, edges, layer, size, seg_last)
     return closing

@@ -296,7 +296,7 @@ def prepare(instance: Instance, tables: LatencyTables, idle: bool) -> tuple[Walk
         dram_ps=int(tables.segment_dram_ps[0, -1]),
         idle=idle,
         times=packed.times,
-        closing=closing_times(packed, layers - 1),
+        closing=closing_times(packed, 0, layers - 1),
         groups=groups,
         inner=inner,
         middle=np.searchsorted(groups[:middles, LAST], np.arange(layers + 1)),

@@ -98,7 +98,7 @@ def relax(
     if (edges != packed.edges).any():
         inner = fill_inner_times(cheap, allowed, shared, workers)
     # With the network's end far away nothing is written: skip edges go to other clusters.
-    between = closing_times(cheap, layers - 1)
+    between = closing_times(cheap, 0, layers - 1)
     closing = ending_times(packed)
     received = np.full((layers, 2, sizes + 1), NEVER, dtype=np.int64)
     backwards = np.minimum.accumulate(receive_times(packed)[:, :, ::-1], axis=2)

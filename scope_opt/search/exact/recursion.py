@@ -136,7 +136,7 @@ def make_segments(
     crossing = edges[(edges[:, FROM] <= last) & (edges[:, TO] > last), FROM]
     split = min([last + 1, *crossing.tolist()])
     ending = end_inner_times(packed, coupling.fastest, allowed, shared, split, last, limit, workers)
-    return Segments(last, shared._replace(stop=split), ending, closing_times(packed, last))
+    return Segments(last, shared._replace(stop=split), ending, closing_times(packed, 0, last))
 
 
 class Run(NamedTuple):

@@ -81,7 +81,7 @@ def make_times(packed: PackedTables, ends: tuple[int, int], limit: int) -> Clust
         grain=max(1, int(packed.places.mesh[1]) // PLACES),
         facts=segment_facts(packed.places, first, last),
         reads=opening_times(packed, first),
-        closing=closing_times(packed, last),
+        closing=closing_times(packed, first, last),
         used=np.zeros(2, dtype=np.int64),
         begin=np.full(shape, -1, dtype=np.int32),
         made=np.zeros(shape, dtype=np.int32),

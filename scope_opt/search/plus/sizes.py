@@ -73,7 +73,7 @@ def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     length = last_layers(packed, fastest_layers(packed), allowed, limit)
     shape = (len(beats), ROLES, layers, max(1, int(length.max())))
     fewest = np.full(shape, TOO_MANY, dtype=np.int16)
-    sending, ending = closing_times(packed, layers - 1), ending_times(packed)
+    sending, ending = closing_times(packed, 0, layers - 1), ending_times(packed)
     _fill_needs(packed, allowed, length, sending, ending, beats, fewest)
     return Needs(beats, fewest)
 
