@@ -62,8 +62,11 @@ class BruteForce:
     constraints = frozenset(Constraints.model_fields)
     options: frozenset[str] = frozenset()
 
-    def __init__(self, interrupt_at: int | None = None, prove: bool = True) -> None:
+    def __init__(
+        self, interrupt_at: int | None = None, prove: bool = True, late: bool = False
+    ) -> None:
         self.solves, self.interrupt_at, self.prove = 0, interrupt_at, prove
+        self.late = late  # the interruption comes when it has its answer
 
     def run(self, instance: Instance, tables: Any, options: SolveOptions, monitor: Monitor) -> None:
         self.solves += 1
@@ -75,7 +78,7 @@ class BruteForce:
         monitor.improve(found[1], Schedule.from_json(json.dumps(content), "found").segments)
         monitor.raise_bound(found[1] if self.prove else found[1] - 1)
         monitor.interrupted = self.solves == self.interrupt_at
-        assert monitor.stopping == monitor.interrupted
+        assert self.late or monitor.stopping == monitor.interrupted
 
 
 def brute_front(instance: Json) -> Pairs:
@@ -284,10 +287,11 @@ def test_dominated_points_go() -> None:
 # --- Interruption --------------------------------------------------------------------------------
 
 
-def test_interruption_and_continuation() -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_interruption_and_continuation(late: bool) -> None:
     whole = trace_front(small(), BruteForce())
     seen: list[Front] = []
-    part = trace_front(small(), BruteForce(interrupt_at=3), on_front=seen.append)
+    part = trace_front(small(), BruteForce(interrupt_at=3, late=late), on_front=seen.append)
     assert part.stop_reason == "interrupted"
     assert not part.complete
     assert len(seen) == 3

@@ -17,7 +17,7 @@ from scope_opt.schedule.preflight import reasons
 from scope_opt.solving.explain import conflict
 from scope_opt.solving.isolate import Isolated
 from scope_opt.solving.result import Status
-from scope_opt.solving.solver import SolveOptions, solve
+from scope_opt.solving.solver import SolveOptions, solve, solve_next
 
 ANY = strategies.table_instances(max_layers=4, max_chiplets=4, constraints=True)
 ANY |= strategies.physical_instances(max_layers=4, max_chiplets=4, constraints=True, couplings=True)
@@ -133,13 +133,13 @@ def test_conflicts_are_sought_within_the_memory_of_the_solve(
 ) -> None:
     """A decision that takes too much leaves its demand; too little for tables leaves no answer."""
     limits, memory_limit_bytes = [], 2**31
-    decide = solve
+    decide = solve_next
 
     def watched(instance: Any, solver: Any, options: SolveOptions, *more: Any) -> Any:
         limits.append((type(solver), options.memory_limit_bytes))
         return decide(instance, solver, options, *more)
 
-    monkeypatch.setattr("scope_opt.solving.explain.solve", watched)
+    monkeypatch.setattr("scope_opt.solving.explain.solve_next", watched)
     monkeypatch.setattr("scope_opt.solving.explain.START_S", 200.0)
     instance = read(heavy(395))
     (text,) = conflict(instance, "single", memory_limit_bytes=memory_limit_bytes)

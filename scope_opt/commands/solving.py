@@ -307,7 +307,7 @@ def _runs(
 ) -> Iterator[Run]:
     """Every instance, by its file, with every solver, until interrupted."""
     from scope_opt.model.files import InputError
-    from scope_opt.solving.solver import SolverDisagreement, solve
+    from scope_opt.solving.solver import SolverDisagreement, solve_next
     from scope_opt.terminal.inputs import naming
     from scope_opt.terminal.show import Run
 
@@ -315,12 +315,12 @@ def _runs(
         for name, solver in solvers.items():
             try:
                 with naming(file), progress(f"{problem.name}, {name}") as on_progress:
-                    result = solve(problem, solver, options, on_progress)
+                    result, interrupted = solve_next(problem, solver, options, on_progress)
             except (InputError, SolverDisagreement) as error:
                 yield Run(problem, name, None, str(error))
                 continue
             yield Run(problem, name, result)
-            if result.stop_reason == "interrupted":
+            if interrupted:
                 complain("interrupted: the remaining runs are left out")
                 return
 

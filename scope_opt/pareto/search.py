@@ -21,7 +21,7 @@ from scope_opt.pareto.front import Front, Point, listed, strengthened, undominat
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference
 from scope_opt.solving.result import Status, StopReason
-from scope_opt.solving.solver import SolveOptions, load_solver, refuse_unsupported, solve
+from scope_opt.solving.solver import SolveOptions, load_solver, refuse_unsupported, solve_next
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +145,7 @@ class _Sweep:
         self._found: list[Point] = []
         self._latency_bound_ps: int | None = None
         self._explanation: tuple[str, ...] = ()
-        self._swept = False
+        self._swept = self._interrupted = False
         self.stop_reason = StopReason.COMPLETED
 
     def take(self, previous: Front) -> None:
@@ -230,7 +230,7 @@ class _Sweep:
             self._found.append(point)
         else:
             self._explanation = result.explanation or (f"no schedule found in {spent_s} s",)
-        self._ended(result)
+        self._ended()
         return point
 
     def _best(
@@ -259,7 +259,7 @@ class _Sweep:
             point = self._point(result.schedule, round(time.perf_counter() - began, 3))
             if self._top_ps is None or point.latency_ps <= self._top_ps:
                 self._found.append(point)
-        self._ended(result)
+        self._ended()
         return result.status
 
     def _solve(self, name: str, bound_s: float | None, start: Point | None) -> Result:
@@ -268,12 +268,13 @@ class _Sweep:
         if start is not None and "warm_start" in self._solver.options:
             options = replace(options, warm_start=start.schedule)
         with self._progress(f"{self._instance.name}, {name}") as on_progress:
-            return solve(bounded, self._solver, options, on_progress)
+            result, self._interrupted = solve_next(bounded, self._solver, options, on_progress)
+        return result
 
-    def _ended(self, result: Result) -> None:
+    def _ended(self) -> None:
         if self._on_front is not None:
             self._on_front(self.front())
-        if result.stop_reason is StopReason.INTERRUPTED:
+        if self._interrupted:
             raise KeyboardInterrupt
 
     def _point(self, schedule: Schedule, spent_s: float) -> Point:

@@ -14,8 +14,8 @@ from scope_opt.schedule import preflight
 from scope_opt.solving.isolate import Isolated
 from scope_opt.solving.monitor import Monitor, interruptible
 from scope_opt.solving.pricing import TablesStopped, build_within
-from scope_opt.solving.result import Status, StopReason
-from scope_opt.solving.solver import SolveOptions, load_solver, solve
+from scope_opt.solving.result import Status
+from scope_opt.solving.solver import SolveOptions, load_solver, solve_next
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,8 +126,8 @@ def _feasible(
         memory_limit_bytes=memory_limit_bytes,
         rel_gap=1.0,  # any schedule will do
     )
-    result = solve(relaxed, solver, options, on_progress)
-    if result.stop_reason is StopReason.INTERRUPTED:
+    result, interrupted = solve_next(relaxed, solver, options, on_progress)
+    if interrupted:
         raise _Ended
     if result.schedule is not None:
         return True

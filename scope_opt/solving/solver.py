@@ -244,6 +244,30 @@ def solve(
     SolverDisagreement
         If the evaluator finds a violation or another objective; the schedule is saved.
     """
+    return _solve(instance, solver, options, on_progress, on_end)[0]
+
+
+def solve_next(
+    instance: Instance,
+    solver: str | Solver,
+    options: SolveOptions | None = None,
+    on_progress: Callable[[Monitor], None] | None = None,
+) -> tuple[Result, bool]:
+    """Solve one instance of several: as `solve`, and whether the others are to be left out.
+
+    That is so after Ctrl-C, even if it came when the solver had its answer already.
+    """
+    result, monitor = _solve(instance, solver, options, on_progress, None)
+    return result, monitor.interrupted
+
+
+def _solve(
+    instance: Instance,
+    solver: str | Solver,
+    options: SolveOptions | None,
+    on_progress: Callable[[Monitor], None] | None,
+    on_end: Callable[[LatencyTables, Monitor], None] | None,
+) -> tuple[Result, Monitor]:
     options = options or SolveOptions()
     chosen = load_solver(solver) if isinstance(solver, str) else solver
     refuse_unsupported(instance, chosen, options)
@@ -290,7 +314,8 @@ def solve(
         compile=monitor.compile_s,
     )
     outcomes = () if tried is None else tried.outcomes
-    return _result(instance, chosen.name, options, monitor, schedule, evaluation, times, outcomes)
+    result = _result(instance, chosen.name, options, monitor, schedule, evaluation, times, outcomes)
+    return result, monitor
 
 
 def _search(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scope_opt.model.generate import paper_instance
 from scope_opt.model.instance import NEEDS_ENERGY, Instance
-from scope_opt.solving.result import StopReason
-from scope_opt.solving.solver import SolveOptions, solve
+from scope_opt.solving.solver import SolveOptions, solve_next
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -97,8 +96,8 @@ def _run(
     options: SolveOptions,
     on_progress: Callable[[Monitor], None] | None,
 ) -> Result:
-    result = solve(small, solver, options, on_progress)
-    if result.stop_reason is StopReason.INTERRUPTED:
+    result, interrupted = solve_next(small, solver, options, on_progress)
+    if interrupted:
         raise KeyboardInterrupt
     return result
 
