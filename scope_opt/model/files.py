@@ -38,6 +38,7 @@ MAX_BYTES = 128 * 2**20
 MAX_CONTAINERS, MAX_KEYS, MAX_VALUES = 2**18, 2**20, 2**22
 """Most lists and objects, keys, and values of a document. Parsed, each takes a hundred bytes or
 more, and a wrong one a thousand, so that the text's size alone would not bound the memory."""
+NESTED = "lists or objects nested too deeply; allowed up to 200 levels"
 MOST_PROBLEMS = 20
 """Problems of one source that are told; the others are counted."""
 MOST_EXPLAINED = 1000
@@ -109,6 +110,8 @@ class Document(BaseModel):
         try:
             document = cls.model_validate_json(text)
         except ValidationError as error:
+            if "recursion limit" in error.errors(include_input=False)[0]["msg"]:
+                raise InputError(source, [f"not usable JSON: {NESTED}"]) from None
             found, more = explain(cls, error)
             problems += found
         if problems:
@@ -242,12 +245,22 @@ def _open(path: Path) -> IO[bytes]:
 def read_json(path: Path) -> str:
     """Read a document's file as `read_text` does; a ``.toml`` file as the JSON that it means."""
     text = read_text(path)
-    if path.suffix != ".toml":
-        return text
+    return toml_as_json(text, str(path)) if path.suffix == ".toml" else text
+
+
+def toml_as_json(text: str, source: str) -> str:
+    """What TOML means, as JSON; raises `InputError` for text that has no meaning."""
     try:
         return json.dumps(tomllib.loads(text), default=str)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(str(path), [f"not valid TOML: {error}"]) from None
+        raise InputError(source, [f"not valid TOML: {error}"]) from None
+    except RecursionError:
+        raise InputError(source, [f"not usable TOML: {NESTED}"]) from None
+    except ValueError:  # the interpreter's limit, far above what a document may hold
+        lengths = [len(line) for line in text.split("\n")]
+        line = lengths.index(max(lengths)) + 1
+        problem = f"line {line}: an integer of thousands of digits"
+        raise InputError(source, [f"not usable TOML: {problem}"]) from None
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -278,7 +291,10 @@ def write_text(path: Path, text: str, *, force: bool = False) -> None:
     """
     data = text.encode()
     if path.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)  # no time stamp: equal content, equal bytes
+        # Equal content, equal bytes: no time stamp, and what Python 3.13 says of the system
+        # in `gzip.compress` differs from what others say.
+        packer = zlib.compressobj(level=9, wbits=31)
+        data = packer.compress(data) + packer.flush()
     write_bytes(path, data, force=force)
 
 
@@ -342,7 +358,7 @@ def _duplicate_keys(text: str, source: str) -> list[str]:
         )
         raise InputError(source, [what]) from None
     except RecursionError:
-        raise InputError(source, ["not usable JSON: lists or objects nested too deeply"]) from None
+        raise InputError(source, [f"not usable JSON: {NESTED}"]) from None
     except ValueError:  # the interpreter's limit, far above what a document may hold
         raise InputError(source, ["not usable JSON: an integer of thousands of digits"]) from None
     return problems

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from scope_opt.model.files import Document, InputError, inconsistent, read_text
+from scope_opt.model.files import Document, inconsistent, read_text, toml_as_json
 from scope_opt.model.network import Name
 from scope_opt.solving.isolate import MOST_GIB
 from scope_opt.solving.solver import RANGES, reading_problem
@@ -126,19 +124,4 @@ def _repeated(field: str, labels: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def load_study(path: Path) -> Study:
     """Read a study file; raises `InputError` with every problem of its structure."""
-    text = read_text(path)
-    try:
-        content = json.dumps(tomllib.loads(text), default=str)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(str(path), [f"not valid TOML: {error}"]) from None
-    except RecursionError:
-        raise InputError(str(path), ["not usable TOML: nested too deeply"]) from None
-    except ValueError:  # the interpreter's limit, far above what a study may hold
-        problem = f"line {_longest_line(text)}: an integer of thousands of digits"
-        raise InputError(str(path), [f"not usable TOML: {problem}"]) from None
-    return Study.from_json(content, str(path))
-
-
-def _longest_line(text: str) -> int:
-    lengths = [len(line) for line in text.split("\n")]
-    return lengths.index(max(lengths)) + 1
+    return Study.from_json(toml_as_json(read_text(path), str(path)), str(path))
