@@ -15,7 +15,7 @@ from scope_opt.model.instance import Instance
 from scope_opt.report.markdown import Picture, render
 from scope_opt.report.results import best_known
 from scope_opt.report.results.certificates import CHECKS, certificate_of, load_checks
-from scope_opt.report.results.orders import load_solved
+from scope_opt.report.results.orders import HILBERT, load_solved
 from scope_opt.report.results.pages import PAGES, folder
 from scope_opt.report.results.records import records_of
 from scope_opt.schedule.bounds import latency_bound
@@ -179,6 +179,10 @@ def test_orders() -> None:
         check(result, *shipped(result.instance.name))
         bounds = [each.bound_ps for each in result.orders if not each.infeasible]
         assert result.bound_ps == min(bound for bound in bounds if bound is not None)
+    for result in load_solved(HILBERT).values():
+        check(result, *shipped(result.instance.name))
+        assert result.schedule is not None
+        assert result.schedule.order == "hilbert"
 
 
 def test_checks_are_of_the_certificates_that_are_there() -> None:

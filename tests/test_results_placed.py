@@ -175,9 +175,11 @@ def test_the_registry_holds_placed_instances(tmp_path: Path) -> None:
 
 def test_the_page_of_orders(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "SOLVED", made / "orders" / "results.jsonl")
+    monkeypatch.setattr(orders, "HILBERT", made / "orders" / "hilbert.jsonl")
     monkeypatch.setattr("sys.argv", ["run.py", "60", "resnet18-16", "alexnet-64"])
     script = runpy.run_path(str(ROOT / "results" / "orders" / "run.py"))
-    monkeypatch.setitem(script["main"].__globals__, "SOLVED", orders.SOLVED)
+    for name in ("SOLVED", "HILBERT"):
+        monkeypatch.setitem(script["main"].__globals__, name, getattr(orders, name))
     (made / "orders").mkdir()
     script["main"]()
     page = render(orders.page())
@@ -185,7 +187,7 @@ def test_the_page_of_orders(made: Path, monkeypatch: pytest.MonkeyPatch) -> None
     cells = rows(page, "")
     assert list(solved) == ["resnet18-16", "alexnet-64"]
     assert list(cells) == ["alexnet-64", "resnet18-16"]
-    for name, (order, open_, zigzag, latency, more, bound, gap, _, by) in cells.items():
+    for name, (order, open_, zigzag, latency, more, bound, gap, _, curve, by) in cells.items():
         result = solved[name]
         assert result.schedule is not None
         assert result.objective_ps is not None
@@ -196,7 +198,11 @@ def test_the_page_of_orders(made: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert alone is not None
         assert zigzag == f"{alone / 1e9:.3f}"
         assert more == f"{100 * (alone / result.objective_ps - 1):.1f}"
+        along = solve(results.placed_instance(name), order="hilbert").objective_ps
+        assert along is not None
+        assert curve == f"{100 * (along / result.objective_ps - 1):.1f}"
     assert "links included: 2 of 2" in page
+    assert "Along a Hilbert-like curve, proved in 2 instances" in page
 
 
 def test_a_study_that_has_not_run_has_no_page(made: Path) -> None:

@@ -1,4 +1,4 @@
-"""Solve every placed instance in the best order of positions.
+"""Solve every placed instance in the best order of positions, and in that of a Hilbert-like curve.
 
     python results/orders/run.py [SECONDS] [INSTANCE...]
 
@@ -9,8 +9,9 @@ there are kept. Each is written as it ends, so an interrupted run goes on where 
 from __future__ import annotations
 
 import sys
+from functools import partial
 
-from scope_opt.report.results.orders import SOLVED, load_solved
+from scope_opt.report.results.orders import HILBERT, SOLVED, load_solved
 from scope_opt.report.results.records import PAPER_INSTANCES, placed_instance
 from scope_opt.solving.solver import SolveOptions, solve
 from scope_opt.studies.one_by_one import make_missing
@@ -19,14 +20,15 @@ from scope_opt.studies.one_by_one import make_missing
 def main() -> None:
     """Make what is missing."""
     limit_s = float(sys.argv[1]) if len(sys.argv) > 1 else 600.0
-    options = SolveOptions(order="all", time_limit_s=limit_s)
-    make_missing(
-        SOLVED,
-        load_solved(),
-        ((name, placed_instance(name)) for name in sys.argv[2:] or PAPER_INSTANCES),
-        lambda instance: solve(instance, "exact", options),
-        "python results/orders/run.py",
-    )
+    for order, file in (("all", SOLVED), ("hilbert", HILBERT)):
+        options = SolveOptions(order=order, time_limit_s=limit_s)
+        make_missing(
+            file,
+            load_solved(file),
+            ((name, placed_instance(name)) for name in sys.argv[2:] or PAPER_INSTANCES),
+            partial(solve, solver="exact", options=options),
+            "python results/orders/run.py",
+        )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from statistics import median
+from typing import TYPE_CHECKING
 
 from scope_opt.model.package import order_name
 from scope_opt.report.markdown import Article, bullets, fixed, table
@@ -20,21 +21,28 @@ from scope_opt.report.results.shapes import SIZES, Shape, shape_lines, shape_row
 from scope_opt.solving.metrics import proof_text
 from scope_opt.solving.result import Result, Status
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 STUDY = "orders"
-SOLVED = RESULTS / STUDY / "results.jsonl"
+SOLVED, HILBERT = RESULTS / STUDY / "results.jsonl", RESULTS / STUDY / "hilbert.jsonl"
 ZIGZAG = "zigzag"
 
 
-def load_solved() -> dict[str, Result]:
-    """Results of `exact` over all orders, by instance of the paper; of several the last counts."""
-    lines = SOLVED.read_text().splitlines() if SOLVED.exists() else []
-    found = [Result.from_json(line, str(SOLVED)) for line in lines]
+def load_solved(file: Path | None = None) -> dict[str, Result]:
+    """Results of `exact` by instance of the paper, over all orders unless the file has others.
+
+    Of several for an instance the last counts.
+    """
+    file = file or SOLVED
+    lines = file.read_text().splitlines() if file.exists() else []
+    found = [Result.from_json(line, str(file)) for line in lines]
     return {result.instance.name.removesuffix("-placed"): result for result in found}
 
 
 def page() -> Article:
     """The page."""
-    known = load_solved()
+    known, curve = load_solved(), load_solved(HILBERT)
     found = {name: known[name] for name in PAPER_INSTANCES if name in known}
     proved = [name for name, result in found.items() if result.status is Status.OPTIMAL]
     gains = {
@@ -54,6 +62,7 @@ def page() -> Article:
             f"ZigZag takes {100 * median(gains.values()):.1f} % longer in the median, "
             f"{100 * gains[best]:.1f} % at most ({best})."
         )
+    lines += _curve_lines(found, curve)
     return Article(
         "The order of positions",
         [
@@ -66,13 +75,15 @@ def page() -> Article:
             "*zigzag*: best schedule in ZigZag order, ms; *latency*: that in the best order; "
             "*zigzag %*: how much longer the first takes. *bound*: no schedule in any of the orders "
             "takes less; *gap* between the two, 0 where the optimum is proved with links. *open*: "
-            "other orders that may still have a better schedule. *s*: seconds of all orders.",
+            "other orders that may still have a better schedule. *s*: seconds of all orders. "
+            "*hilbert %*: how much longer than in the best of those orders the best schedule takes "
+            "along a Hilbert-like curve, where both are proved.",
             table(
                 (
                     *("instance", "order", "open", "zigzag", "latency", "zigzag %"),
-                    *("bound", "gap %", "s", "bound by"),
+                    *("bound", "gap %", "s", "hilbert %", "bound by"),
                 ),
-                [_row(name, result) for name, result in found.items()],
+                [_row(name, result, curve.get(name)) for name, result in found.items()],
                 3,
             ),
             "## Shapes of regions",
@@ -85,8 +96,8 @@ def page() -> Article:
             "whatever the shape: orders differ in all other transfers only.",
             "Means over all regions of 4, 16 and 64 positions. *perimeter*: over that of a square; "
             "*exchange*: pairs on the busiest link over $n^{1.5}/4$; *scatter*: pairs on the busiest link "
-            "from a region to the next of its size, over $n^{1.5}$. `hilbert` never repeats, so that proofs "
-            "take many times as long; `--order all` leaves it out.",
+            "from a region to the next of its size, over $n^{1.5}$. `hilbert` never repeats, so that links are "
+            "counted for every position; `--order all` leaves it out.",
             bullets(shape_lines()),
             table(
                 (
@@ -98,6 +109,28 @@ def page() -> Article:
             ),
         ],
     )
+
+
+def _curve_lines(found: dict[str, Result], curve: dict[str, Result]) -> list[str]:
+    over = {name: _curve_over_best(result, curve.get(name)) for name, result in found.items()}
+    longer = {name: 100 * (value - 1) for name, value in over.items() if value is not None}
+    if not longer:
+        return []
+    most, least = max(longer, key=longer.__getitem__), min(longer, key=longer.__getitem__)
+    shorter = sum(value < 0 for value in longer.values())
+    return [
+        f"Along a Hilbert-like curve, proved in {len(longer)} instances, the best schedule takes "
+        f"{median(longer.values()):.1f} % longer than in the best of those orders in the median, "
+        f"{longer[most]:.1f} % at most ({most}); it is shorter in {shorter}"
+        + (f", by {-longer[least]:.1f} % at most ({least})." if shorter else ".")
+    ]
+
+
+def _curve_over_best(result: Result, curve: Result | None) -> float | None:
+    """Latency along the curve over that in the best of all other orders, both optimal."""
+    if curve is None or not curve.status is result.status is Status.OPTIMAL:
+        return None
+    return ratio(curve.objective_ps, result.objective_ps)
 
 
 def _order(result: Result) -> str:
@@ -115,7 +148,7 @@ def zigzag_over_best(result: Result) -> float | None:
     return ratio(_zigzag(result), result.objective_ps)
 
 
-def _row(name: str, result: Result) -> list[str]:
+def _row(name: str, result: Result, curve: Result | None) -> list[str]:
     own, best = _order(result), result.objective_ps
     open_ = [
         order_name(each.order)
@@ -123,7 +156,7 @@ def _row(name: str, result: Result) -> list[str]:
         if order_name(each.order) != own and not each.infeasible
         if best is None or each.bound_ps is None or each.bound_ps < best
     ]
-    gain = zigzag_over_best(result)
+    gain, along = zigzag_over_best(result), _curve_over_best(result, curve)
     return [
         name,
         own,
@@ -134,5 +167,6 @@ def _row(name: str, result: Result) -> list[str]:
         milliseconds(result.bound_ps),
         fixed(None if result.gap is None else 100 * result.gap, ".1f"),
         fixed(result.times_s.total, ".1f"),
+        fixed(None if along is None else 100 * (along - 1), ".1f"),
         proof_text(result) or "-",
     ]
