@@ -198,7 +198,9 @@ def test_the_page_of_orders(made: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert alone is not None
         assert zigzag == f"{alone / 1e9:.3f}"
         assert more == f"{100 * (alone / result.objective_ps - 1):.1f}"
-        along = solve(results.placed_instance(name), order="hilbert").objective_ps
+        along = solve(
+            results.placed_instance(name), options=SolveOptions(order=("hilbert",))
+        ).objective_ps
         assert along is not None
         assert curve == f"{100 * (along / result.objective_ps - 1):.1f}"
     assert "links included: 2 of 2" in page
