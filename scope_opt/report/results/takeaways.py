@@ -14,13 +14,14 @@ from scope_opt.report.markdown import Article, bullets, fixed, table
 from scope_opt.report.results.as_placed import schedules_as_placed
 from scope_opt.report.results.orders import ZIGZAG, load_solved, zigzag_over_best
 from scope_opt.report.results.records import (
+    MODELS,
     PAPER_INSTANCES,
     has_run,
     placed_instance,
     ratio,
     records_of,
 )
-from scope_opt.report.results.validation import load_validations
+from scope_opt.report.results.validation import DECISIONS, load_validations, losses_of, of_model
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.result import Status
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 SCHEMES = ("sequential", "pipeline", "segmented", "scope")
 CROWDED = 0.9
 """Part of the beat for which the busiest link is loaded, from which on links decide."""
-DECISIONS = ("partitions", "regions", "clusters", "segments")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def page() -> Article:
             "*Gap*: latency above the best schedule of `exact`, which is the proved optimum where one "
             "is proved; of `anneal` that of the first seed. The schemes are those of the paper's "
             "search with balanced segments; of equally fast ones the simplest counts. *Merging*: the segmented pipeline (one layer per cluster) over `scope`, or "
-            "over `exact`, which may merge layers into clusters; above 1 merging pays.",
+            "over `exact`, which may merge layers into clusters; above 1 merging pays. Where links leave an "
+            "optimum open ([`placed`](../placed)) the best schedule stands for it.",
             "## What follows",
             bullets([*_decisions(), *_places(placed), *_links(placed), *_orders()]),
             "## By the size of the package, placed",
@@ -162,22 +163,25 @@ def _over(cases: list[_Case], label: str, other: str) -> list[float]:
 
 
 def _decisions() -> list[str]:
-    """Which decision of the paper's search loses most, in the regressed model."""
-    every = [v.losses for v in load_validations().values() if v.losses is not None]
-    if not every:
-        return []
-    largest = Counter(
-        max(DECISIONS, key=lambda decision: getattr(losses, decision))
-        for losses in every
-        if any(getattr(losses, decision) > 0 for decision in DECISIONS)
-    )
-    worst = {x: max(getattr(losses, x) for losses in every) for x in DECISIONS}
-    counted = ", ".join(f"{decision} in {count}" for decision, count in largest.most_common())
-    most = ", ".join(f"{decision} {100 * value:.1f} %" for decision, value in worst.items())
-    return [
-        f"**What loses.** Of the decisions of `scope`, the one that loses most is {counted} of "
-        f"{len(every)} instances with an attribution (regressed); the largest losses: {most}."
-    ]
+    """Which decision of the paper's search loses most."""
+    known, lines = load_validations(), []
+    for model in MODELS:
+        every = list(losses_of(of_model(known, model)).values())
+        if not every:
+            continue
+        largest = Counter(
+            max(DECISIONS, key=lambda decision: getattr(losses, decision))
+            for losses in every
+            if any(getattr(losses, decision) > 0 for decision in DECISIONS)
+        )
+        worst = {x: max(getattr(losses, x) for losses in every) for x in DECISIONS}
+        counted = ", ".join(f"{decision} in {count}" for decision, count in largest.most_common())
+        most = ", ".join(f"{decision} {100 * value:.1f} %" for decision, value in worst.items())
+        lines.append(
+            f"**What loses, {model.name}.** Of the decisions of `scope`, the one that loses most is {counted} of "
+            f"{len(every)} instances with an attribution; the largest losses: {most}."
+        )
+    return lines
 
 
 def _places(placed: list[_Case]) -> list[str]:
