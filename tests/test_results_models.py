@@ -159,6 +159,29 @@ def test_sensitivity(study: str) -> None:
                         assert cell == f"{now['throughput_per_s'] / then['throughput_per_s']:.2f}"
 
 
+def test_gaps_placed() -> None:
+    latencies: dict[str, dict[str, int]] = {}
+    for study in ("placed", "readings"):
+        for (name, label, _), result in lines(study).items():
+            if name.endswith("-placed") and result["objective_ps"] is not None:
+                ours = latencies.setdefault(name, {})
+                ours.setdefault(label, result["objective_ps"])
+                ours["best"] = min(ours.get("best", result["objective_ps"]), result["objective_ps"])
+    (shown,) = tables("gaps", "## Instance by instance, placed")
+    _, _, *labels = shown.pop("instance")
+    assert {"segmented", "scope", "scope-plus", "exact"} <= set(labels)
+    assert len(shown) == 40
+    for name, (reference, kind, *cells) in shown.items():
+        ours = latencies[name]
+        assert reference == f"{ours['best'] / 1e9:.3f}"
+        assert kind in ("opt", "opt1", "best")
+        for label, cell in zip(labels, cells, strict=True):
+            if label not in ours:
+                assert cell in ("", "-")
+            elif kind != "best":
+                assert cell.rstrip("*") == f"{100 * (ours[label] / ours['best'] - 1):.2f}"
+
+
 @pytest.mark.parametrize("model", ["regressed"])
 def test_validation(model: str) -> None:
     text = (ROOT / "results" / "validation" / "validations.jsonl").read_text()
