@@ -122,7 +122,7 @@ def test_case_study(model: str) -> None:
         assert cells[-1] == "-" or 0 < int(cells[-1]) <= 100
 
 
-@pytest.mark.parametrize("study", ["sensitivity"])
+@pytest.mark.parametrize("study", ["sensitivity", "sensitivity-placed"])
 def test_sensitivity(study: str) -> None:
     found = lines(study)
     names = sorted({name for name, _, _ in found})
@@ -182,7 +182,7 @@ def test_gaps_placed() -> None:
                 assert cell.rstrip("*") == f"{100 * (ours[label] / ours['best'] - 1):.2f}"
 
 
-@pytest.mark.parametrize("model", ["regressed"])
+@pytest.mark.parametrize("model", MODELS)
 def test_validation(model: str) -> None:
     text = (ROOT / "results" / "validation" / "validations.jsonl").read_text()
     made = {found["instance"]["name"]: found for found in map(json.loads, text.splitlines())}

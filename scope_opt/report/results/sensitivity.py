@@ -46,7 +46,7 @@ def placed_page() -> Article:
         "As [`sensitivity`](../sensitivity), in the placed model, with what only matters there: the "
         "bandwidth of DRAM, which transfers to and from it share by beat (100 GB/s as shipped), the order of "
         "positions, how gathers are routed, whether links are shared, and memory for activations on a "
-        f"chiplet, which `exact` does not honour. {COLUMNS} In brackets, by how many per cent of its "
+        f"chiplet, without limit as shipped. {COLUMNS} In brackets, by how many per cent of its "
         "throughput the optimum may still be faster where it is not proved; what is computed from it then "
         "lies between two numbers.",
     )
