@@ -36,7 +36,7 @@ def tables(page: str, heading: str) -> list[dict[str, list[str]]]:
     section = text.split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
     found = []
     for block in section.split("\n\n"):
-        rows = [line.strip("| ").split(" | ") for line in block.splitlines() if line[:1] == "|"]
+        rows = [line[2:-2].split(" | ") for line in block.splitlines() if line[:1] == "|"]
         if rows:
             cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
             found.append({name: row for name, row in cells.items() if not name.startswith("---")})
@@ -161,7 +161,7 @@ def test_sensitivity(study: str) -> None:
 
 def test_gaps_placed() -> None:
     latencies: dict[str, dict[str, int]] = {}
-    for study in ("placed", "readings"):
+    for study in ("placed", "gaps", "readings"):
         for (name, label, _), result in lines(study).items():
             if name.endswith("-placed") and result["objective_ps"] is not None:
                 ours = latencies.setdefault(name, {})

@@ -77,11 +77,11 @@ class _Case:
 
 def page() -> Article:
     """The page."""
-    regressed, placed = _cases("optima", ""), _cases("placed", "-placed")
+    regressed, placed = _cases(("optima",), ""), _cases(("placed", "gaps"), "-placed")
     return Article(
         "What a heuristic designer should take from this",
         [
-            "Computed from the records of [`optima`](../optima), [`placed`](../placed), "
+            "Computed from the records of [`optima`](../optima), [`placed`](../placed), [`gaps`](../gaps), "
             "[`orders`](../orders) and [`validation`](../validation). *regressed*: transfers cost "
             "what regions of their sizes take in the mean, as in the paper; *placed*: what they take "
             "where the regions lie, with shared links ([docs/model.md](../../docs/model.md)). "
@@ -106,16 +106,20 @@ def page() -> Article:
     )
 
 
-def _cases(study: str, suffix: str) -> list[_Case]:
-    if not has_run(study):
-        return []
-    records, found = records_of(study), []
+def _cases(studies: tuple[str, ...], suffix: str) -> list[_Case]:
+    """Instances of the first study that `exact` has a schedule of; the others add further labels."""
+    sources = [records_of(study) for study in studies if has_run(study)]
+    found = []
     for name in PAPER_INSTANCES:
-        exact = records.result(name + suffix, "exact")
+        exact = next((records.result(name + suffix, "exact") for records in sources[:1]), None)
         if exact is not None and exact.schedule is not None:
-            known = {label: records.objective(name + suffix, label) for label in records.labels}
-            latencies = {label: value for label, value in known.items() if value is not None}
-            found.append(_Case(name, exact, latencies))
+            known = {
+                label: value
+                for records in reversed(sources)
+                for label in records.labels
+                if (value := records.objective(name + suffix, label)) is not None
+            }
+            found.append(_Case(name, exact, known))
     return found
 
 
