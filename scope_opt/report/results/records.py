@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from scope_opt.model.generate import TITLES
+from scope_opt.model.units import ABSENT
 from scope_opt.model.zoo import PAPER_CHIPLETS
 from scope_opt.report.markdown import fixed
 from scope_opt.solving.api import load
+from scope_opt.solving.result import Status
 from scope_opt.studies.provenance import runs
 from scope_opt.studies.records import MANIFEST, load_records
 
@@ -25,6 +27,18 @@ RESULTS = ROOT / "results"
 PAPER_INSTANCES = tuple(
     f"{network}-{chiplets}" for network in TITLES for chiplets in PAPER_CHIPLETS
 )
+
+
+class Model(NamedTuple):
+    """A cost model, and the study that has the optima of the paper's instances in it."""
+
+    name: str
+    study: str
+    suffix: str
+    """What its instances are named with behind the network and the number of chiplets."""
+
+
+MODELS = (Model("regressed", "optima", ""), Model("placed", "placed", "-placed"))
 
 
 class Records:
@@ -89,6 +103,38 @@ class Records:
             return None
         return len(result.schedule.segments)
 
+    def open_share(self, instance: str, label: str, variant: str | None = None) -> float | None:
+        """By what share of its throughput the optimum may be faster; None if it is proved."""
+        result = self.result(instance, label, variant)
+        if result is None or result.objective_ps is None or result.bound_ps is None:
+            return None
+        return (
+            None if result.status is Status.OPTIMAL else result.objective_ps / result.bound_ps - 1
+        )
+
+    def rate_cell(self, instance: str, label: str, variant: str | None = None) -> str:
+        """Samples per second; of an exact solver with what is open, in per cent and brackets."""
+        cell = fixed(self.rate(instance, label, variant), ".0f")
+        share = self.open_share(instance, label, variant) if label.startswith("exact") else None
+        return cell if share is None else f"{cell} (+{100 * share:.1f})"
+
+    def gain(
+        self, instance: str, merged: str, single: str, variant: str | None = None
+    ) -> tuple[float, float] | None:
+        """Least and largest throughput of the optimum of one label over that of another.
+
+        They differ where an exact solver leaves an optimum open; heuristics have no optimum but their
+        own schedule. None if one of the two has no schedule.
+        """
+        over = ratio(self.rate(instance, merged, variant), self.rate(instance, single, variant))
+        if over is None:
+            return None
+        more, less = (
+            self.open_share(instance, label, variant) if label.startswith("exact") else None
+            for label in (merged, single)
+        )
+        return over / (1 + (less or 0)), over * (1 + (more or 0))
+
     def origin(self) -> str:
         """How the records came about, as a paragraph."""
         return (
@@ -114,6 +160,11 @@ def placed_instance(name: str) -> Instance:
     return load(ROOT / "instances" / "placed" / f"{name}-placed.json")
 
 
+def instance_of(model: Model, name: str) -> Instance:
+    """An instance of the paper in a model; ``name`` is that of the regressed one."""
+    return placed_instance(name) if model.suffix else paper_instance(name)
+
+
 def has_run(study: str) -> bool:
     """Whether a folder of results has what its page shows: a study that was not run has nothing."""
     here = RESULTS / study
@@ -133,6 +184,14 @@ def machine(study: str) -> str:
 def ratio(above: float | None, below: float | None) -> float | None:
     """Quotient of two numbers that may not exist."""
     return None if above is None or below is None else above / below
+
+
+def span(values: tuple[float, float] | None) -> str:
+    """A number between two, which is one where they are equal to the digits shown."""
+    if values is None:
+        return ABSENT
+    low, high = map(fixed, values)
+    return low if low == high else f"{low} to {high}"
 
 
 def milliseconds(value: int | None) -> str:

@@ -14,13 +14,14 @@ from scope_opt.report.markdown import Article, bullets, fixed, table
 from scope_opt.report.results.as_placed import schedules_as_placed
 from scope_opt.report.results.orders import ZIGZAG, load_solved, zigzag_over_best
 from scope_opt.report.results.records import (
+    MODELS,
     PAPER_INSTANCES,
     has_run,
     placed_instance,
     ratio,
     records_of,
 )
-from scope_opt.report.results.validation import load_validations
+from scope_opt.report.results.validation import DECISIONS, load_validations, losses_of, of_model
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.solving.result import Status
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 SCHEMES = ("sequential", "pipeline", "segmented", "scope")
 CROWDED = 0.9
 """Part of the beat for which the busiest link is loaded, from which on links decide."""
-DECISIONS = ("partitions", "regions", "clusters", "segments")
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class _Case:
 
 def page() -> Article:
     """The page."""
-    regressed, placed = _cases("optima", ""), _cases("placed", "-placed")
+    regressed, placed = _cases(("optima",), ""), _cases(("placed", "gaps"), "-placed")
     return Article(
         "What a heuristic designer should take from this",
         [
-            "Computed from the records of [`optima`](../optima), [`placed`](../placed), "
+            "Computed from the records of [`optima`](../optima), [`placed`](../placed), [`gaps`](../gaps), "
             "[`orders`](../orders) and [`validation`](../validation). *regressed*: transfers cost "
             "what regions of their sizes take in the mean, as in the paper; *placed*: what they take "
             "where the regions lie, with shared links ([docs/model.md](../../docs/model.md)). "
@@ -90,7 +90,8 @@ def page() -> Article:
             "*Gap*: latency above the best schedule of `exact`, which is the proved optimum where one "
             "is proved; of `anneal` that of the first seed. The schemes are those of the paper's "
             "search with balanced segments; of equally fast ones the simplest counts. *Merging*: the segmented pipeline (one layer per cluster) over `scope`, or "
-            "over `exact`, which may merge layers into clusters; above 1 merging pays.",
+            "over `exact`, which may merge layers into clusters; above 1 merging pays. Where links leave an "
+            "optimum open ([`placed`](../placed)) the best schedule stands for it.",
             "## What follows",
             bullets([*_decisions(), *_places(placed), *_links(placed), *_orders()]),
             "## By the size of the package, placed",
@@ -105,16 +106,20 @@ def page() -> Article:
     )
 
 
-def _cases(study: str, suffix: str) -> list[_Case]:
-    if not has_run(study):
-        return []
-    records, found = records_of(study), []
+def _cases(studies: tuple[str, ...], suffix: str) -> list[_Case]:
+    """Instances of the first study that `exact` has a schedule of; the others add further labels."""
+    sources = [records_of(study) for study in studies if has_run(study)]
+    found = []
     for name in PAPER_INSTANCES:
-        exact = records.result(name + suffix, "exact")
+        exact = next((records.result(name + suffix, "exact") for records in sources[:1]), None)
         if exact is not None and exact.schedule is not None:
-            known = {label: records.objective(name + suffix, label) for label in records.labels}
-            latencies = {label: value for label, value in known.items() if value is not None}
-            found.append(_Case(name, exact, latencies))
+            known = {
+                label: value
+                for records in reversed(sources)
+                for label in records.labels
+                if (value := records.objective(name + suffix, label)) is not None
+            }
+            found.append(_Case(name, exact, known))
     return found
 
 
@@ -162,22 +167,25 @@ def _over(cases: list[_Case], label: str, other: str) -> list[float]:
 
 
 def _decisions() -> list[str]:
-    """Which decision of the paper's search loses most, in the regressed model."""
-    every = [v.losses for v in load_validations().values() if v.losses is not None]
-    if not every:
-        return []
-    largest = Counter(
-        max(DECISIONS, key=lambda decision: getattr(losses, decision))
-        for losses in every
-        if any(getattr(losses, decision) > 0 for decision in DECISIONS)
-    )
-    worst = {x: max(getattr(losses, x) for losses in every) for x in DECISIONS}
-    counted = ", ".join(f"{decision} in {count}" for decision, count in largest.most_common())
-    most = ", ".join(f"{decision} {100 * value:.1f} %" for decision, value in worst.items())
-    return [
-        f"**What loses.** Of the decisions of `scope`, the one that loses most is {counted} of "
-        f"{len(every)} instances with an attribution (regressed); the largest losses: {most}."
-    ]
+    """Which decision of the paper's search loses most."""
+    known, lines = load_validations(), []
+    for model in MODELS:
+        every = list(losses_of(of_model(known, model)).values())
+        if not every:
+            continue
+        largest = Counter(
+            max(DECISIONS, key=lambda decision: getattr(losses, decision))
+            for losses in every
+            if any(getattr(losses, decision) > 0 for decision in DECISIONS)
+        )
+        worst = {x: max(getattr(losses, x) for losses in every) for x in DECISIONS}
+        counted = ", ".join(f"{decision} in {count}" for decision, count in largest.most_common())
+        most = ", ".join(f"{decision} {100 * value:.1f} %" for decision, value in worst.items())
+        lines.append(
+            f"**What loses, {model.name}.** Of the decisions of `scope`, the one that loses most is {counted} of "
+            f"{len(every)} instances with an attribution; the largest losses: {most}."
+        )
+    return lines
 
 
 def _places(placed: list[_Case]) -> list[str]:
