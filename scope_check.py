@@ -177,7 +177,8 @@ class Tables:
 
     def entering(self, u: int, i: int | Ints) -> Ints:
         """(.., C) what layer u takes in along edges, in a cluster from layer i on."""
-        return np.asarray(((self.to == u) & (self.after < np.array(i)[..., None])) @ self.take)
+        edges = np.flatnonzero((self.to == u) & self.take.any(axis=1))
+        return np.asarray((self.after[edges] < np.array(i)[..., None]) @ self.take[edges])
 
     def link_beat(self, a: int, b: int, clusters: list[Cluster]) -> int:
         """Least beat in which links carry what clusters share; here they have no places."""
