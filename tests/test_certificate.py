@@ -375,14 +375,19 @@ def test_placed_instances_need_the_files_beside_the_checker(
     assert "scope_check_placed" in capsys.readouterr().err
 
 
-def test_placed_tables_state_no_edges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_placed_tables_state_no_transfers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     proved = prove(load("tiny-links"))
     assert proved is not None
+    tables = proved.proof["tables"]
     edge = {"from": 0, "to": 1, "write_ps": 0, "read_ps": 0}
-    tables = proved.proof["tables"] | {"edges": [edge]}
-    changed = proved._replace(proof=proved.proof | {"tables": tables})
-    assert scope_check.main(save(tmp_path, changed)) == 2
-    assert "edges" in capsys.readouterr().err
+    first, *rest = tables["layers"]
+    gathering = {**first, "gather_ps": [10**9] * tables["chiplets"]}
+    for change_of in ({"edges": [edge]}, {"layers": [gathering, *rest]}):
+        changed = proved._replace(proof=proved.proof | {"tables": tables | change_of})
+        assert scope_check.main(save(tmp_path, changed)) == 2
+        assert "edges or times of transfers" in capsys.readouterr().err
 
 
 def spoilt(value: Any) -> list[Any]:
