@@ -329,12 +329,14 @@ def test_changed_claims_are_refused_unless_they_are_true(name: str) -> None:
     assert refused > 30
 
 
+@pytest.mark.parametrize("name", ["resnet18-16", "alexnet-64", "vgg16-128", "resnet18-256"])
 def test_a_bound_above_the_optimum_is_refused_with_the_segment(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    proved = prove(load("resnet18-16"))
+    proved = prove(load(name))
     assert proved is not None
-    for at in (5, 10, 21):
+    layers = len(proved.proof["prefix_bounds_ps"]) - 1
+    for at in (layers // 4, layers // 2, layers):
         proof = dict(proved.proof)
         prefix = [n + (e >= at) for e, n in enumerate(proof["prefix_bounds_ps"])]
         proof |= {"prefix_bounds_ps": prefix, "bound_ps": prefix[-1]}
