@@ -348,7 +348,7 @@ class Bound:
             self.runs += 1
             asked[self.uncoupled(limit, asked) > c] = -1
             for a in np.flatnonzero((asked == limit).any(axis=1)).tolist():
-                for step in (self.coupled, self.opened):
+                for step in (self.with_reads, self.coupled):
                     if asked[a].max() == limit:
                         asked[a, np.flatnonzero(step(a, asked[a]) > c)] = -1
                 if asked[a].max() == limit:
@@ -387,7 +387,7 @@ class Bound:
         found[first:, :most] = fewest(sizes, most)[:-1, 1:]
         return found
 
-    def coupled(self, a: int, asked: Ints) -> Small:
+    def with_reads(self, a: int, asked: Ints) -> Small:
         """(K,) fewest chiplets of ``a..b`` in 1..K clusters, whatever follows a cluster."""
         self.limit, self.most = int(asked.max()), int(np.flatnonzero(asked >= 0)[-1]) + 1
         self.needs = self.regions(a, self.limit, self.reads[a])
@@ -398,8 +398,8 @@ class Bound:
             self.room = self.t.chiplets - before.min(axis=1)[:, None] - behind.min(axis=1)
         return behind[0, 1:]
 
-    def opened(self, a: int, asked: Ints) -> Small:
-        """The same exactly, of the clusters that `coupled` leaves; labels F(i, r, p, k)."""
+    def coupled(self, a: int, asked: Ints) -> Small:
+        """The same exactly, of the clusters that `with_reads` leaves; labels F(i, r, p, k)."""
         t, n, c, most = self.t, self.b + 1 - a, self.t.chiplets, self.most
         (y, x), r = np.nonzero((self.needs <= self.room).T), np.arange(1, c + 1, dtype=np.int16)
         k, at = np.nonzero((self.needs[x, y, None] <= r) & (r <= self.room[x, y, None]))
