@@ -19,6 +19,7 @@ import numpy as np
 
 Json = dict[str, Any]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Small = np.ndarray[Any, np.dtype[np.int16]]
 Cluster = tuple[int, int, int, list[int]]  # first layer, last layer, chiplets, partitions
 
 FORMATS = ("scope-instance/1", "scope-schedule/1", "scope-certificate/1")
@@ -128,6 +129,7 @@ class Tables:
         self.source, self.to, _, _, self.after, order = self.edges.T
         both = [[times(e.get(key), 0, at) for key in ("send_ps", "receive_ps")] for e in given]
         self.skip, self.take = np.array(both, np.int64).reshape(-1, 2, c)[order].transpose(1, 0, 2)
+        self.taken = np.bincount(self.to, self.take.any(axis=1), n) > 0
         self.sdram = self.square(d, "segment_dram_ps", where)
         self.load = self.square(d, "load_ps", where)
         self.latency = get(d, "dram_latency_ps", int, where, 0) * self.stream
@@ -177,7 +179,8 @@ class Tables:
 
     def entering(self, u: int, i: int | Ints) -> Ints:
         """(.., C) what layer u takes in along edges, in a cluster from layer i on."""
-        return np.asarray(((self.to == u) & (self.after < np.array(i)[..., None])) @ self.take)
+        edges = np.flatnonzero((self.to == u) & self.take.any(axis=1))
+        return np.asarray((self.after[edges] < np.array(i)[..., None]) @ self.take[edges])
 
     def link_beat(self, a: int, b: int, clusters: list[Cluster]) -> int:
         """Least beat in which links carry what clusters share; here they have no places."""
@@ -242,48 +245,86 @@ def segment_value(t: Tables, a: int, b: int, clusters: list[Cluster], where: str
     return int(t.load[a, b] + (t.samples + len(clusters) - 1) * beat)
 
 
+def fewest(sizes: Small, most: int) -> Small:
+    """(n + 1, K + 1) fewest chiplets from each place to the last in 0..K clusters x to y."""
+    found = np.full((len(sizes), most + 1), NONE, dtype=np.int16)
+    found[-1, 0] = 0
+    for x in range(len(sizes) - 2, -1, -1):
+        total = sizes[x, x + 1 :, None] + found[x + 1 :, :-1]
+        np.minimum(total.min(axis=0), NONE, out=found[x, 1:])
+    return found
+
+
 class Bound:
     """Verifies that every segment ``a..b`` takes at least ``claims[a, b]``."""
 
     def __init__(self, t: Tables, claims: Ints) -> None:
         self.t, self.claims, self.runs = t, claims, 0
-        self.counts = np.arange(1, min(t.layers, t.chiplets) + 1)
+        n, c, self.counts = t.layers, t.chiplets, np.arange(1, min(t.layers, t.chiplets) + 1)
         # (L, L) least beats of pipelines: chiplets are busy with all layers, and weights must fit.
-        busy = (t.compute.min(axis=1) // t.chiplets * np.arange(1, t.chiplets + 1)).min(axis=1)
-        parts = t.compute.min(axis=(1, 2)), busy, t.weights
-        spent, shared, self.stored = (np.append(0, part.cumsum()) for part in parts)
+        busy = (t.compute.min(axis=1) // c * np.arange(1, c + 1)).min(axis=1)
+        shared, self.stored = (np.append(0, part.cumsum()) for part in (busy, t.weights))
         self.floor = np.maximum(t.sdram, shared[1:] - shared[:-1, None])
-        over = self.stored[1:] - (self.stored[-1] if t.stream else t.buffer * t.chiplets)
+        over = self.stored[1:] - (self.stored[-1] if t.stream else t.buffer * c)
         self.floor[self.stored[:-1, None] < over] = NEVER
-        self.top = max(int(self.asked(b).max()) for b in range(t.layers))
+        limits = [np.append(self.asked(b).max(axis=1), np.full(n - 1 - b, -1)) for b in range(n)]
+        self.top = int(np.max(limits))
+        # (L, L) whether a cluster is within a limit of a segment: with what its layers move in it.
+        around = np.maximum.accumulate(np.maximum.accumulate(limits, axis=1)[::-1])[::-1].T
+        step = np.maximum(t.compute, t.within.min(axis=2))
+        step = np.minimum(step[:, 0], step[:, 1] + t.gather)
+        spent = np.concatenate([np.zeros((1, c), np.int64), step[:-1].cumsum(axis=0)])
+        within = [(spent - spent[i]).min(axis=1) <= around[i] for i in range(n)]
+        possible = np.triu(within) | np.eye(n, dtype=bool)
         # Of the longest cluster that ends with each layer, the first one.
-        low = np.searchsorted(spent, spent[1:] - self.top), np.searchsorted(self.stored, over)
-        self.low = np.minimum(np.arange(t.layers), np.maximum(*low))
+        low = possible.argmax(axis=0), np.searchsorted(self.stored, over)
+        self.low = np.minimum(np.arange(n), np.maximum(*low))
         self._prepare()
 
     def _prepare(self) -> None:
-        self.shared = [self.ending_at(j, self.t.layers - 1) for j in range(self.t.layers)]
-        self.order = np.argsort(self.t.receive, axis=2, kind="stable")
-        self.received = np.take_along_axis(self.t.receive, self.order, axis=2)
+        # Clusters in rows, by last layer; what they take, and pass on, on at most so many chiplets.
+        t, n = self.t, self.t.layers
+        clusters = np.tri(n, dtype=bool) & (self.low[:, None] <= np.arange(n))
+        self.row = np.append(0, clusters.sum(axis=1).cumsum())
+        self.last, self.first = np.nonzero(clusters)
+        self.times = np.zeros((len(self.last), 2, 2, t.chiplets), dtype=np.int64)
+        self.whole, self.sends = np.zeros((2, len(self.last), t.chiplets), dtype=np.int64)
+        self.closing, self.leaving = np.zeros((n, t.chiplets), dtype=np.int64), [b""] * n
+        self.reads = np.pad(t.read.cumsum(axis=1), ((0, 0), (1, 0)))  # of all layers before each
 
-    def ending_at(self, j: int, b: int) -> Ints:
-        """(I, 2, 2, C) of clusters ``i..j``, i from low[j] on, without the end of j; up to b."""
+    def renew(self, j: int, b: int) -> None:
+        """Times of the clusters that end with layer j, where they are not those of the last b."""
+        t, low, rows = self.t, int(self.low[j]), slice(self.row[j], self.row[j + 1])
+        moved = (t.after <= j) & (j < t.to) & (t.to <= b) & (low <= t.source)
+        leaving = moved.tobytes() + t.write[low : j + 1, b].tobytes() + bytes([j < b])
+        if self.leaving[j] != leaving:
+            sent = np.repeat(t.write[low : j + 1, b, None], t.chiplets, axis=1)
+            np.add.at(sent, t.source[moved] - low, t.skip[moved])
+            self.leaving[j], self.closing[j] = leaving, sent[-1] + t.send[j] * (j < b)
+            times = self.times[rows] = self.ending_at(j, sent)
+            # Ascending over all rows, for one search.
+            offset = np.arange(rows.start, rows.stop)[:, None] * (self.top + 2)
+            ends = np.maximum(t.compute[j], self.closing[j])
+            for keys, end in (self.whole, ends), (self.sends, self.closing[j]):
+                least = np.minimum.accumulate((times.min(axis=1) + end).min(axis=1), axis=1)
+                keys[rows] = np.minimum(least[:, ::-1], self.top + 1) + offset
+
+    def ending_at(self, j: int, sent: Ints) -> Ints:
+        """(I, 2, 2, C) of clusters ``i..j``, i from low[j] on, without the end of j."""
         t, r, low = self.t, np.arange(1, self.t.chiplets + 1), int(self.low[j])
         free = t.buffer * r - t.weights[low : j + 1][::-1].cumsum()[::-1, None]
-        room = np.maximum(free, 0)
         times = np.full((j + 1 - low, 2, 2, t.chiplets), NEVER)
         for n, u in enumerate(range(low, j + 1)):
             if n > 0:
-                sent = t.within[u - 1] + t.leaving(u - 1, j, b)
-                step = np.maximum(t.compute[u - 1][:, None], sent)
-                isp, wsp = times[:n, :, 0, None] + step[0], times[:n, :, 1, None] + step[1]
-                times[:n] = np.minimum(isp, wsp)
+                step = np.maximum(t.compute[u - 1][:, None], t.within[u - 1] + sent[n - 1])
+                times[:n] = (times[:n, :, :, None] + step).min(axis=2)
             times[n, 0, 0] = times[n, 1, 1] = 0
             # Alone in its cluster, a layer gathers its weights only once.
             times[: n + (u < j), :, 1] += t.gather[u]
-            times[: n + 1] += t.entering(u, np.arange(low, u + 1))[:, None, None]
-            fits = t.weights[u] * (r - 1) <= room[: n + 1]
-            times[: n + 1, :, 1] = np.where(fits[:, None], times[: n + 1, :, 1], NEVER)
+            if t.taken[u]:
+                times[: n + 1] += t.entering(u, np.arange(low, u + 1))[:, None, None]
+            copied = t.weights[u] * (r - 1) > np.maximum(free[: n + 1], 0)
+            np.copyto(times[: n + 1, :, 1], NEVER, where=copied[:, None])
         count = (t.weights[low : j + 1] > 0)[::-1].cumsum()[::-1]
         again = -(np.minimum(free, 0) * t.refetch // 1000) + count[:, None] * t.latency
         times += np.where(free < 0, again if t.stream else NEVER, 0)[:, None, None]
@@ -299,129 +340,88 @@ class Bound:
 
     def verify(self, b: int) -> None:
         """All segments that end at layer b."""
-        t, asked = self.t, self.asked(b)
+        asked, c, self.b = self.asked(b), self.t.chiplets, b
         self._verify_whole_package(b)
-        segments = Segments(self, b, int(asked.max())) if asked.max() >= 0 else None
-        while segments is not None and (limit := int(asked.max())) >= 0:
+        for j in range(b + 1 if asked.max() >= 0 else 0):
+            self.renew(j, b)
+        while (limit := int(asked.max())) >= 0:
             self.runs += 1
-            for fewest in (segments.uncoupled, segments.coupled):
-                if int(asked.max()) == limit:
-                    asked[fewest(limit, asked) > t.chiplets] = -1
+            asked[self.uncoupled(limit, asked) > c] = -1
             for a in np.flatnonzero((asked == limit).any(axis=1)).tolist():
-                asked[a, segments.opened(a) > t.chiplets] = -1
+                for step in (self.with_reads, self.coupled):
+                    if asked[a].max() == limit:
+                        asked[a, np.flatnonzero(step(a, asked[a]) > c)] = -1
                 if asked[a].max() == limit:
                     least, n = self.claims[a, b], self.counts[asked[a].argmax()]
                     raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
 
     def _verify_whole_package(self, b: int) -> None:
         """Layer b alone on all chiplets, where its weights may be of any size."""
-        t, weights = self.t, int(self.t.weights[b])
-        fits = weights * (t.chiplets - 1) <= max(0, t.buffer * t.chiplets - weights)
-        compute = int(t.compute[b, : 1 + fits, -1].min())
-        reads = int(t.read[b, b] + t.entering(b, b)[-1])
-        beat = max(reads + max(compute, int(t.write[b, b])), int(t.sdram[b, b]))
-        if t.load[b, b] + t.samples * beat < self.claims[b, b]:
-            raise Refused(f"layer {b} alone takes less than the certificate claims")
+        t, room = self.t, self.t.buffer * self.t.chiplets - int(self.t.weights[b])
+        for own in range(1 + (int(t.weights[b]) * (t.chiplets - 1) <= max(0, room))):
+            if segment_value(t, b, b, [(b, b, t.chiplets, [own])], "") < self.claims[b, b]:
+                raise Refused(f"layer {b} alone takes less than the certificate claims")
 
-
-class Segments:
-    """The segments that end at layer b, for beats up to ``top``."""
-
-    def __init__(self, bound: Bound, b: int, top: int) -> None:
-        self.bound, self.b, self.t = bound, b, bound.t
-        t, c = bound.t, bound.t.chiplets
-        # Clusters before all edges that cross the end take the same in other segments.
-        split = min([b, *t.source[(t.source <= b) & (b < t.to)].tolist()])
-        ends = bound.shared[: split + 1]
-        ends += [bound.ending_at(j, b) for j in range(split + 1, b + 1)]
-        # (b + 1, C) what the last layer of a cluster sends, whatever follows.
-        self.closing = np.array([t.leaving(j, j, b) for j in range(b + 1)])
-        self.closing[:b] += t.send[:b]
-        self.needed = np.maximum(t.compute[: b + 1], self.closing[:, None])
-        fast = np.where(t.compute[1 : b + 1] <= top, t.receive[:b], NEVER).min(axis=(1, 2))
-        after = np.maximum(self.needed, (self.closing + np.append(fast, 0)[:, None])[:, None])
-        self.inner, self.least, self.opening = list[Ints](), list[Ints](), list[Ints]()
-        for a in range(b + 1):
-            starts = [(j, a - bound.low[j]) for j in range(a, b + 1) if bound.low[j] <= a]
-            row = np.array([ends[j][at] for j, at in starts], np.int64).reshape(-1, 2, 2, c)
-            times = (row.min(axis=1) + after[a : a + len(row)]).min(axis=1)
-            self.inner.append(row)
-            self.least.append(np.minimum.accumulate(times, axis=1))
-            opening = times + t.read[a, a : a + len(row)].cumsum()[:, None]
-            self.opening.append(np.minimum.accumulate(opening, axis=1))
+    def regions(self, a: int, limit: int, reads: Ints) -> Small:
+        """(n + 1, n + 1) least regions by first layer and end, if what follows receives fastest."""
+        t, b, c = self.t, self.b, self.t.chiplets
+        rows = np.flatnonzero(self.first[: self.row[b + 1]] >= a)
+        alone = self.times[self.row[a + 2 : b + 2] - 1][:, [0, 1], [0, 1]]
+        receive = np.where(alone + t.compute[a + 1 : b + 1] <= limit, t.receive[a:b], NEVER)
+        receive, within = np.append(receive.min(axis=(1, 2)), 0), np.int64(c)
+        first, last = self.first[rows], self.last[rows]
+        left = limit - (reads[last + 1] - reads[first])
+        for keys, most in (self.whole, left), (self.sends, left - receive[last - a]):
+            sought = np.maximum(most, -1) + rows * (self.top + 2)
+            found = keys[: self.row[b + 1]].ravel().searchsorted(sought, side="right")
+            within = np.minimum(within, found - rows * c)
+        sizes = np.full((b + 2 - a, b + 2 - a), NONE, dtype=np.int16)
+        sizes[first - a, last + 1 - a] = np.where(within > 0, c + 1 - within, NONE)
+        return sizes
 
     def uncoupled(self, limit: int, asked: Ints) -> Ints:
-        """(b + 1, N) fewest chiplets if every cluster were followed by the easiest region."""
-        c, (first, most) = self.t.chiplets, self._range(asked)
-        rest, found = np.full((self.b + 2, most + 1), NONE), np.full(asked.shape, NONE)
-        rest[-1, 0] = 0
-        for i in range(self.b, first - 1, -1):
-            for times, row in ((self.least[i], rest[i, 1:]), (self.opening[i], found[i, :most])):
-                if len(times):
-                    own = (times > limit).sum(axis=1) + 1
-                    own[own > c] = NONE
-                    total = own[:, None] + rest[i + 1 : i + 1 + len(own), :-1]
-                    np.minimum(total.min(axis=0), NONE, out=row)
+        """(b + 1, N) fewest chiplets, reads left out, and whatever follows a cluster."""
+        wanted, found = np.nonzero(asked >= 0), np.full(asked.shape, NONE)
+        first, most = int(wanted[0].min()), int(wanted[1].max()) + 1
+        sizes = self.regions(first, limit, np.zeros_like(self.reads[0]))
+        found[first:, :most] = fewest(sizes, most)[:-1, 1:]
         return found
 
-    def _range(self, asked: Ints) -> tuple[int, int]:
-        """First layer and most clusters that are asked for."""
-        wanted = asked >= 0
-        return int(wanted.any(axis=1).argmax()), int(np.flatnonzero(wanted.any(axis=0))[-1]) + 1
+    def with_reads(self, a: int, asked: Ints) -> Small:
+        """(K,) fewest chiplets of ``a..b`` in 1..K clusters, whatever follows a cluster."""
+        self.limit, self.most = int(asked.max()), int(np.flatnonzero(asked >= 0)[-1]) + 1
+        self.needs = self.regions(a, self.limit, self.reads[a])
+        behind = fewest(self.needs, self.most)
+        if behind[0, asked.argmax() + 1] <= self.t.chiplets:
+            before = fewest(self.needs[::-1, ::-1].T, self.most)[::-1]
+            # Chiplets that clusters can have beside the others.
+            self.room = self.t.chiplets - before.min(axis=1)[:, None] - behind.min(axis=1)
+        return behind[0, 1:]
 
-    def coupled(self, limit: int, asked: Ints) -> Ints:
-        """(b + 1, N) fewest chiplets, what opens a segment left out; remembers the labels."""
-        self.limit, (first, self.most) = limit, self._range(asked)
-        keys = np.minimum(self.bound.received, limit + 1)  # made ascending over all layers
-        keys += np.arange(self.t.layers)[:, None, None] * (limit + 2)
-        self.keys = keys.transpose(1, 0, 2).reshape(2, -1)
-        self.best = np.full((self.b + 2, self.most), NONE, dtype=np.int16)
-        self.within = np.full((self.b + 2, 2, self.t.chiplets, self.most), NONE, dtype=np.int16)
-        for i in range(self.b, first - 1, -1):
-            self._label(i, np.zeros(self.b + 1, dtype=np.int64))
-        found = np.full(asked.shape, NONE)
-        found[first:, : self.most] = self.best[first:-1]
-        return found
-
-    def opened(self, a: int) -> Ints:
-        """(N,) fewest chiplets of the segment ``a..b``, exactly; after `coupled`."""
-        reads = self.t.read[a, : self.b + 1]
-        reading = slice(a, int(np.flatnonzero(reads).max(initial=a)) + 1)
-        kept = self.best[reading].copy(), self.within[reading].copy()
-        for i in range(reading.stop - 1, a - 1, -1):
-            self._label(i, reads)
-        found = np.append(self.best[a], np.full(len(self.bound.counts) - self.most, NONE))
-        self.best[reading], self.within[reading] = kept
-        return found
-
-    def _label(self, i: int, reads: Ints) -> None:
-        """F(i, p, r, k) of layer i from those of later layers."""
-        c, here = self.t.chiplets, slice(i, i + len(self.inner[i]))
-        labels = np.full((2, c, self.most), NONE, dtype=np.int16)
-        left = self.limit - self.inner[i] - reads[here].cumsum()[:, None, None, None]
-        left = np.where(left >= self.needed[here, None], left, -1).max(axis=2)
-        if here.stop == self.b + 1:
-            sizes = np.arange(1, c + 1, dtype=np.int16)
-            labels[:, :, 0] = np.where(left[-1] >= 0, sizes, NONE)
-            left, here = left[:-1], slice(i, self.b)
-        enough = self.best[here.start + 1 : here.stop + 1].min(axis=1)[:, None] + np.arange(c) < c
-        p, r, x = np.nonzero(((left >= 0) & enough[:, None]).transpose(1, 2, 0))
-        if len(x) and self.most > 1:
-            j = i + x
-            slack = left[x, p, r] - self.closing[j, r]
-            begins = np.flatnonzero(np.diff(p * c + r, prepend=-1))
-            for then in range(2):
-                sought = slack + j * (self.limit + 2)
-                n = np.searchsorted(self.keys[then], sought, side="right") - j * c
-                rest = self.within[j + 1, then, np.maximum(n - 1, 0), :-1]
-                rest[n == 0] = NONE
-                at = p[begins], r[begins], slice(1, None)
-                total = np.minimum.reduceat(rest, begins, axis=0) + (r[begins] + 1)[:, None]
-                labels[at] = np.minimum(labels[at], np.minimum(total, NONE))
-        self.best[i] = labels.min(axis=(0, 1))
-        for p_own in range(2 if i else 0):
-            ordered = labels[p_own, self.bound.order[i - 1, p_own]]
-            np.minimum.accumulate(ordered, axis=0, out=self.within[i, p_own])
+    def coupled(self, a: int, asked: Ints) -> Small:
+        """The same exactly, of the clusters that `with_reads` leaves; labels F(i, r, p, k)."""
+        t, n, c, most = self.t, self.b + 1 - a, self.t.chiplets, self.most
+        (y, x), r = np.nonzero((self.needs <= self.room).T), np.arange(1, c + 1, dtype=np.int16)
+        k, at = np.nonzero((self.needs[x, y, None] <= r) & (r <= self.room[x, y, None]))
+        x, y, r, j = x[k], y[k], r[at, None], a + y[k] - 1
+        left = (self.limit - self.reads[a, j + 1] + self.reads[a, a + x])[:, None, None]
+        left = left - self.times[self.row[j] + a + x - self.low[j], :, :, at]
+        closing = self.closing[j, at][:, None, None]
+        needed = np.maximum(t.compute[j, :, at][:, None], closing)
+        slack = np.where(left >= needed, left - closing, -1).max(axis=2)
+        labels = np.full((n + 1, c, 2, most), NONE, dtype=np.int16)
+        ends, last = np.searchsorted(y, np.arange(n + 2)).tolist(), y == n
+        labels[x[last], at[last], :, 0] = np.where(slack[last] >= 0, r[last], NONE)
+        for end in range(n - 1, 0, -1):
+            here = slice(ends[end], ends[end + 1])
+            ways, receive = labels[end].reshape(-1, most), t.receive[a + end - 1].T.ravel()
+            order = np.flatnonzero(ways.min(axis=1) < NONE)
+            order = order[receive[order].argsort()]
+            behind = np.full((len(order) + 1, most - 1), NONE, dtype=np.int16)
+            np.minimum.accumulate(ways[order, :-1], axis=0, out=behind[1:])
+            total = behind[receive[order].searchsorted(slack[here], side="right")] + r[here, None]
+            labels[x[here], at[here], :, 1:] = np.minimum(labels[x[here], at[here], :, 1:], total)
+        return np.asarray(labels[0].min(axis=(0, 1)))
 
 
 def check(instance: Json, schedule: Json, proof: Json) -> list[str]:

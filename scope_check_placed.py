@@ -57,8 +57,9 @@ class PlacedTables(Tables):
         nop = get(package, "nop", dict, "instance.package")
         self.read = self.square(d, "read_ps", where)
         self.write = self.square(d, "write_ps", where)
-        if len(self.edges):
-            raise Unusable(f"{where}.edges: what edges move is in the network; needs none")
+        times = self.gather, self.within, self.send, self.receive
+        if len(self.edges) or any(part.any() for part in times):
+            raise Unusable(f"{where}: has edges or times of transfers; those are in the network")
         link = "instance.package.nop"
         port = real(nop, "bandwidth_bytes_per_s", link) / real(nop, "ports", link)
         self.ps_per_byte = 1e12 * real(nop, "eta_link", link, 1.15) / port
@@ -262,7 +263,7 @@ class PlacedBound(Bound):
         self.scattered = np.where(least < np.inf, least, 0) * (t.ps_per_byte * FLOOR)
         fits = np.arange(t.mesh.phases)[:, None] + self.sizes <= t.chiplets
         self.outside = np.where(fits, 0, NEVER)
-        self.gather = [t.ps(t.share("gather", int(w))) for w in t.weights]
+        self.gathers = [t.ps(t.share("gather", int(w))) for w in t.weights]
         self.best = dict[tuple[int, ...], Ints]()
         # Where clusters begin, and from which layer on what they pass on is of their segment.
         starts, stop = list[tuple[int, int]](), np.searchsorted(self.low, np.arange(n), "right")
@@ -333,7 +334,7 @@ class PlacedBound(Bound):
                 after = np.minimum(now[:, 0, None] + step[0], now[:, 1, None] + step[1])
                 now = np.where(begun[:, None], after, now)
             # Alone in its cluster, a layer gathers its weights only once.
-            gather = self.gather[u]
+            gather = self.gathers[u]
             own = self.at_best((u,), gather) if places is None else gather[places, sizes]
             now[:, 1] += own * several[with_u, None]
             now[:, 1] = np.where(t.weights[u] * on <= room[with_u], now[:, 1], NEVER)

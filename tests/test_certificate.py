@@ -329,12 +329,14 @@ def test_changed_claims_are_refused_unless_they_are_true(name: str) -> None:
     assert refused > 30
 
 
+@pytest.mark.parametrize("name", ["resnet18-16", "alexnet-64", "vgg16-128", "resnet18-256"])
 def test_a_bound_above_the_optimum_is_refused_with_the_segment(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    proved = prove(load("resnet18-16"))
+    proved = prove(load(name))
     assert proved is not None
-    for at in (5, 10, 21):
+    layers = len(proved.proof["prefix_bounds_ps"]) - 1
+    for at in (layers // 4, layers // 2, layers):
         proof = dict(proved.proof)
         prefix = [n + (e >= at) for e, n in enumerate(proof["prefix_bounds_ps"])]
         proof |= {"prefix_bounds_ps": prefix, "bound_ps": prefix[-1]}
@@ -375,14 +377,19 @@ def test_placed_instances_need_the_files_beside_the_checker(
     assert "scope_check_placed" in capsys.readouterr().err
 
 
-def test_placed_tables_state_no_edges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_placed_tables_state_no_transfers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     proved = prove(load("tiny-links"))
     assert proved is not None
+    tables = proved.proof["tables"]
     edge = {"from": 0, "to": 1, "write_ps": 0, "read_ps": 0}
-    tables = proved.proof["tables"] | {"edges": [edge]}
-    changed = proved._replace(proof=proved.proof | {"tables": tables})
-    assert scope_check.main(save(tmp_path, changed)) == 2
-    assert "edges" in capsys.readouterr().err
+    first, *rest = tables["layers"]
+    gathering = {**first, "gather_ps": [10**9] * tables["chiplets"]}
+    for change_of in ({"edges": [edge]}, {"layers": [gathering, *rest]}):
+        changed = proved._replace(proof=proved.proof | {"tables": tables | change_of})
+        assert scope_check.main(save(tmp_path, changed)) == 2
+        assert "edges or times of transfers" in capsys.readouterr().err
 
 
 def spoilt(value: Any) -> list[Any]:
