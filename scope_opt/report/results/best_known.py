@@ -23,7 +23,7 @@ REGISTRY = ROOT / "instances" / "best_known.json"
 SCHEDULES = ROOT / "instances" / "best_known"
 STUDIES = ("optima", "reach")
 """Those of the regressed model."""
-PLACED_STUDIES = ("placed",)
+PLACED_STUDIES = ("placed", "gaps")
 
 
 @cache
