@@ -79,9 +79,14 @@ def make_bounds(document: Json, monitor: Monitor) -> tuple[PricedBounds, NDArray
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(SMALL, st.booleans(), st.sampled_from([0.03, 0.3, 3.0]), st.data())
+@given(SMALL, st.booleans(), st.booleans(), st.sampled_from([0.03, 0.3, 3.0]), st.data())
 def test_no_schedule_is_below(
-    monkeypatch: pytest.MonkeyPatch, document: Json, joined: bool, step: float, data: st.DataObject
+    monkeypatch: pytest.MonkeyPatch,
+    document: Json,
+    joined: bool,
+    by_phase: bool,
+    step: float,
+    data: st.DataObject,
 ) -> None:
     """With every size a class of its own, and with classes of several sizes."""
     document = within_reach(document)
@@ -102,7 +107,9 @@ def test_no_schedule_is_below(
     assert all(0 < lower[ends] <= latency for ends, latency in best.items())
     for ends, latency in best.items():
         told: list[int] = []
-        known = bounds.sharpen(*ends, int(budgets[ends]), int(beats[ends]), told.append)
+        known = bounds.sharpen(
+            *ends, int(budgets[ends]), int(beats[ends]), told.append, by_phase=by_phase
+        )
         assert told == sorted(told)
         assert 0 < told[-1] <= latency
         load = int(tables.load_ps[ends])

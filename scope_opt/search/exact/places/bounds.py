@@ -108,19 +108,26 @@ class PricedBounds:
         lower[firsts, last] = np.maximum(lower[firsts, last], found)
 
     def sharpen(
-        self, first: int, last: int, budget: int, floor: int, tell: Callable[[int], None]
+        self,
+        first: int,
+        last: int,
+        budget: int,
+        floor: int,
+        tell: Callable[[int], None],
+        *,
+        by_phase: bool,
     ) -> list[tuple[int, int]]:
         """Bound a segment whose beat is at least ``floor`` as well as these bounds can.
 
-        ``tell`` hears of bounds as they rise, at most to the budget. Returns beats and the fewest
-        clusters within each.
+        That takes much longer if phases are told apart. ``tell`` hears of bounds as they rise, at
+        most to the budget. Returns beats and the fewest clusters within each.
         """
         load, samples = int(self._tables.load_ps[first, last]), self._tables.samples
         limit, floor = (budget - 1 - load) // (samples + self._fewest - 1), max(floor, 1)
         if limit < floor:
             tell(budget)
             return []
-        if self._by_phase is None:
+        if by_phase and self._by_phase is None:
             self._by_phase = Level(self._tables, self._space, self._classes, by_phase=True)
         known: list[tuple[int, int]] = []
         queue: list[_Between] = []
@@ -129,12 +136,16 @@ class PricedBounds:
             latency = load + (samples + clusters - 1) * (above + 1)
             heappush(queue, _Between(latency, above, beat, clusters, sharp))
 
-        def ask(level: Level, asked: list[tuple[_Between, int]]) -> list[int]:
+        def settled(one: _Between) -> bool:
+            return one.latency >= budget or (one.sharp >= by_phase and not one.wide)
+
+        def ask(level: Level | None, asked: list[tuple[_Between, int]]) -> list[int]:
             above = np.array([one.above for one, _ in asked])
             beats = np.array([beat for _, beat in asked])
             # More clusters cost the budget.
             useful = np.clip((budget - 1 - load) // (above + 1) - samples + 1, 1, self._most)
             order = np.argsort(beats, kind="stable")
+            assert level is not None
             self._ask(level, beats[order], useful[order])
             fewest = np.array([one.clusters for one, _ in asked])
             fewest[order] = np.maximum(fewest[order], self._clusters(level, first, last))
@@ -145,7 +156,7 @@ class PricedBounds:
         while True:
             tell(min(budget, queue[0].latency))
             batch: list[_Between] = []
-            while queue and len(batch) < BATCH and not queue[0].settled(budget):
+            while queue and len(batch) < BATCH and not settled(queue[0]):
                 batch.append(heappop(queue))
             if not batch:
                 return known
@@ -191,7 +202,3 @@ class _Between(NamedTuple):
         """Whether the two beats are too far apart."""
         apart = FINE if self.sharp else COARSE
         return self.beat - self.above > max(1, int(self.beat * apart))
-
-    def settled(self, budget: int) -> bool:
-        """Whether there is nothing to gain."""
-        return self.latency >= budget or (self.sharp and not self.wide)

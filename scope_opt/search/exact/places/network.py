@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 16
 """In how many segments schedules are looked for that links lengthen less."""
 
-FLOOR_STEPS = (0.3, 0.1, 0.03)
-"""Ratios of the beats at which segments are bounded, each time those that can matter still."""
+FLOOR_STEP = 0.3
+"""Ratio of the beats at which all segments are bounded, before those that look best."""
 
 MANY_CHIPLETS = 128
 """From so many on labels of a segment take longer than bounding it well."""
@@ -99,9 +99,9 @@ class PlacedProof:
         self._priced: PricedBounds | None = None
         self._possible = np.triu(self._lower < LIMIT)
         self._equal = equal_segments(pack_tables(tables), space, self._possible)
-        self._sharp: dict[int, list[tuple[int, int]]] = {}
-        """What is known of segments that are bounded as well as they can be without labels; by the
-        number of `EqualSegments`."""
+        self._sharp: tuple[dict[int, list[tuple[int, int]]], ...] = ({}, {})
+        """What is known of segments that are bounded as well as they can be without labels, phases
+        not told apart or told apart; by the number of `EqualSegments`."""
         self._rest = best_rest(self._lower)
         self._done = 0
         self._taken: tuple[Segment, ...] | None = None
@@ -119,8 +119,10 @@ class PlacedProof:
             if self._most >= LIMIT:
                 self._start(thorough=False)
             self._bound_segments()
-            if self._priced is not None and self._label_bytes > FEW_LABELS:
-                self._sharpen_cut()
+            if self._priced is not None and self._tables.chiplets >= MANY_CHIPLETS:
+                self._sharpen_cut(by_phase=False)
+                if self._label_bytes > FEW_LABELS:
+                    self._sharpen_cut(by_phase=True)
             if self._label_bytes > MOST_LABELS:
                 self._go_without_labels()
                 return
@@ -223,18 +225,17 @@ class PlacedProof:
             self._bound_each()
             return
         self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
-        for step in FLOOR_STEPS:
-            # At the last of equal ones: few last layers are left then.
-            budgets = self._equal.gather_last(self._budgets())
-            for last in range(self._tables.layers - 1, -1, -1):
-                self._monitor.report("bounds of segments", 0.0)
-                self._take_found()
-                self._priced.sharpen_all(self._lower, budgets, self._beats, step, last)
-                self._rest = best_rest(self._lower)
-                self._raise()
-            self._lower = self._equal.spread(self._lower)
+        # At the last of equal ones: few last layers are left then.
+        budgets = self._equal.gather_last(self._budgets())
+        for last in range(self._tables.layers - 1, -1, -1):
+            self._monitor.report("bounds of segments", 0.0)
+            self._take_found()
+            self._priced.sharpen_all(self._lower, budgets, self._beats, FLOOR_STEP, last)
             self._rest = best_rest(self._lower)
             self._raise()
+        self._lower = self._equal.spread(self._lower)
+        self._rest = best_rest(self._lower)
+        self._raise()
 
     def _budgets(self) -> Ints:
         """What each segment must cost less than to be in a better schedule."""
@@ -270,11 +271,11 @@ class PlacedProof:
             self._rest = best_rest(lower)
             self._raise()
 
-    def _sharpen(self, first: int, last: int, budget: int) -> None:
+    def _sharpen(self, first: int, last: int, budget: int, *, by_phase: bool) -> None:
         """Bound a segment as well as that can be done without labels, once."""
         ends = first, last
-        alike = self._equal.like(ends)
-        if self._priced is None or self._equal.number(ends) in self._sharp:
+        alike, number = self._equal.like(ends), self._equal.number(ends)
+        if self._priced is None or number in self._sharp[by_phase]:
             return
         alone = self._known.without.get(ends) if first == last else None
 
@@ -286,16 +287,17 @@ class PlacedProof:
             self._take_found()
 
         floor = int(self._beats[ends])
-        self._sharp[self._equal.number(ends)] = self._priced.sharpen(*ends, budget, floor, tell)
+        known = self._priced.sharpen(*ends, budget, floor, tell, by_phase=by_phase)
+        self._sharp[by_phase][number] = known
 
-    def _sharpen_cut(self) -> None:
+    def _sharpen_cut(self, *, by_phase: bool) -> None:
         """Bound the segments of the cut that looks best by their bounds, until none is left."""
         layers = self._tables.layers
         while self.bound() < self._most:
             first, left = 0, []
             while first < layers:
                 last = first + int((self._lower[first, first:] + self._rest[first + 1 :]).argmin())
-                if self._equal.number((first, last)) not in self._sharp:
+                if self._equal.number((first, last)) not in self._sharp[by_phase]:
                     left.append((first, last))
                 first = last + 1
             if not left:
@@ -304,7 +306,8 @@ class PlacedProof:
             for first, last in left:
                 self._monitor.report("bounds of segments", 0.0)
                 budget = self._most - int(before[first]) - int(self._rest[last + 1])
-                self._sharpen(first, last, min(budget, 8 * int(self._lower[first, last])))
+                budget = min(budget, 8 * int(self._lower[first, last]))
+                self._sharpen(first, last, budget, by_phase=by_phase)
 
     @property
     def _label_bytes(self) -> int:
@@ -350,11 +353,11 @@ class PlacedProof:
     def _solve(self, first: int, last: int, budget: int) -> Iterator[Placed]:
         """Find a segment's best schedule below a budget; what is refuted raises its bound."""
         if self._tables.chiplets >= MANY_CHIPLETS:
-            self._sharpen(first, last, budget)
+            self._sharpen(first, last, budget, by_phase=True)
             if self._lower[first, last] >= budget:
                 return
         self._open(first, last, budget)
-        beats = self._sharp.get(self._equal.number((first, last)), [])
+        beats = self._sharp[True].get(self._equal.number((first, last)), [])
         for placed in self._search.settle(beats):
             budget = placed.cost
             self._add(placed)
