@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 MOST_PHASES = 64
 """With more of them there are no such bounds: sizes of regions say little of where they lie."""
 
-PRICES = (0.5, 1.0, 2.0)
+PRICES = (0.5, 1.0, 2.5, 20.0)
 """Prices that are tried, in chiplets that each of the most useful clusters has on average."""
 
 COARSE, FINE = 0.01, 0.002
 """How far apart beats are before phases are told apart, and when a bound is sharp enough."""
+
+TOO_MANY = 2**30
+"""Stands for more clusters than there may be, or than can be of use."""
 
 BATCH = 4
 """So many beats of a segment are looked at together, as times inside clusters serve them all."""
@@ -150,7 +153,7 @@ class PricedBounds:
             fewest = np.array([one.clusters for one, _ in asked])
             fewest[order] = np.maximum(fewest[order], self._clusters(level, first, last))
             known.extend(zip(beats.tolist(), fewest.tolist(), strict=True))
-            return list(fewest.tolist())
+            return list(np.where(fewest > useful, TOO_MANY, fewest).tolist())
 
         put(floor - 1, limit, self._fewest, False)
         while True:
