@@ -18,7 +18,7 @@ import numpy as np
 
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
-from scope_opt.search.exact.equal import equal_segments
+from scope_opt.search.equal import equal_segments
 from scope_opt.search.exact.places.bounds import PricedBounds
 from scope_opt.search.exact.places.costs import CostTables
 from scope_opt.search.exact.places.judge import Judge, Placed
