@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.cuts import Learn
+    from scope_opt.search.equal import EqualSegments
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
@@ -48,8 +49,8 @@ MOST_SEGMENTS = 16
 FLOOR_STEP = 0.3
 """Ratio of the beats at which all segments are bounded, before those that look best."""
 
-MANY_CHIPLETS = 128
-"""From so many on labels of a segment take longer than bounding it well."""
+MANY_CHIPLETS = 512
+"""From so many on segments are bounded with prices first; on fewer, labels soon know more."""
 
 FEW_LABELS, MOST_LABELS = 2**28, 5 * 2**29
 """Bytes of labels up to which they are begun with at once, and up to which there are any."""
@@ -98,7 +99,6 @@ class PlacedProof:
         self._alone = Judge(tables, pack_tables(tables).places)
         self._priced: PricedBounds | None = None
         self._possible = np.triu(self._lower < LIMIT)
-        self._equal = equal_segments(pack_tables(tables), space, self._possible)
         self._sharp: tuple[dict[int, list[tuple[int, int]]], ...] = ({}, {})
         """What is known of segments that are bounded as well as they can be without labels, phases
         not told apart or told apart; by the number of `EqualSegments`."""
@@ -119,7 +119,7 @@ class PlacedProof:
             if self._most >= LIMIT:
                 self._start(thorough=False)
             self._bound_segments()
-            if self._priced is not None and self._tables.chiplets >= MANY_CHIPLETS:
+            if self._priced is not None:
                 self._sharpen_cut(by_phase=False)
                 if self._label_bytes > FEW_LABELS:
                     self._sharpen_cut(by_phase=True)
@@ -210,6 +210,10 @@ class PlacedProof:
                     self._add(alone)
 
     @cached_property
+    def _equal(self) -> EqualSegments:
+        return equal_segments(pack_tables(self._tables), self._space, self._possible)
+
+    @cached_property
     def _search(self) -> SegmentSearch:
         costs = CostTables(self._tables, self._space)
         return SegmentSearch(self._tables, costs, self._clusters, self._monitor)
@@ -221,7 +225,7 @@ class PlacedProof:
 
     def _bound_segments(self) -> None:
         """Bounds for all segments that could be in a better schedule."""
-        if not PricedBounds.possible(self._tables):
+        if self._tables.chiplets < MANY_CHIPLETS or not PricedBounds.possible(self._tables):
             self._bound_each()
             return
         self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
@@ -275,7 +279,7 @@ class PlacedProof:
         """Bound a segment as well as that can be done without labels, once."""
         ends = first, last
         alike, number = self._equal.like(ends), self._equal.number(ends)
-        if self._priced is None or number in self._sharp[by_phase]:
+        if number in self._sharp[by_phase]:
             return
         alone = self._known.without.get(ends) if first == last else None
 
@@ -287,6 +291,7 @@ class PlacedProof:
             self._take_found()
 
         floor = int(self._beats[ends])
+        assert self._priced is not None
         known = self._priced.sharpen(*ends, budget, floor, tell, by_phase=by_phase)
         self._sharp[by_phase][number] = known
 
@@ -352,12 +357,13 @@ class PlacedProof:
 
     def _solve(self, first: int, last: int, budget: int) -> Iterator[Placed]:
         """Find a segment's best schedule below a budget; what is refuted raises its bound."""
-        if self._tables.chiplets >= MANY_CHIPLETS:
+        beats: list[tuple[int, int]] = []
+        if self._priced is not None:
             self._sharpen(first, last, budget, by_phase=True)
             if self._lower[first, last] >= budget:
                 return
+            beats = self._sharp[True].get(self._equal.number((first, last)), [])
         self._open(first, last, budget)
-        beats = self._sharp[True].get(self._equal.number((first, last)), [])
         for placed in self._search.settle(beats):
             budget = placed.cost
             self._add(placed)
