@@ -20,7 +20,7 @@ from scope_opt import load
 from scope_opt.cost.build import build_tables
 from scope_opt.schedule.evaluate import evaluate_segment
 from scope_opt.search.allowed import make_allowed
-from scope_opt.search.exact.equal import moved
+from scope_opt.search.equal import moved
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import segment_facts
 from scope_opt.search.plus.regions import best_regions

@@ -394,7 +394,9 @@ def run_solver(
     """
     solver.run(instance, tables, options, monitor)
     successor = getattr(solver, "continued_by", None)
-    linked = tables.placed is not None and tables.placed.shared_links
+    placed = tables.placed
+    # Programs count scatters between all regions, as labels do.
+    linked = placed is not None and placed.shared_links and placed.scatter_fits
     if successor is None or not (options.programs and linked) or options.segments == "balanced":
         return
     objective, bound = monitor.objective, monitor.bound

@@ -14,7 +14,7 @@ import numpy as np
 
 from scope_opt.model.compiled import loop, released
 from scope_opt.model.tables import LIMIT
-from scope_opt.search.exact.equal import kinds
+from scope_opt.search.equal import kinds
 from scope_opt.search.exact.inner import fill_inner_times
 from scope_opt.search.packed import NEVER, SKIP, WRITE
 from scope_opt.search.stopping import SearchStopped

@@ -15,7 +15,7 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop, released
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.exact.equal import edges_of, kinds
+from scope_opt.search.equal import edges_of, kinds
 from scope_opt.search.packed import FROM, GATHER, IN_START, NEVER, TO, WEIGHTS
 from scope_opt.search.stopping import SearchStopped
 from scope_opt.search.times import (

@@ -18,7 +18,7 @@ import numpy as np
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest, segment_bounds
 from scope_opt.search.cuts import CostedSegment, segment_ends, shortest_cut
-from scope_opt.search.exact.equal import equal_segments, moved
+from scope_opt.search.equal import equal_segments, moved
 from scope_opt.search.exact.floors import Floors, relax
 from scope_opt.search.exact.prover import Prover
 from scope_opt.search.packed import pack_tables

@@ -14,7 +14,7 @@ from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.cuts import CostedSegment
-from scope_opt.search.exact.equal import equal_segments
+from scope_opt.search.equal import equal_segments
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import link_beat, segment_facts
 from scope_opt.search.plus.estimates import estimate_ending

@@ -23,7 +23,7 @@ from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import latency_bound
 from scope_opt.search.anneal.solver import chosen_cuts
 from scope_opt.search.cuts import segment_ends, shortest_cut
-from scope_opt.search.exact.equal import moved
+from scope_opt.search.equal import moved
 from scope_opt.search.paper.segmentation import SegmentSearch
 from scope_opt.search.paper.solver import ScopeSolver
 from scope_opt.search.plus.scheme import Scheme

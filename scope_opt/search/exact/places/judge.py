@@ -11,7 +11,7 @@ from scope_opt.model.compiled import compiled
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
 from scope_opt.search.exact.places.labels import cluster_partitions
-from scope_opt.search.placed import add_cluster, busiest_ps, cluster_ps, segment_facts
+from scope_opt.search.placed import ARRIVING, add_cluster, busiest_ps, cluster_ps, segment_facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scope_opt.model.tables import LatencyTables
     from scope_opt.schedule.evaluation import SegmentReport
     from scope_opt.schedule.schedule import Segment
+    from scope_opt.search.allowed import Allowed
     from scope_opt.search.exact.places.costs import Costs
     from scope_opt.search.placed import PlacedKernel
 
@@ -87,21 +88,21 @@ class Judge:
         femtoseconds = excess * int(self._tables.stream_fs_per_byte[r])
         return int((weights > 0).sum()) * self._tables.dram_latency_ps + -(-femtoseconds // 1000)
 
-    def whole_package(self, costs: Costs) -> Placed | None:
+    def whole_package(self, layer: int, space: Allowed) -> Placed | None:
         """The segment of one layer on every chiplet, whose weights may be of any size."""
-        layer, chiplets = costs.first, self._tables.chiplets
-        if not (costs.regions[layer, chiplets] and costs.clusters[layer, layer]):
+        kernel, chiplets = self._kernel, self._tables.chiplets
+        if not (space.regions[layer, chiplets] and space.clusters[layer, layer]):
             return None
-        weights = int(costs.weights[layer])
-        fits = weights * (chiplets - 1) <= max(0, costs.buffer_bytes * chiplets - weights)
+        weights, buffer_bytes = int(kernel.weights[layer]), self._tables.weight_buffer_bytes
+        fits = weights * (chiplets - 1) <= max(0, buffer_bytes * chiplets - weights)
+        arriving = int(segment_facts(kernel, layer, layer)[0, ARRIVING])
         found = []
         for own, other in ((0, ONLY_WSP), (1, ONLY_ISP)):
-            barred = costs.choice[layer] == other
+            barred = space.choice[layer] == other
             barred |= own == 1 and not fits
-            barred |= own == 0 and fits and costs.choice[layer] == WSP_IF_FITS
-            if costs.activation_bytes >= 0:
-                need = costs.held[layer, own, chiplets] + costs.arriving[layer]
-                barred |= need > costs.activation_bytes * chiplets
+            barred |= own == 0 and fits and space.choice[layer] == WSP_IF_FITS
+            if kernel.limit >= 0:
+                barred |= kernel.held[layer, own, chiplets] + arriving > kernel.limit * chiplets
             if not barred:
                 partition = np.full(self._tables.layers + 1, own, dtype=np.int8)
                 found.append(self.judge([(layer, layer, chiplets)], partition))

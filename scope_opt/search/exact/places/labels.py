@@ -78,6 +78,8 @@ def inner_times(
     i: int,
     last: int,
     size: int,
+    low: int,
+    high: int,
     row: int,
     limit: int,
     reads: Ints,
@@ -106,7 +108,8 @@ def inner_times(
 
     ``inner[x, 2 p + q]`` is that of ``i..i+x`` with first and last partition ``p`` and ``q``,
     DRAM reads and the last layer's computation and communication left out. Returns how many last
-    layers can meet the limit.
+    layers can meet the limit. The region has ``size`` chiplets; where arrays are of classes of
+    sizes in place of sizes, that is a class, of sizes from ``low`` to ``high``.
     """
     stored = 0
     loaded = 0
@@ -116,7 +119,7 @@ def inner_times(
         stored += weights[j]
         if weights[j] > 0:
             loaded += 1
-        room = buffer_bytes * size - stored
+        room = buffer_bytes * high - stored
         refetch = 0
         if room < 0:
             if not stream:
@@ -129,16 +132,16 @@ def inner_times(
         ):
             break
         changed = j
-        if heaviest * (size - 1) > room:
+        if heaviest * (low - 1) > room:
             heaviest = 0
             for u in range(i, j):
                 if fits[u]:
-                    if weights[u] * (size - 1) > room:
+                    if weights[u] * (low - 1) > room:
                         fits[u] = False
                         changed = min(changed, u)
                     else:
                         heaviest = max(heaviest, weights[u])
-        fits[j] = weights[j] * (size - 1) <= room
+        fits[j] = weights[j] * (low - 1) <= room
         if fits[j]:
             heaviest = max(heaviest, weights[j])
         if j == i + 1:
@@ -148,7 +151,7 @@ def inner_times(
             isp = allowed != ONLY_WSP and not (allowed == WSP_IF_FITS and fits[u])
             wsp = fits[u] and allowed != ONLY_ISP
             if activation_bytes >= 0:
-                most = activation_bytes * size - waiting[u] - arriving
+                most = activation_bytes * high - waiting[u] - arriving
                 isp = isp and held[u, 0, size] <= most
                 wsp = wsp and held[u, 1, size] <= most
             gathered = gather[u, row] if j > i else 0
@@ -251,6 +254,8 @@ def label_pass(
                     counts[row] = inner_times(
                         i,
                         last,
+                        r,
+                        r,
                         r,
                         row,
                         limit,
@@ -382,6 +387,8 @@ def continuations(
     count = inner_times(
         i,
         last,
+        r,
+        r,
         r,
         row,
         limit,

@@ -11,15 +11,20 @@ judged with them. If the best one found reaches the bound, it is proved with lin
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
 from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
+from scope_opt.search.equal import equal_segments
+from scope_opt.search.exact.places.bounds import PricedBounds
 from scope_opt.search.exact.places.costs import CostTables
-from scope_opt.search.exact.places.judge import Placed
+from scope_opt.search.exact.places.judge import Judge, Placed
+from scope_opt.search.exact.places.known import Known, Prefixes, ends_of
 from scope_opt.search.exact.places.segment import SegmentSearch
+from scope_opt.search.packed import pack_tables
 from scope_opt.search.stopping import SearchStopped
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from scope_opt.schedule.schedule import Segment
     from scope_opt.search.allowed import Allowed
     from scope_opt.search.cuts import Learn
+    from scope_opt.search.equal import EqualSegments
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
@@ -40,95 +46,14 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 16
 """In how many segments schedules are looked for that links lengthen less."""
 
+FLOOR_STEP = 0.3
+"""Ratio of the beats at which all segments are bounded, before those that look best."""
 
-class Known:
-    """The best schedules found of each segment: without links, and with them."""
+MANY_CHIPLETS = 512
+"""From so many on segments are bounded with prices first; on fewer, labels soon know more."""
 
-    def __init__(self, layers: int, count: int | None) -> None:
-        """``count``: the number of segments, None for any."""
-        self._layers, self._count = layers, count
-        self.without: dict[Ends, Placed] = {}
-        self._linked: dict[Ends, Placed] = {}
-        self._best: dict[bool, tuple[int, list[Placed]] | None] = {}
-
-    def add(self, placed: Placed) -> None:
-        """Keep a schedule if it is better than those of the same segment."""
-        ends = _ends(placed)
-        if ends not in self.without or placed.cost < self.without[ends].cost:
-            self.without[ends] = placed
-            self._best.pop(False, None)
-        if ends not in self._linked or placed.linked < self._linked[ends].linked:
-            self._linked[ends] = placed
-            self._best.pop(True, None)
-
-    def of(self, ends: Ends) -> tuple[Placed, Placed]:
-        """The best schedule found of a segment without links, and with them."""
-        return self.without[ends], self._linked[ends]
-
-    def best(self, *, links: bool) -> tuple[int, list[Placed]] | None:
-        """The best schedule of the network that they make, with its latency."""
-        if links not in self._best:
-            self._best[links] = self._make(links=links)
-        return self._best[links]
-
-    def _make(self, *, links: bool) -> tuple[int, list[Placed]] | None:
-        known = self._linked if links else self.without
-        cost: Callable[[Placed], int] = (
-            (lambda placed: placed.linked) if links else (lambda placed: placed.cost)
-        )
-        prefixes = Prefixes(self._layers, self._count)
-        for ends in sorted(known, key=lambda ends: ends[1]):
-            prefixes.add(*ends, cost(known[ends]))
-        return prefixes.path(known)
-
-
-class Prefixes:
-    """Least cost of the layers before each one.
-
-    ``value[n, e]`` is that of layers ``0..e-1`` in ``n`` segments; in any number, a single row.
-    """
-
-    def __init__(self, layers: int, count: int | None) -> None:
-        self.count = count
-        self.value = np.full((1 if count is None else count + 1, layers + 1), LIMIT, np.int64)
-        self.value[0, 0] = 0
-        self._first: dict[tuple[int, int], int] = {}
-
-    @property
-    def total(self) -> int:
-        """Least cost of all layers, `LIMIT` if there is none."""
-        return int(self.value[-1, -1])
-
-    def budget(self, first: int, last: int, useful: int) -> int:
-        """What a segment must cost less than to matter; ``useful`` bounds the layers to its end."""
-        before = self.value[:, first] if self.count is None else self.value[:-1, first]
-        target = self.value[:, last + 1] if self.count is None else self.value[1:, last + 1]
-        reached = before < LIMIT
-        room = np.minimum(target[reached], useful) - before[reached]
-        return int(room.max(initial=0))
-
-    def add(self, first: int, last: int, cost: int) -> None:
-        """Use a segment wherever it improves a prefix."""
-        for row in range(len(self.value)):
-            before = row if self.count is None else row - 1
-            if before < 0 or self.value[before, first] >= LIMIT:
-                continue
-            total = int(self.value[before, first]) + cost
-            if total < self.value[row, last + 1]:
-                self.value[row, last + 1] = total
-                self._first[row, last + 1] = first
-
-    def path(self, known: dict[Ends, Placed]) -> tuple[int, list[Placed]] | None:
-        """The segments behind the total."""
-        if self.total >= LIMIT:
-            return None
-        row, end = len(self.value) - 1, self.value.shape[1] - 1
-        chosen: list[Placed] = []
-        while end > 0:
-            first = self._first[row, end]
-            chosen.append(known[first, end - 1])
-            end, row = first, row if self.count is None else row - 1
-        return self.total, chosen[::-1]
+FEW_LABELS, MOST_LABELS = 2**28, 5 * 2**29
+"""Bytes of labels up to which they are begun with at once, and up to which there are any."""
 
 
 class PlacedProof:
@@ -167,9 +92,16 @@ class PlacedProof:
         self._known = Known(tables.layers, count)
         self._prefixes = Prefixes(tables.layers, count)
         self._lower = segment_bounds(tables)
+        self._beats = (self._lower - tables.load_ps) // tables.samples
         self._lower[~allowed] = LIMIT
         self._lower = np.triu(self._lower)
         self._allowed = allowed
+        self._alone = Judge(tables, pack_tables(tables).places)
+        self._priced: PricedBounds | None = None
+        self._possible = np.triu(self._lower < LIMIT)
+        self._sharp: tuple[dict[int, list[tuple[int, int]]], ...] = ({}, {})
+        """What is known of segments that are bounded as well as they can be without labels, phases
+        not told apart or told apart; by the number of `EqualSegments`."""
         self._rest = best_rest(self._lower)
         self._done = 0
         self._taken: tuple[Segment, ...] | None = None
@@ -183,12 +115,17 @@ class PlacedProof:
             self._take_found()
             if self._monitor.stopping:
                 raise SearchStopped
-            costs = CostTables(self._tables, self._space)
-            self._search = SegmentSearch(self._tables, costs, self._clusters, self._monitor)
             self._begin()
             if self._most >= LIMIT:
                 self._start(thorough=False)
             self._bound_segments()
+            if self._priced is not None:
+                self._sharpen_cut(by_phase=False)
+                if self._label_bytes > FEW_LABELS:
+                    self._sharpen_cut(by_phase=True)
+            if self._label_bytes > MOST_LABELS:
+                self._go_without_labels()
+                return
             self._start(thorough=True)
             layers = self._tables.layers
             for last in range(layers):
@@ -267,10 +204,19 @@ class PlacedProof:
         for layer in range(self._tables.layers):
             if self._monitor.stopping:
                 raise SearchStopped
-            if self._allowed[layer, layer]:
-                alone = self._search.whole_package(layer)
+            if self._allowed[layer, layer] and self._clusters[0] == 1:
+                alone = self._alone.whole_package(layer, self._space)
                 if alone is not None:
                     self._add(alone)
+
+    @cached_property
+    def _equal(self) -> EqualSegments:
+        return equal_segments(pack_tables(self._tables), self._space, self._possible)
+
+    @cached_property
+    def _search(self) -> SegmentSearch:
+        costs = CostTables(self._tables, self._space)
+        return SegmentSearch(self._tables, costs, self._clusters, self._monitor)
 
     def _open(self, first: int, last: int, budget: int) -> None:
         if self._monitor.stopping:
@@ -278,7 +224,37 @@ class PlacedProof:
         self._search.open(first, last, budget)
 
     def _bound_segments(self) -> None:
-        """Bounds from the relaxation for all segments that could be in a better schedule."""
+        """Bounds for all segments that could be in a better schedule."""
+        if self._tables.chiplets < MANY_CHIPLETS or not PricedBounds.possible(self._tables):
+            self._bound_each()
+            return
+        self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
+        # At the last of equal ones: few last layers are left then.
+        budgets = self._equal.gather_last(self._budgets())
+        for last in range(self._tables.layers - 1, -1, -1):
+            self._monitor.report("bounds of segments", 0.0)
+            self._take_found()
+            self._priced.sharpen_all(self._lower, budgets, self._beats, FLOOR_STEP, last)
+            self._rest = best_rest(self._lower)
+            self._raise()
+        self._lower = self._equal.spread(self._lower)
+        self._rest = best_rest(self._lower)
+        self._raise()
+
+    def _budgets(self) -> Ints:
+        """What each segment must cost less than to be in a better schedule."""
+        lower = self._lower
+        budgets = self._most - (best_cut(lower)[:-1, None] + self._rest[None, 1:])
+        if self._most >= LIMIT:
+            budgets = np.minimum(budgets, 8 * lower)
+        for (first, last), alone in self._known.without.items():
+            # A layer alone on the whole package has a better schedule than bounds know of.
+            if first == last:
+                budgets[first, last] = min(budgets[first, last], alone.cost)
+        return np.where(self._possible, budgets, 0)
+
+    def _bound_each(self) -> None:
+        """Bounds from the relaxation, of one segment after the other."""
         lower, layers = self._lower, self._tables.layers
         before = best_cut(lower)
         for last in range(layers - 1, -1, -1):
@@ -299,6 +275,72 @@ class PlacedProof:
             self._rest = best_rest(lower)
             self._raise()
 
+    def _sharpen(self, first: int, last: int, budget: int, *, by_phase: bool) -> None:
+        """Bound a segment as well as that can be done without labels, once."""
+        ends = first, last
+        alike, number = self._equal.like(ends), self._equal.number(ends)
+        if number in self._sharp[by_phase]:
+            return
+        alone = self._known.without.get(ends) if first == last else None
+
+        def tell(bound: int) -> None:
+            least = bound if alone is None else min(bound, alone.cost)
+            self._lower[alike] = np.maximum(self._lower[alike], least)
+            self._rest = best_rest(self._lower)
+            self._raise()
+            self._take_found()
+
+        floor = int(self._beats[ends])
+        assert self._priced is not None
+        known = self._priced.sharpen(*ends, budget, floor, tell, by_phase=by_phase)
+        self._sharp[by_phase][number] = known
+
+    def _sharpen_cut(self, *, by_phase: bool) -> None:
+        """Bound the segments of the cut that looks best by their bounds, until none is left."""
+        layers = self._tables.layers
+        while self.bound() < self._most:
+            first, left = 0, []
+            while first < layers:
+                last = first + int((self._lower[first, first:] + self._rest[first + 1 :]).argmin())
+                if self._equal.number((first, last)) not in self._sharp[by_phase]:
+                    left.append((first, last))
+                first = last + 1
+            if not left:
+                return
+            before = best_cut(self._lower)
+            for first, last in left:
+                self._monitor.report("bounds of segments", 0.0)
+                budget = self._most - int(before[first]) - int(self._rest[last + 1])
+                budget = min(budget, 8 * int(self._lower[first, last]))
+                self._sharpen(first, last, budget, by_phase=by_phase)
+
+    @property
+    def _label_bytes(self) -> int:
+        """What labels of the longest segment that can matter take, with counts of scatters."""
+        firsts, lasts = np.nonzero(self._possible & (self._lower < self._budgets()))
+        longest = int((lasts - firsts).max(initial=-1)) + 1
+        assert self._tables.placed is not None
+        phases, sizes = self._tables.placed.gather.shape
+        return int(sizes**2 * (4 * phases + longest * (4 + 4 * self._clusters[0])))
+
+    def _go_without_labels(self) -> None:
+        """Find schedules as long as there is time; bounds are as good as they get."""
+        learned = self._monitor.objective
+        while self._monitor.left_s is not None and not self._monitor.stopping:
+            self._take_found()
+            if self._monitor.objective == learned:
+                break
+            learned = self._monitor.objective
+        gibibytes = self._label_bytes / 2**30
+        if self.bound() < self._linked:
+            self._monitor.give_up(
+                [
+                    f"bounded, not proved: labels for every position of {self._tables.chiplets} "
+                    f"chiplets would take {gibibytes:.0f} GiB, more than the "
+                    f"{MOST_LABELS / 2**30:.0f} GiB that are used for them"
+                ]
+            )
+
     def _start(self, *, thorough: bool) -> None:
         """Solve the segments that look best by their bounds, or find any schedules of them."""
         layers, first = self._tables.layers, 0
@@ -315,8 +357,14 @@ class PlacedProof:
 
     def _solve(self, first: int, last: int, budget: int) -> Iterator[Placed]:
         """Find a segment's best schedule below a budget; what is refuted raises its bound."""
+        beats: list[tuple[int, int]] = []
+        if self._priced is not None:
+            self._sharpen(first, last, budget, by_phase=True)
+            if self._lower[first, last] >= budget:
+                return
+            beats = self._sharp[True].get(self._equal.number((first, last)), [])
         self._open(first, last, budget)
-        for placed in self._search.settle():
+        for placed in self._search.settle(beats):
             budget = placed.cost
             self._add(placed)
             yield placed
@@ -348,7 +396,7 @@ class PlacedProof:
         tried: set[Ends] = set()
         while True:
             paths = [self._known.best(links=links) for links in (True, False)]
-            ends = [_ends(placed) for path in paths if path is not None for placed in path[1]]
+            ends = [ends_of(placed) for path in paths if path is not None for placed in path[1]]
             whole = (0, self._tables.layers - 1)
             ends += [whole] if self._allowed[whole] else []
             left = [pair for pair in ends if pair not in tried] or self._alternatives(tried)
@@ -393,7 +441,3 @@ class PlacedProof:
         pairs = np.argwhere(self._allowed & (value < self._linked))
         pairs = pairs[np.argsort(value[pairs[:, 0], pairs[:, 1]], kind="stable")]
         return [(a, b) for a, b in pairs.tolist() if (a, b) not in tried]
-
-
-def _ends(placed: Placed) -> Ends:
-    return placed.segment.first_layer, placed.segment.last_layer

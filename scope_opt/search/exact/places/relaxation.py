@@ -73,6 +73,8 @@ def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints, top: int, b
                 i,
                 last,
                 r,
+                r,
+                r,
                 least_rows + r,
                 limit,
                 nothing,

@@ -35,7 +35,7 @@ from scope_opt.search.placed import segment_facts
 from scope_opt.search.stopping import SearchStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -272,14 +272,15 @@ class SegmentSearch:
         """The segment of one layer on every chiplet; None if it may not be."""
         if self._least > 1:
             return None
-        return self.judge.whole_package(self._tables_of_costs.segment(layer, layer))
+        return self.judge.whole_package(layer, self._tables_of_costs.space)
 
     # --- The search ------------------------------------------------------------------------------
 
-    def settle(self) -> Iterator[Placed]:
+    def settle(self, known: Sequence[tuple[int, int]] = ()) -> Iterator[Placed]:
         """Schedules of the open segment below its budget, each better than the last; then a proof.
 
         When the iterator ends, no schedule costs less than the last one, or than the budget.
+        ``known`` are beats and the fewest clusters within each, as far as is known.
         """
         budget = self._budget
         first, last = self._costs.first, self._costs.last
@@ -295,6 +296,9 @@ class SegmentSearch:
         def refute(beat: int, clusters: int) -> None:
             np.maximum(refuted[:clusters], beat, out=refuted[:clusters])
 
+        for beat, clusters in known:
+            refute(beat, clusters)
+
         # From the least beat that the relaxation allows, a little further each time.
         beat = time(self._least)
         if beat < dram or not relaxed_feasible(self._costs, self._relaxed, beat, self._behind):
@@ -305,6 +309,10 @@ class SegmentSearch:
             clusters = self._relaxed_clusters(beat)
             if load + (samples + clusters - 1) * beat >= budget:
                 break
+            if refuted[min(most, (budget - 1 - load) // beat - samples + 1)] >= beat:
+                # Too many clusters within it, and fewer within a larger one.
+                beat = int(beat * 1.01) + 1
+                continue
             clusters = self._clusters(beat)
             refute(beat, clusters)
             if clusters < NONE:
