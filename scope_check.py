@@ -392,7 +392,7 @@ class Bound:
         self.limit, self.most = int(asked.max()), int(np.flatnonzero(asked >= 0)[-1]) + 1
         self.needs = self.regions(a, self.limit, self.reads[a])
         behind = fewest(self.needs, self.most)
-        if behind[0, asked.argmax() + 1] <= self.t.chiplets:
+        if behind[0, 1:][asked[: self.most] == self.limit].min() <= self.t.chiplets:
             before = fewest(self.needs[::-1, ::-1].T, self.most)[::-1]
             # Chiplets that clusters can have beside the others.
             self.room = self.t.chiplets - before.min(axis=1)[:, None] - behind.min(axis=1)

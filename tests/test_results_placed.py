@@ -154,7 +154,10 @@ def test_what_turns_a_ranking() -> None:
     assert seen > 0
 
 
-def test_the_registry_holds_placed_instances(tmp_path: Path) -> None:
+def test_the_registry_holds_placed_instances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(best_known, "PLACED_STUDIES", ("placed",))
     known = best_known.known_placed()
     assert list(known) == [f"{name}-placed" for name in NAMES]
     best_known.write(known, tmp_path / "best_known.json", tmp_path / "best_known")
