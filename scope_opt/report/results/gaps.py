@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scope_opt.report.drawing import COLORS, new_figure
 from scope_opt.report.markdown import Article, Picture, fixed, table
 from scope_opt.report.results import best_known
-from scope_opt.report.results.records import MODELS, PAPER_INSTANCES, records_of
+from scope_opt.report.results.records import MODELS, records_of
 from scope_opt.solving.metrics import (
     gap_bracket,
     gap_profile,
@@ -16,7 +16,6 @@ from scope_opt.solving.metrics import (
     performance_profiles,
     primal_dual_integral,
     primal_integral,
-    reference,
     shifted_geometric_mean,
     summary,
 )
@@ -71,8 +70,8 @@ def page() -> Article:
         [
             "Free segments unless the solver has its own method. The registry "
             "`instances/best_known.json` and its schedules are written from records of "
-            "[`optima`](../optima), [`reach`](../reach) and [`placed`](../placed); `scope-plus` is one of the "
-            "searches of [`readings`](../readings).",
+            "[`optima`](../optima), [`reach`](../reach), [`placed`](../placed) and this study; `scope-plus` is one of "
+            "the searches of [`readings`](../readings).",
             "`exact` and the heuristics run on one thread to their end, the formulations on two for at most "
             f"{LIMIT_S:.0f} s; *anneal 60 s* is annealing with the same time. In the placed model annealing and "
             "the formulations are records of this study, the latter on packages of up to 32 chiplets; `exact` "
@@ -136,16 +135,9 @@ def _blocks(model: Model) -> list[str | Picture | Table]:
 
 
 def references_of(model: Model) -> dict[str, Reference]:
-    """What is known of each instance: of all records that the page shows in this model."""
-    if not model.suffix:
-        return {name: known for name, (known, _) in best_known.known().items()}
-    studies = [records_of(study) for study in dict.fromkeys(SOLVERS[model.name].values())]
-    found = {}
-    for name in PAPER_INSTANCES:
-        results = [result for study in studies for result in study.results(name + model.suffix)]
-        if results:
-            found[name + model.suffix] = reference(results)
-    return found
+    """What the registry's studies say of each instance in this model."""
+    known = best_known.known_placed() if model.suffix else best_known.known()
+    return {name: what for name, (what, _) in known.items()}
 
 
 def _runs(model: Model, references: Mapping[str, Reference]) -> Runs:

@@ -74,10 +74,8 @@ def page() -> Article:
             "*scope*: the paper's search, segments balanced by MACs; *exact-segmented* and *exact*: the "
             "best schedules of the two schemes, cuts free. In brackets, by how many per cent of its "
             "throughput the optimum may still be faster where links leave it open; the gain of optima "
-            "then lies between two numbers. In the placed model a proof for a given number of segments "
-            "takes hours for ResNet-152 on 256 chiplets; ResNet-50 on 128 stands beside it, where it takes "
-            "a minute.",
-            records.origin(),
+            "then lies between two numbers. In the placed model optima for given numbers of segments are left "
+            "out for ResNet-152 on 256 chiplets, whose proofs take long; ResNet-50 on 128 stands beside it.",
             Picture("throughput.svg", "Throughput over segments", lambda: _draw(cases, counts)),
             *blocks,
         ],

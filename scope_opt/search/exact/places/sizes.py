@@ -17,6 +17,7 @@ import numpy as np
 from scope_opt.model.compiled import compiled
 from scope_opt.model.link_counts import scatter_count
 from scope_opt.search.allowed import EITHER, WSP_IF_FITS
+from scope_opt.search.exact.places.costs import FLOOR
 from scope_opt.search.placed import (
     ARRIVING,
     TRAVEL,
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 SINGLE, GROWTH = 64, 1.06
 """Sizes up to the first number have classes of their own; above it one begins this factor later
 than the one before it."""
-
-FLOOR = 1 - 1e-9
-"""Factor on float bounds, so that no rounding lifts them above what they bound."""
 
 
 class Classes(NamedTuple):
