@@ -601,7 +601,7 @@ def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end() -> None:
     lengths: list[int] = []
     gains: list[int] = []
 
-    def anneal(times: int, _: SegmentChoice) -> list[CostedSegment]:
+    def anneal(times: int, _: SegmentChoice, *, anew: bool = True) -> list[CostedSegment]:
         lengths.append(times)
         monitor.now += times
         monitor.improve((monitor.objective or 10**6) - gains.pop(0), [])

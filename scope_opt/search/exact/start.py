@@ -30,6 +30,8 @@ LONGER = 15
 DUE, SHARE = 0.1, 0.3
 """Which share of the time limit is over when proofs are interrupted for a longer annealing, and
 which share of the rest annealings take at most."""
+LATE_DUE = 0.4
+"""The same where regions have places on many chiplets: bounds lead to better schedules there."""
 FAR, FAR_SHARE = 0.05, 0.6
 """Gap above which a proof is far from its end, so that annealing pays more, and the share then."""
 MANY_CHIPLETS = 512
@@ -43,10 +45,10 @@ class Starts:
 
     Where segments are free, so is a short one that keeps all layers in one segment: on many
     chiplets that is often the best, and it is found sooner if nothing else is tried. The first
-    longer one begins anew, with segments as in the better short one. As long as they find
-    something and the proof is far from its end, they take turns with it, equally long, each from
-    the best schedule known. Without a time limit there is none of them: what is found must not
-    depend on the clock.
+    longer one begins anew, with segments as in the better short one, unless the proof has found a
+    better schedule. As long as they or the proof find something and the proof is far from its end,
+    they take turns with it, equally long, each from the best schedule known. Without a time limit
+    there is none of them: what is found must not depend on the clock.
 
     Parameters
     ----------
@@ -71,7 +73,13 @@ class Starts:
         self._bound_ps, self._whole_ps = int(best_rest(bounds)[0]), int(bounds[0, -1])
         left = monitor.left_s
         self._done = 0
-        self._due_s = None if left is None else monitor.elapsed_s + DUE * left
+        self._idle: int | None = None
+        """The best schedule before the last longer one; nothing is new if it still is"""
+        self._short: int | None = None
+        """What the short ones found"""
+        many = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
+        due = LATE_DUE if many else DUE
+        self._due_s = None if left is None else monitor.elapsed_s + due * left
 
     def learn(self) -> list[CostedSegment]:
         """Anneal if it is time for that; returns segments, among them the best up to each layer.
@@ -87,17 +95,20 @@ class Starts:
                 found += self._anneal(1, WHOLE)
                 if monitor.objective != free:
                     self._first = WHOLE
+            self._short = monitor.objective
             return found
         if self._due_s is None or monitor.elapsed_s < self._due_s:
             return []
-        if done > 1 and not self._far:
-            self._due_s = None
+        if done > 1 and (not self._far or monitor.objective == self._idle):
             return []
         self._done += 1
         begun, before = monitor.elapsed_s, monitor.objective
-        found = self._anneal(LONGER, self._first if done == 1 else self._choice)
-        better = monitor.objective != before
-        self._due_s = 2 * monitor.elapsed_s - begun if better else None
+        if done == 1 and before == self._short:
+            found = self._anneal(LONGER, self._first)
+        else:
+            found = self._anneal(LONGER, self._choice, anew=False)
+        self._idle = before
+        self._due_s = 2 * monitor.elapsed_s - begun
         return found
 
     @property
@@ -114,7 +125,9 @@ class Starts:
         gap = relative_gap(self._monitor.objective, self._monitor.bound)
         return gap is not None and gap > FAR
 
-    def _anneal(self, times: int, choice: SegmentChoice) -> list[CostedSegment]:
+    def _anneal(
+        self, times: int, choice: SegmentChoice, *, anew: bool = True
+    ) -> list[CostedSegment]:
         instance, tables, monitor = self._instance, self._tables, self._monitor
 
         def forward(quick: Monitor) -> None:
@@ -129,7 +142,7 @@ class Starts:
             iterations=times * moves * tables.layers, seed=self._done - 1, time_limit_s=limit
         )
         annealing = Annealing(instance, tables, options, quick, freedom(choice))
-        if self._done > 2 and monitor.segments is not None:
+        if not anew and monitor.segments is not None:
             reference = InstanceReference.to(instance)
             annealing.begin_with(Schedule(instance=reference, segments=monitor.segments))
         else:

@@ -226,6 +226,8 @@ class PlacedProof:
             self._bound_each()
             return
         self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
+        if self._label_bytes > FEW_LABELS:
+            self._sharpen_known()
         # At the last of equal ones: few last layers are left then.
         budgets = self._equal.gather_last(self._budgets())
         for last in range(self._tables.layers - 1, -1, -1):
@@ -291,6 +293,19 @@ class PlacedProof:
         assert self._priced is not None
         known = self._priced.sharpen(*ends, budget, floor, tell, by_phase=by_phase)
         self._sharp[by_phase][number] = known
+        if by_phase:
+            for clusters, partition in self._priced.schedules(*ends, known):
+                if self._alone.allows(clusters, partition, self._space):
+                    self._add(self._alone.judge(clusters, partition))
+
+    def _sharpen_known(self) -> None:
+        """Bound the segments of the best schedule: these labels may lead to better ones."""
+        best, before = self._known.best(links=True), best_cut(self._lower)
+        for first, last in map(ends_of, [] if best is None else best[1]):
+            if first < last:
+                self._monitor.report("bounds of segments", 0.0)
+                budget = self._most - int(before[first]) - int(self._rest[last + 1])
+                self._sharpen(first, last, budget, by_phase=True)
 
     def _sharpen_cut(self, *, by_phase: bool) -> None:
         """Bound the segments of the cut that looks best by their bounds, until none is left."""
