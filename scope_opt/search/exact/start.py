@@ -27,11 +27,11 @@ MOVES_PER_LAYER, PLACED_MOVES_PER_LAYER = 3000, 300
 """Of the annealing before the proof; about equally long in both models."""
 LONGER = 15
 """How many times as long are those during a proof."""
-DUE, SHARE = 0.1, 0.3
-"""Which share of the time limit is over when proofs are interrupted for a longer annealing, and
-which share of the rest annealings take at most."""
-LATE_DUE = 0.4
-"""The same where regions have places on many chiplets: bounds lead to better schedules there."""
+DUE, LATE_DUE = 0.1, 0.4
+"""Which share of the time limit is over when proofs are interrupted for a longer annealing; later
+where regions have places on many chiplets, as bounds lead to better schedules there."""
+SHORT_SHARE, SHARE = 0.05, 0.3
+"""Which share of the time left the short annealing and longer ones take at most."""
 FAR, FAR_SHARE = 0.05, 0.6
 """Gap above which a proof is far from its end, so that annealing pays more, and the share then."""
 MANY_CHIPLETS = 512
@@ -77,8 +77,8 @@ class Starts:
         """The best schedule before the last longer one; nothing is new if it still is"""
         self._short: int | None = None
         """What the short ones found"""
-        many = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
-        due = LATE_DUE if many else DUE
+        self._late = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
+        due = LATE_DUE if self._late else DUE
         self._due_s = None if left is None else monitor.elapsed_s + due * left
 
     def learn(self) -> list[CostedSegment]:
@@ -135,7 +135,8 @@ class Starts:
                 monitor.improve(quick.objective, quick.segments)
 
         left = monitor.left_s
-        limit = None if left is None else (FAR_SHARE if self._far else SHARE) * left
+        share = SHORT_SHARE if times == 1 else FAR_SHARE if self._far and not self._late else SHARE
+        limit = None if left is None else share * left
         quick = Monitor(limit, forward, parent=monitor)
         moves = MOVES_PER_LAYER if tables.placed is None else PLACED_MOVES_PER_LAYER
         options = SolveOptions(

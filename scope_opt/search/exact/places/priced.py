@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 UNKNOWN = 2**30
 """Stands for "not within the beat, or for more than anybody asks for" among costs."""
 
-AT_ONCE = 2**20
-"""Regions, phases, and beats that are looked at between two looks at the clock."""
+AT_ONCE = 2**23
+"""Clusters, their phases and beats that are looked at between two looks at the clock."""
 
 
 class Priced(NamedTuple):
@@ -299,7 +299,8 @@ class Level:
         grid = len(self._beats)
         cost, order, number = self._priced
         priced = Priced(cost[:grid], order[:grid], number[:grid])
-        rows = max(1, AT_ONCE // (grid * self._phases * len(self._classes.low)))
+        regions = self._phases * len(self._classes.low)
+        rows = max(1, AT_ONCE // (grid * regions * len(self._inner)))
         while top >= first:
             if monitor.stopping:
                 self._last = -1
