@@ -597,11 +597,11 @@ def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end() -> None:
     tables = build_tables(instance)
     monitor = Clock()
     monitor.raise_bound(1, "simple bound")
-    starts = start.Starts(instance, tables, "dp", 1, monitor)
+    starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
     lengths: list[int] = []
     gains: list[int] = []
 
-    def anneal(times: int) -> list[CostedSegment]:
+    def anneal(times: int, _: SegmentChoice, *, anew: bool = True) -> list[CostedSegment]:
         lengths.append(times)
         monitor.now += times
         monitor.improve((monitor.objective or 10**6) - gains.pop(0), [])
@@ -626,7 +626,7 @@ def test_no_more_annealing_when_a_proof_is_near_its_end() -> None:
     instance = paper_instance("alexnet", 16)
     tables = build_tables(instance)
     monitor = Clock()
-    starts = start.Starts(instance, tables, "dp", 1, monitor)
+    starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
     with mock.patch.multiple(start, MOVES_PER_LAYER=20):
         assert starts.learn()
         best = monitor.objective

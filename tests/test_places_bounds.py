@@ -18,6 +18,7 @@ from scope_opt.model.instance import Instance
 from scope_opt.schedule.bounds import segment_bounds
 from scope_opt.search.exact.places import sizes
 from scope_opt.search.exact.places.bounds import PricedBounds
+from scope_opt.search.exact.places.judge import Judge
 from scope_opt.search.exact.places.sizes import make_classes
 from scope_opt.search.exact.solver import ExactSolver
 from scope_opt.search.packed import pack_tables
@@ -118,6 +119,45 @@ def test_no_schedule_is_below(
                 k for each, k in found[ends] if each <= load + (tables.samples + k - 1) * beat
             ]
             assert min(within, default=fewest) >= fewest
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SMALL, st.booleans())
+def test_schedules_that_labels_lead_to_are_judged_rightly(
+    monkeypatch: pytest.MonkeyPatch, document: Json, joined: bool
+) -> None:
+    """Those allowed are schedules, at their latency; with a class for every size all are allowed.
+
+    Not where a layer is WSP whenever that fits, which labels with prices do not know of.
+    """
+    document = within_reach(document)
+    monkeypatch.setattr(sizes, "SINGLE", 1 if joined else 64)
+    monkeypatch.setattr(sizes, "GROWTH", 2.0 if joined else 1.06)
+    bounds, beats = make_bounds(document, Monitor())
+    instance, tables = read(document)
+    judge = Judge(tables, pack_tables(tables).places)
+    space = ExactSolver().allowed(instance, tables)
+    for ends, each in schedules(document).items():
+        budget = 2 * min(each)[0]
+        known = bounds.sharpen(*ends, budget, int(beats[ends]), lambda _: None, by_phase=True)
+        for clusters, partition in bounds.schedules(*ends, known):
+            if clusters[0][2] == tables.chiplets and ends[0] == ends[1]:
+                continue
+            allowed = judge.allows(clusters, partition, space)
+            assert allowed or joined
+            if allowed:
+                assert (judge.judge(clusters, partition).cost, len(clusters)) in each
+
+
+def test_labels_lead_near_the_best_schedule() -> None:
+    document = json.loads(ALEXNET.read_text())
+    bounds, beats = make_bounds(document, Monitor())
+    _, tables = read(document)
+    judge, ends = Judge(tables, pack_tables(tables).places), (1, 4)
+    told: list[int] = []
+    known = bounds.sharpen(*ends, 10**12, int(beats[ends]), told.append, by_phase=True)
+    costs = [judge.judge(*each).cost for each in bounds.schedules(*ends, known)]
+    assert told[-1] <= min(costs) < 1.05 * told[-1]
 
 
 @given(SMALL)

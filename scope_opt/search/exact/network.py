@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest, segment_bounds
+from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest
 from scope_opt.search.cuts import CostedSegment, segment_ends, shortest_cut
 from scope_opt.search.equal import equal_segments, moved
 from scope_opt.search.exact.floors import Floors, relax
@@ -84,8 +84,8 @@ class NetworkProof:
         Fewest and most clusters per segment.
     count : int, optional
         How many segments, None for any number.
-    possible : bool array, shape ``(L, L)``
-        Which layers may be a segment.
+    bounds : int64 array, shape ``(L, L)``
+        Lower bounds on the latencies of segments, `LIMIT` where layers may not be one.
     known : sequence of CostedSegment
         The segments of a schedule that is known, empty if there is none.
     learn : Learn
@@ -100,7 +100,7 @@ class NetworkProof:
         allowed: Allowed,
         clusters: tuple[int, int],
         count: int | None,
-        possible: Flags,
+        bounds: Ints,
         known: Sequence[CostedSegment],
         learn: Learn,
         monitor: Monitor,
@@ -113,11 +113,9 @@ class NetworkProof:
         self._costs = np.full((tables.layers, tables.layers), LIMIT, dtype=np.int64)
         """Latencies of the best segments known"""
         self._most = LIMIT if monitor.cutoff is None else monitor.cutoff
-        simple = segment_bounds(tables)
-        self._beat = (simple - tables.load_ps) // tables.samples
-        simple[~possible] = LIMIT
-        self._lower = np.triu(simple)
-        self._possible = np.triu(simple < LIMIT)
+        self._beat = (bounds - tables.load_ps) // tables.samples
+        self._lower = np.triu(bounds)
+        self._possible = np.triu(bounds < LIMIT)
         self._packed = pack_tables(tables)
         self._equal = equal_segments(self._packed, allowed, self._possible)
         self._least = 0

@@ -192,11 +192,12 @@ class ExactSolver:
         allowed = self.allowed(instance, tables)
         clusters = self.cluster_counts(instance, tables)
         possible = possible_segments(tables.layers, starts)
-        simple = int(best_rest(np.where(possible, segment_bounds(tables), LIMIT))[0])
+        bounds = np.where(possible, segment_bounds(tables), LIMIT)
+        simple = int(best_rest(bounds)[0])
         if simple >= LIMIT:
             self._check_found(instance, tables, choice, monitor, "simple bound")
             return LIMIT if monitor.cutoff is None else monitor.cutoff
-        learn = self._begin(instance, tables, choice, simple, monitor)
+        learn = self._begin(instance, tables, choice, bounds, monitor)
         proof: NetworkProof | PlacedProof
         if tables.placed is not None:
             from scope_opt.search.exact.places.network import PlacedProof as Proof
@@ -204,13 +205,13 @@ class ExactSolver:
             def look(segments: Sequence[Segment]) -> list[Placed]:
                 return _placed(instance, tables, segments)
 
-            proof = Proof(tables, allowed, clusters, count, possible, learn, look, monitor)
+            proof = Proof(tables, allowed, clusters, count, bounds, learn, look, monitor)
         else:
             known = (
                 [] if monitor.segments is None else _admitted(instance, tables, monitor.segments)
             )
             proof = NetworkProof(
-                tables, allowed, clusters, count, possible, known, learn, monitor, threads
+                tables, allowed, clusters, count, bounds, known, learn, monitor, threads
             )
         try:
             proof.run()
@@ -224,14 +225,14 @@ class ExactSolver:
         instance: Instance,
         tables: LatencyTables,
         choice: SegmentChoice,
-        bound_ps: int,
+        bounds: Ints,
         monitor: Monitor,
     ) -> Learn:
         """Report schedules that are found quickly; returns what finds more of them later."""
         if not self._begins:
             return list
         if self.heuristic is None:
-            return Starts(instance, tables, choice, bound_ps, monitor).learn
+            return Starts(instance, tables, choice, bounds, monitor).learn
         if tables.placed is None:
             quick = Monitor(parent=monitor)
             free = instance.model_copy(update={"constraints": Constraints()})

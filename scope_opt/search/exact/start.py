@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scope_opt.model.tables import LIMIT
+from scope_opt.schedule.bounds import best_rest
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.search.anneal.solver import Annealing, AnnealSolver, chosen_cuts, freedom
 from scope_opt.search.cuts import CostedSegment
@@ -12,34 +14,48 @@ from scope_opt.solving.result import relative_gap
 from scope_opt.solving.solver import SolveOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
     from scope_opt.solving.solver import SegmentChoice
+
+    Ints = NDArray[np.int64]
 
 MOVES_PER_LAYER, PLACED_MOVES_PER_LAYER = 3000, 300
 """Of the annealing before the proof; about equally long in both models."""
 LONGER = 15
 """How many times as long are those during a proof."""
-DUE, SHARE = 0.1, 0.3
-"""Which share of the time limit is over when proofs are interrupted for a longer annealing, and
-which share of the rest annealings take at most."""
+DUE, LATE_DUE = 0.1, 0.4
+"""Which share of the time limit is over when proofs are interrupted for a longer annealing; later
+where regions have places on many chiplets, as bounds lead to better schedules there."""
+SHORT_SHARE, SHARE = 0.05, 0.3
+"""Which share of the time left the short annealing and longer ones take at most."""
 FAR, FAR_SHARE = 0.05, 0.6
 """Gap above which a proof is far from its end, so that annealing pays more, and the share then."""
+MANY_CHIPLETS = 512
+"""From so many on one segment of all layers is tried by itself as well."""
+WHOLE = (0,)
+"""First layers of segments: all layers are one."""
 
 
 class Starts:
     """Annealings beside a proof: a short one before it, and longer ones if it takes long.
 
-    The first longer one begins anew. As long as they find something and the proof is far from its
-    end, they take turns with it, equally long, each from the best schedule known. Without a time
-    limit there is none of them: what is found must not depend on the clock.
+    Where segments are free, so is a short one that keeps all layers in one segment: on many
+    chiplets that is often the best, and it is found sooner if nothing else is tried. The first
+    longer one begins anew, with segments as in the better short one, unless the proof has found a
+    better schedule. As long as they or the proof find something and the proof is far from its end,
+    they take turns with it, equally long, each from the best schedule known. Without a time limit
+    there is none of them: what is found must not depend on the clock.
 
     Parameters
     ----------
     instance, tables, choice
         What is to be solved.
-    bound_ps : int
-        No schedule takes less.
+    bounds : int64 array, shape ``(L, L)``
+        Lower bounds on the latencies of segments.
     monitor : Monitor
         Told of schedules as they are found.
     """
@@ -49,14 +65,21 @@ class Starts:
         instance: Instance,
         tables: LatencyTables,
         choice: SegmentChoice,
-        bound_ps: int,
+        bounds: Ints,
         monitor: Monitor,
     ) -> None:
         self._instance, self._tables, self._monitor = instance, tables, monitor
-        self._choice, self._bound_ps = chosen_cuts(instance, choice), bound_ps
+        self._choice = self._first = chosen_cuts(instance, choice)
+        self._bound_ps, self._whole_ps = int(best_rest(bounds)[0]), int(bounds[0, -1])
         left = monitor.left_s
         self._done = 0
-        self._due_s = None if left is None else monitor.elapsed_s + DUE * left
+        self._idle: int | None = None
+        """The best schedule before the last longer one; nothing is new if it still is"""
+        self._short: int | None = None
+        """What the short ones found"""
+        self._late = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
+        due = LATE_DUE if self._late else DUE
+        self._due_s = None if left is None else monitor.elapsed_s + due * left
 
     def learn(self) -> list[CostedSegment]:
         """Anneal if it is time for that; returns segments, among them the best up to each layer.
@@ -66,18 +89,35 @@ class Starts:
         monitor, done = self._monitor, self._done
         if done == 0:
             self._done = 1
-            return self._anneal(1)
+            found = self._anneal(1, self._choice)
+            if self._whole_may_be_better:
+                free = monitor.objective
+                found += self._anneal(1, WHOLE)
+                if monitor.objective != free:
+                    self._first = WHOLE
+            self._short = monitor.objective
+            return found
         if self._due_s is None or monitor.elapsed_s < self._due_s:
             return []
-        if done > 1 and not self._far:
-            self._due_s = None
+        if done > 1 and (not self._far or monitor.objective == self._idle):
             return []
         self._done += 1
         begun, before = monitor.elapsed_s, monitor.objective
-        found = self._anneal(LONGER)
-        better = monitor.objective != before
-        self._due_s = 2 * monitor.elapsed_s - begun if better else None
+        if done == 1 and before == self._short:
+            found = self._anneal(LONGER, self._first)
+        else:
+            found = self._anneal(LONGER, self._choice, anew=False)
+        self._idle = before
+        self._due_s = 2 * monitor.elapsed_s - begun
         return found
+
+    @property
+    def _whole_may_be_better(self) -> bool:
+        """Whether one segment of all layers may be best; on fewer chiplets proofs are soon."""
+        if self._choice != "dp" or self._tables.chiplets < MANY_CHIPLETS:
+            return False
+        known = self._monitor.objective
+        return self._whole_ps < (LIMIT if known is None else known)
 
     @property
     def _far(self) -> bool:
@@ -85,7 +125,9 @@ class Starts:
         gap = relative_gap(self._monitor.objective, self._monitor.bound)
         return gap is not None and gap > FAR
 
-    def _anneal(self, times: int) -> list[CostedSegment]:
+    def _anneal(
+        self, times: int, choice: SegmentChoice, *, anew: bool = True
+    ) -> list[CostedSegment]:
         instance, tables, monitor = self._instance, self._tables, self._monitor
 
         def forward(quick: Monitor) -> None:
@@ -93,17 +135,18 @@ class Starts:
                 monitor.improve(quick.objective, quick.segments)
 
         left = monitor.left_s
-        limit = None if left is None else (FAR_SHARE if self._far else SHARE) * left
+        share = SHORT_SHARE if times == 1 else FAR_SHARE if self._far and not self._late else SHARE
+        limit = None if left is None else share * left
         quick = Monitor(limit, forward, parent=monitor)
         moves = MOVES_PER_LAYER if tables.placed is None else PLACED_MOVES_PER_LAYER
         options = SolveOptions(
             iterations=times * moves * tables.layers, seed=self._done - 1, time_limit_s=limit
         )
-        annealing = Annealing(instance, tables, options, quick, freedom(self._choice))
-        if self._done > 2 and monitor.segments is not None:
+        annealing = Annealing(instance, tables, options, quick, freedom(choice))
+        if not anew and monitor.segments is not None:
             reference = InstanceReference.to(instance)
             annealing.begin_with(Schedule(instance=reference, segments=monitor.segments))
         else:
-            AnnealSolver().start(annealing, tables, self._choice, quick)
+            AnnealSolver().start(annealing, tables, choice, quick)
         annealing.run(self._bound_ps)
         return [CostedSegment(*pair) for pair in annealing.segments()]

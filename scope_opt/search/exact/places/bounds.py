@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scope_opt.model.tables import LIMIT
 from scope_opt.search.exact.places.priced import Level
 from scope_opt.search.exact.places.sizes import make_classes
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.stopping import SearchStopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,12 +28,17 @@ if TYPE_CHECKING:
     from scope_opt.solving.monitor import Monitor
 
     Ints = NDArray[np.int64]
+    Bytes = NDArray[np.int8]
 
 MOST_PHASES = 64
 """With more of them there are no such bounds: sizes of regions say little of where they lie."""
 
 PRICES = (0.5, 1.0, 2.5, 20.0)
 """Prices that are tried, in chiplets that each of the most useful clusters has on average."""
+
+FINE_PRICES = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+LARGER = (1.0, 1.01, 1.02, 1.03, 1.04, 1.06, 1.08)
+"""Prices, and factors on beats, with which schedules are looked for."""
 
 COARSE, FINE = 0.01, 0.002
 """How far apart beats are before phases are told apart, and when a bound is sharp enough."""
@@ -173,11 +179,38 @@ class PricedBounds:
                 for (one, beat), clusters in zip(narrow, ask(self._by_phase, narrow), strict=True):
                     put(one.above, beat, clusters, True)
 
-    def _ask(self, level: Level, beats: Ints, useful: Ints) -> None:
+    def schedules(
+        self, first: int, last: int, known: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[list[tuple[int, int, int]], Bytes]]:
+        """Clusters that labels with phases lead to, near the best of the beats that `sharpen` told.
+
+        First and last layer and size of each, and the partitions of all layers. They fit the
+        package and nearly keep to a beat; side constraints they may break.
+        """
+        if self._by_phase is None or not known:
+            return
+        samples, load = self._tables.samples, int(self._tables.load_ps[first, last])
+        told = np.array(sorted(known, reverse=True))
+        # Within a smaller beat there are no fewer clusters.
+        fewest = np.maximum.accumulate(told[:, 1])
+        latency = np.where(fewest <= self._most, load + (samples + fewest - 1) * told[:, 0], LIMIT)
+        best = int(latency.argmin())
+        beats = np.unique((told[best, 0] * np.array(LARGER)).astype(np.int64))
+        useful = np.full(len(beats), min(self._most, 2 * int(fewest[best])))
+        self._ask(self._by_phase, beats, useful, FINE_PRICES)
+        self._by_phase.open(first, last, self._monitor)
+        for clusters, partition in self._by_phase.follow():
+            fits = sum(size for _, _, size in clusters) <= self._tables.chiplets
+            if fits and self._fewest <= len(clusters) <= self._most:
+                yield clusters, partition
+
+    def _ask(
+        self, level: Level, beats: Ints, useful: Ints, per_cluster: Sequence[float] = PRICES
+    ) -> None:
         """Ask for clusters within each beat, with all prices; more than useful need not be told."""
-        prices = np.outer(self._tables.chiplets / useful, PRICES)
+        prices = np.outer(self._tables.chiplets / useful, per_cluster)
         prices = np.maximum(1, prices).astype(np.int64).reshape(-1)
-        count = len(PRICES)
+        count = len(per_cluster)
         level.ask(np.repeat(beats, count), prices, np.repeat(useful, count))
 
     def _clusters(self, level: Level, first: int, last: int) -> Ints:

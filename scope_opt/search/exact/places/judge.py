@@ -11,7 +11,14 @@ from scope_opt.model.compiled import compiled
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import ONLY_ISP, ONLY_WSP, WSP_IF_FITS
 from scope_opt.search.exact.places.labels import cluster_partitions
-from scope_opt.search.placed import ARRIVING, add_cluster, busiest_ps, cluster_ps, segment_facts
+from scope_opt.search.placed import (
+    ARRIVING,
+    WAITING,
+    add_cluster,
+    busiest_ps,
+    cluster_ps,
+    segment_facts,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +59,29 @@ class Judge:
         """Latency of a segment."""
         load = int(self._tables.load_ps[first, last])
         return load + (self._tables.samples + clusters - 1) * beat
+
+    def allows(self, path: list[tuple[int, int, int]], partition: Bytes, space: Allowed) -> bool:
+        """Whether clusters keep to the space, and find room for weights and activations."""
+        tables, kernel = self._tables, self._kernel
+        first, last = path[0][0], path[-1][1]
+        waiting, arriving = np.zeros((2, last + 1), dtype=np.int64)
+        facts = segment_facts(kernel, first, last)
+        waiting[first:], arriving[first:] = facts[:, WAITING], facts[:, ARRIVING]
+        for i, j, r in path:
+            inside, own = slice(i, j + 1), partition[i : j + 1].astype(np.int64)
+            weights, choice = kernel.weights[inside], space.choice[inside]
+            room = tables.weight_buffer_bytes * r - int(weights.sum())
+            fits = weights * (r - 1) <= max(0, room)
+            barred = np.where(own == 1, (choice == ONLY_ISP) | ~fits, choice == ONLY_WSP)
+            barred |= (own == 0) & (choice == WSP_IF_FITS) & fits
+            if kernel.limit >= 0:
+                held = kernel.held[np.arange(i, j + 1), own, r]
+                barred |= held + waiting[inside] + arriving[i] > kernel.limit * r
+            if barred.any() or (room < 0 and not tables.stream):
+                return False
+            if not (space.clusters[i, j] and space.regions[i, r]):
+                return False
+        return True
 
     def judge(self, path: list[tuple[int, int, int]], partition: Bytes) -> Placed:
         """Clusters ``i..j`` on ``r`` chiplets, one after another from position 0 on."""
@@ -141,7 +171,7 @@ def least_loaded(
         # At last once more the best one, to keep it.
         way = index if index < len(ways) else best
         j, q, _, following, then = ways[way]
-        cluster_partitions(costs, i, j, s, r, p, q, partition)
+        cluster_partitions(costs, i, j, r, r, r, costs.row[s, r], p, q, partition)
         if j < costs.last:
             partition[j + 1] = then
         trial[:] = loads

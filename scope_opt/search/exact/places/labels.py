@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.search.exact.places.costs import Costs
+    from scope_opt.search.exact.places.sizes import LeastCosts
 
     Ints = NDArray[np.int64]
     Shorts = NDArray[np.int16]
@@ -75,30 +76,14 @@ def make_labels(layers: int, chiplets: int) -> Labels:
 
 @compiled
 def inner_times(
+    costs: Costs | LeastCosts,
     i: int,
-    last: int,
     size: int,
     low: int,
     high: int,
     row: int,
     limit: int,
     reads: Ints,
-    writes: Ints,
-    waiting: Ints,
-    arriving: int,
-    compute: Ints,
-    fastest: Ints,
-    gather: Ints,
-    within: Ints,
-    weights: Ints,
-    buffer_bytes: int,
-    stream: bool,
-    refetch_latency_ps: int,
-    refetch_fs_per_byte: int,
-    held: Ints,
-    activation_bytes: int,
-    clusters: Flags,
-    choice: Bytes,
     monotone: bool,
     path: Ints,
     fits: Flags,
@@ -108,9 +93,13 @@ def inner_times(
 
     ``inner[x, 2 p + q]`` is that of ``i..i+x`` with first and last partition ``p`` and ``q``,
     DRAM reads and the last layer's computation and communication left out. Returns how many last
-    layers can meet the limit. The region has ``size`` chiplets; where arrays are of classes of
+    layers can meet the limit. The region has ``size`` chiplets; where costs are of classes of
     sizes in place of sizes, that is a class, of sizes from ``low`` to ``high``.
     """
+    last, writes, compute, fastest = costs.last, costs.writes, costs.compute, costs.fastest
+    gather, within, weights, choice = costs.gather, costs.within, costs.weights, costs.choice
+    held, activation_bytes, waiting = costs.held, costs.activation_bytes, costs.waiting
+    stream, arriving = costs.stream, costs.arriving[i]
     stored = 0
     loaded = 0
     heaviest = 0
@@ -119,12 +108,13 @@ def inner_times(
         stored += weights[j]
         if weights[j] > 0:
             loaded += 1
-        room = buffer_bytes * high - stored
+        room = costs.buffer_bytes * high - stored
         refetch = 0
         if room < 0:
             if not stream:
                 break
-            refetch = loaded * refetch_latency_ps + (-room * refetch_fs_per_byte + 999) // 1000
+            femtoseconds = -room * costs.refetch_fs_per_byte[size]
+            refetch = loaded * costs.refetch_latency_ps + (femtoseconds + 999) // 1000
             room = 0
         opening = reads[j + 1] - reads[i]
         if fastest[j + 1, size] - fastest[i, size] + refetch + opening > limit or j - i >= len(
@@ -181,7 +171,7 @@ def inner_times(
             if value < NEVER:
                 value += refetch
                 least = min(least, value)
-            inner[j - i, pq] = value if clusters[i, j] else NEVER
+            inner[j - i, pq] = value if costs.clusters[i, j] else NEVER
         if monotone and least + opening > limit:
             break
         count += 1
@@ -216,14 +206,9 @@ def label_pass(
     """
     first, last = costs.first, costs.last
     reads, writes, travel, wanted = costs.reads, costs.writes, costs.travel, costs.wanted
-    waiting, arriving, least_hand_over = costs.waiting, costs.arriving, costs.least_hand_over
-    compute, fastest, gather, within = costs.compute, costs.fastest, costs.gather, costs.within
-    weights, buffer_bytes, stream = costs.weights, costs.buffer_bytes, costs.stream
-    refetch_latency_ps, refetch = costs.refetch_latency_ps, costs.refetch_fs_per_byte
-    held, activation_bytes = costs.held, costs.activation_bytes
+    least_hand_over, compute, monotone = costs.least_hand_over, costs.compute, costs.monotone
     rows, phase, scatter, gather_count = costs.row, costs.phase, costs.scatter, costs.gather_count
-    ps_per_byte, clusters, regions = costs.ps_per_byte, costs.clusters, costs.regions
-    choice, monotone = costs.choice, costs.monotone
+    ps_per_byte, regions = costs.ps_per_byte, costs.regions
     before, behind, least_size = window.before, window.behind, window.least_size
     fewest, lowest, spread = labels.fewest, labels.lowest, labels.spread
     next_fewest, next_lowest, next_spread = after.fewest, after.lowest, after.spread
@@ -252,34 +237,7 @@ def label_pass(
                 if stamp[row] != i:
                     stamp[row] = i
                     counts[row] = inner_times(
-                        i,
-                        last,
-                        r,
-                        r,
-                        r,
-                        row,
-                        limit,
-                        reads,
-                        writes,
-                        waiting,
-                        arriving[i],
-                        compute,
-                        fastest,
-                        gather,
-                        within,
-                        weights,
-                        buffer_bytes,
-                        stream,
-                        refetch_latency_ps,
-                        refetch[r],
-                        held,
-                        activation_bytes,
-                        clusters,
-                        choice,
-                        monotone,
-                        path,
-                        fits,
-                        inner[row],
+                        costs, i, r, r, r, row, limit, reads, monotone, path, fits, inner[row]
                     )
                 best_isp = NONE
                 best_wsp = NONE
@@ -385,34 +343,7 @@ def continuations(
     inner = np.empty((longest, 4), dtype=np.int64)
     row = costs.row[s, r]
     count = inner_times(
-        i,
-        last,
-        r,
-        r,
-        r,
-        row,
-        limit,
-        costs.reads,
-        costs.writes,
-        costs.waiting,
-        costs.arriving[i],
-        costs.compute,
-        costs.fastest,
-        costs.gather,
-        costs.within,
-        costs.weights,
-        costs.buffer_bytes,
-        costs.stream,
-        costs.refetch_latency_ps,
-        costs.refetch_fs_per_byte[r],
-        costs.held,
-        costs.activation_bytes,
-        costs.clusters,
-        costs.choice,
-        costs.monotone,
-        path,
-        fits,
-        inner,
+        costs, i, r, r, r, row, limit, costs.reads, costs.monotone, path, fits, inner
     )
     ways = np.empty((16, 5), dtype=np.int64)
     found = 0
@@ -457,14 +388,22 @@ def continuations(
 
 @compiled
 def cluster_partitions(
-    costs: Costs, i: int, j: int, s: int, r: int, p: int, q: int, partition: Bytes
+    costs: Costs | LeastCosts,
+    i: int,
+    j: int,
+    size: int,
+    low: int,
+    high: int,
+    row: int,
+    p: int,
+    q: int,
+    partition: Bytes,
 ) -> None:
-    """Set the partitions with which a cluster takes its inner time."""
-    row = costs.row[s, r]
+    """Set the partitions with which a cluster takes its inner time; see `inner_times`."""
     stored = 0
     for layer in range(i, j + 1):
         stored += costs.weights[layer]
-    room = costs.buffer_bytes * r - stored
+    room = costs.buffer_bytes * high - stored
     if costs.stream:
         room = max(0, room)
     spent = np.full((j - i + 1, 2), NEVER, dtype=np.int64)
@@ -473,15 +412,15 @@ def cluster_partitions(
         for own in range(2):
             if (u == i and own != p) or (u == j and own != q):
                 continue
-            fits = costs.weights[u] * (r - 1) <= room
+            fits = costs.weights[u] * (low - 1) <= room
             allowed = costs.choice[u]
             if own == 1 and (not fits or allowed == ONLY_ISP):
                 continue
             if own == 0 and (allowed == ONLY_WSP or (allowed == WSP_IF_FITS and fits)):
                 continue
             if costs.activation_bytes >= 0:
-                need = costs.held[u, own, r] + costs.waiting[u] + costs.arriving[i]
-                if need > costs.activation_bytes * r:
+                need = costs.held[u, own, size] + costs.waiting[u] + costs.arriving[i]
+                if need > costs.activation_bytes * high:
                     continue
             pre = costs.gather[u, row] if own == 1 and j > i else 0
             if u == i:
@@ -492,7 +431,7 @@ def cluster_partitions(
                 if value >= NEVER:
                     continue
                 moved = costs.within[u - 1, row, 2 * earlier + own] + costs.writes[u - 1]
-                value += max(costs.compute[u - 1, r, earlier], moved) + pre
+                value += max(costs.compute[u - 1, size, earlier], moved) + pre
                 if value < spent[u - i, own]:
                     spent[u - i, own] = value
                     came[u - i, own] = earlier

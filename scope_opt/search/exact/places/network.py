@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
+from scope_opt.schedule.bounds import best_cut, best_rest
 from scope_opt.search.equal import equal_segments
 from scope_opt.search.exact.places.bounds import PricedBounds
 from scope_opt.search.exact.places.costs import CostTables
@@ -68,8 +68,8 @@ class PlacedProof:
         Fewest and most clusters per segment.
     count : int or None
         Number of segments, None for any.
-    allowed : bool array, shape ``(L, L)``
-        Which layers may be a segment.
+    bounds : int64 array, shape ``(L, L)``
+        Lower bounds on the latencies of segments, `LIMIT` where layers may not be one.
     learn : Learn
         What finds schedules beside the proof and reports them to the monitor.
     judge : callable
@@ -83,7 +83,7 @@ class PlacedProof:
         space: Allowed,
         clusters: tuple[int, int],
         count: int | None,
-        allowed: NDArray[np.bool_],
+        bounds: Ints,
         learn: Learn,
         judge: Callable[[Sequence[Segment]], list[Placed]],
         monitor: Monitor,
@@ -91,14 +91,11 @@ class PlacedProof:
         self._tables, self._monitor, self._clusters = tables, monitor, clusters
         self._known = Known(tables.layers, count)
         self._prefixes = Prefixes(tables.layers, count)
-        self._lower = segment_bounds(tables)
-        self._beats = (self._lower - tables.load_ps) // tables.samples
-        self._lower[~allowed] = LIMIT
-        self._lower = np.triu(self._lower)
-        self._allowed = allowed
+        self._beats = (bounds - tables.load_ps) // tables.samples
+        self._lower = np.triu(bounds)
         self._alone = Judge(tables, pack_tables(tables).places)
         self._priced: PricedBounds | None = None
-        self._possible = np.triu(self._lower < LIMIT)
+        self._possible = np.triu(bounds < LIMIT)
         self._sharp: tuple[dict[int, list[tuple[int, int]]], ...] = ({}, {})
         """What is known of segments that are bounded as well as they can be without labels, phases
         not told apart or told apart; by the number of `EqualSegments`."""
@@ -204,7 +201,7 @@ class PlacedProof:
         for layer in range(self._tables.layers):
             if self._monitor.stopping:
                 raise SearchStopped
-            if self._allowed[layer, layer] and self._clusters[0] == 1:
+            if self._possible[layer, layer] and self._clusters[0] == 1:
                 alone = self._alone.whole_package(layer, self._space)
                 if alone is not None:
                     self._add(alone)
@@ -229,6 +226,8 @@ class PlacedProof:
             self._bound_each()
             return
         self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
+        if self._label_bytes > FEW_LABELS:
+            self._sharpen_known()
         # At the last of equal ones: few last layers are left then.
         budgets = self._equal.gather_last(self._budgets())
         for last in range(self._tables.layers - 1, -1, -1):
@@ -294,6 +293,19 @@ class PlacedProof:
         assert self._priced is not None
         known = self._priced.sharpen(*ends, budget, floor, tell, by_phase=by_phase)
         self._sharp[by_phase][number] = known
+        if by_phase:
+            for clusters, partition in self._priced.schedules(*ends, known):
+                if self._alone.allows(clusters, partition, self._space):
+                    self._add(self._alone.judge(clusters, partition))
+
+    def _sharpen_known(self) -> None:
+        """Bound the segments of the best schedule: these labels may lead to better ones."""
+        best, before = self._known.best(links=True), best_cut(self._lower)
+        for first, last in map(ends_of, [] if best is None else best[1]):
+            if first < last:
+                self._monitor.report("bounds of segments", 0.0)
+                budget = self._most - int(before[first]) - int(self._rest[last + 1])
+                self._sharpen(first, last, budget, by_phase=True)
 
     def _sharpen_cut(self, *, by_phase: bool) -> None:
         """Bound the segments of the cut that looks best by their bounds, until none is left."""
@@ -379,7 +391,7 @@ class PlacedProof:
         for first in range(last + 1):
             if (first, last) in known:
                 prefixes.add(first, last, known[first, last].cost)
-        left = set(np.flatnonzero(self._allowed[: last + 1, last]).tolist())
+        left = set(np.flatnonzero(self._possible[: last + 1, last]).tolist())
         prefix = prefixes.value.min(axis=0)
         while left:
             first = min(left, key=lambda first: int(prefix[first] + lower[first, last]))
@@ -398,7 +410,7 @@ class PlacedProof:
             paths = [self._known.best(links=links) for links in (True, False)]
             ends = [ends_of(placed) for path in paths if path is not None for placed in path[1]]
             whole = (0, self._tables.layers - 1)
-            ends += [whole] if self._allowed[whole] else []
+            ends += [whole] if self._possible[whole] else []
             left = [pair for pair in ends if pair not in tried] or self._alternatives(tried)
             if not left or self._linked <= self.bound():
                 return
@@ -438,6 +450,6 @@ class PlacedProof:
         layers = self._tables.layers
         prefix = self._prefixes.value.min(axis=0)[:layers, None]
         value = np.triu(prefix + self._lower + self._rest[None, 1:])
-        pairs = np.argwhere(self._allowed & (value < self._linked))
+        pairs = np.argwhere(self._possible & (value < self._linked))
         pairs = pairs[np.argsort(value[pairs[:, 0], pairs[:, 1]], kind="stable")]
         return [(a, b) for a, b in pairs.tolist() if (a, b) not in tried]

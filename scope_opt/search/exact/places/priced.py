@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scope_opt.model.compiled import compiled, loop
-from scope_opt.search.exact.places.labels import NEVER, inner_times
+from scope_opt.search.exact.places.labels import NEVER, cluster_partitions, inner_times
 from scope_opt.search.exact.places.sizes import LeastTables
 from scope_opt.search.packed import pack_tables
 from scope_opt.search.stopping import SearchStopped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from scope_opt.model.tables import LatencyTables
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Costs = NDArray[np.int32]
     Shorts = NDArray[np.int16]
+    Bytes = NDArray[np.int8]
 
 UNKNOWN = 2**30
 """Stands for "not within the beat, or for more than anybody asks for" among costs."""
 
-AT_ONCE = 2**20
-"""Regions, phases, and beats that are looked at between two looks at the clock."""
+AT_ONCE = 2**23
+"""Clusters, their phases and beats that are looked at between two looks at the clock."""
 
 
 class Priced(NamedTuple):
@@ -142,35 +145,9 @@ def price_rows(
             for c in range(len(low)):
                 if not costs.regions[i, c] or classes.gather[base + s, c] == np.inf:
                     continue
+                row = s * len(low) + c
                 reached = inner_times(
-                    i,
-                    last,
-                    c,
-                    low[c],
-                    high[c],
-                    s * len(low) + c,
-                    beats[-1],
-                    reads,
-                    writes,
-                    costs.waiting,
-                    costs.arriving[i],
-                    compute,
-                    costs.fastest,
-                    costs.gather,
-                    costs.within,
-                    costs.weights,
-                    costs.buffer_bytes,
-                    costs.stream,
-                    costs.refetch_latency_ps,
-                    costs.refetch_fs_per_byte[c],
-                    costs.held,
-                    costs.activation_bytes,
-                    costs.clusters,
-                    costs.choice,
-                    True,
-                    path,
-                    fits,
-                    inner,
+                    costs, i, c, low[c], high[c], row, beats[-1], reads, True, path, fits, inner
                 )
                 for x in range(reached):
                     j = i + x
@@ -204,6 +181,73 @@ def price_rows(
                     priced.number[g, i, s, p] = _sort(
                         priced.cost[g, i, s], p, most[g], priced.order[g, i, s, p]
                     )
+
+
+@compiled
+def follow(
+    costs: LeastCosts,
+    classes: Classes,
+    base: int,
+    g: int,
+    beat: int,
+    inner: Ints,
+    priced: Priced,
+    clusters: Ints,
+    partition: Bytes,
+) -> int:
+    """Clusters that the labels of a beat lead to, from position 0 on, each of its smallest size.
+
+    Sets their first and last layers and sizes, and partitions; returns how many they are, 0 if
+    the labels lead to none. What they cost where they lie is another question.
+    """
+    first, last, reads = costs.first, costs.last, costs.reads
+    told_apart = max(1, priced.cost.shape[2] - 1)
+    low, sizes = classes.low, len(classes.low)
+    path = np.empty((last + 2, 4), dtype=np.int64)
+    fits = np.empty(last + 2, dtype=np.bool_)
+    i, s, c, p, best = first, 0, 0, 0, UNKNOWN
+    for d in range(sizes):
+        for then in range(2):
+            if priced.cost[g, first, 0, d, then] < best:
+                best, c, p = priced.cost[g, first, 0, d, then], d, then
+    found = 0
+    while best < UNKNOWN:
+        row = s * sizes + c
+        reached = inner_times(
+            costs, i, c, low[c], low[c], row, beat, reads, True, path, fits, inner
+        )
+        after, best, j, q, following, then = (s + low[c]) % told_apart, UNKNOWN, i, p, 0, 0
+        for x in range(reached):
+            for own in range(2):
+                if inner[x, 2 * p + own] >= NEVER:
+                    continue
+                time = inner[x, 2 * p + own] + reads[i + x + 1] - reads[i]
+                if time + max(costs.compute[i + x, c, own], costs.writes[i + x]) > beat:
+                    continue
+                if i + x == last:
+                    best, j, q = 0, last, own
+                    break
+                slack = beat - time - costs.writes[i + x]
+                behind = priced.cost[g, i + x + 1, after]
+                for d in range(sizes):
+                    for other in range(2):
+                        if behind[d, other] >= best:
+                            continue
+                        load = costs.travel[i + x] * classes.scatter[base + s, c, d]
+                        if other == 0:
+                            load += costs.wanted[i + x] * classes.gather[base + after, d]
+                        if load * costs.ps_per_byte <= slack:
+                            best, j, q = behind[d, other], i + x, own
+                            following, then = d, other
+        if best >= UNKNOWN:
+            break
+        cluster_partitions(costs, i, j, c, low[c], low[c], row, p, q, partition)
+        clusters[found, 0], clusters[found, 1], clusters[found, 2] = i, j, low[c]
+        found += 1
+        if j == last:
+            return found
+        i, s, c, p = j + 1, after, following, then
+    return 0
 
 
 class Level:
@@ -246,6 +290,7 @@ class Level:
         `SearchStopped`.
         """
         costs, top = self._least.segment(first, last)
+        self._costs = costs
         if last != self._last:
             top, self._last = last, last
         else:
@@ -254,7 +299,8 @@ class Level:
         grid = len(self._beats)
         cost, order, number = self._priced
         priced = Priced(cost[:grid], order[:grid], number[:grid])
-        rows = max(1, AT_ONCE // (grid * self._phases * len(self._classes.low)))
+        regions = self._phases * len(self._classes.low)
+        rows = max(1, AT_ONCE // (grid * regions * len(self._inner)))
         while top >= first:
             if monitor.stopping:
                 self._last = -1
@@ -278,3 +324,25 @@ class Level:
         least = np.minimum(priced.cost[:, first, 0].min(axis=(1, 2)), self._most + 1)
         clusters: Ints = -((self._chiplets - least) // self._prices)
         return np.maximum(clusters, 1)
+
+    def follow(self) -> Iterator[tuple[list[tuple[int, int, int]], Bytes]]:
+        """Clusters of the segment opened last, for each beat and price that labels lead to some.
+
+        First and last layer and size of each, and the partitions of all layers.
+        """
+        clusters = np.empty((self._layers, 3), dtype=np.int64)
+        for g, beat in enumerate(self._beats.tolist()):
+            partition = np.zeros(self._layers + 1, dtype=np.int8)
+            found = follow(
+                self._costs,
+                self._classes,
+                self._base,
+                g,
+                beat,
+                self._inner,
+                self._priced,
+                clusters,
+                partition,
+            )
+            if found:
+                yield [(i, j, r) for i, j, r in clusters[:found].tolist()], partition

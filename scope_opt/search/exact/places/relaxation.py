@@ -69,35 +69,9 @@ def relax(costs: Costs, limit: int, relaxed: Relaxed, nothing: Ints, top: int, b
             # One layer on the whole package has rules of its own.
             if not costs.regions[i, r] or (i == last and r == chiplets):
                 continue
+            row = least_rows + r
             reached = inner_times(
-                i,
-                last,
-                r,
-                r,
-                r,
-                least_rows + r,
-                limit,
-                nothing,
-                costs.writes,
-                costs.waiting,
-                costs.arriving[i],
-                costs.compute,
-                costs.fastest,
-                costs.gather,
-                costs.within,
-                costs.weights,
-                costs.buffer_bytes,
-                costs.stream,
-                costs.refetch_latency_ps,
-                costs.refetch_fs_per_byte[r],
-                costs.held,
-                costs.activation_bytes,
-                costs.clusters,
-                costs.choice,
-                costs.monotone,
-                path,
-                fits,
-                inner,
+                costs, i, r, r, r, row, limit, nothing, costs.monotone, path, fits, inner
             )
             reach[i] = max(reach[i], reached)
             for x in range(reached):

@@ -262,7 +262,7 @@ class SegmentSearch:
                 costs, limit, i, s, r, p, left, self._window.longest, number == 1, after
             )
             j, q, _, following, then = choose(ways, (i, s, r, p)).tolist()
-            cluster_partitions(costs, i, j, s, r, p, q, partition)
+            cluster_partitions(costs, i, j, r, r, r, costs.row[s, r], p, q, partition)
             path.append((i, j, r))
             i, s, r, p = j + 1, s + r, following, then
             number, left = max(number - 1, 1), left - 1
