@@ -113,7 +113,7 @@ class Tables:
         self.read, self.write = np.diag(self.input), np.diag(self.output)
         given, at = get(d, "edges", list, where, []), f"{where}.edges"
         keyed = list[tuple[int, ...]]()  # for each reader of a tensor, with what comes before it
-        alike = [(layer, list[Any]()) for layer in layers]  # with what comes along edges
+        alike = [({**layer, "name": ""}, list[Any]()) for layer in layers]  # with edges to them
         for k, edge in enumerate(given):
             u, write, read = (get(edge, key, int, at) for key in ("from", "write_ps", "read_ps"))
             readers = edge["to"] if isinstance(edge.get("to"), list) else [edge.get("to")]

@@ -194,6 +194,39 @@ def test_bounds_of_placed_instances_are_those_without_shared_links(
     exactly_where_it_is_true(free, proved, data)
 
 
+@st.composite
+def equal_layers(draw: st.DrawFn) -> Json:
+    """Small instances whose layers repeat; edges, and so what is equal, are as they were drawn."""
+    document: Json = draw(st.one_of(SMALL, placed_instances().map(without_links)))
+    period = draw(st.integers(1, 2))
+    holder = document["tables" if "tables" in document else "network"]
+    layers = holder["layers"]
+    holder["layers"] = [
+        {**layers[k % period], "name": layer["name"]} for k, layer in enumerate(layers)
+    ]
+    for edge in holder["edges"]:
+        if "bytes" in edge:
+            edge["bytes"] = min(edge["bytes"], layers[edge["from"] % period]["output_bytes"])
+    return document
+
+
+@given(equal_layers(), st.data())
+def test_equal_layers_that_are_answered_once_are_refused_where_they_are_asked_more(
+    document: Json, data: st.DataObject
+) -> None:
+    proved = prove(read(document))
+    if proved is not None:
+        assert proved.accepted()
+        exactly_where_it_is_true(document, proved, data)
+
+
+def test_equal_layers_are_equal_to_the_checker() -> None:
+    proved = prove(load("resnet50-16"))
+    assert proved is not None
+    tables = tables_of(proved)
+    assert len(set(tables.kind.tolist())) < tables.layers / 2
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
 def test_positions_run_as_in_the_second_model(rows: int, cols: int, data: st.DataObject) -> None:
     named = ["zigzag", "hilbert", *(f"blocks-{w}" for w in range(1, cols + 1) if cols % w == 0)]
