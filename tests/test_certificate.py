@@ -260,6 +260,26 @@ def test_layers_are_equal_only_with_what_moves_to_and_from_them(
     assert not verified(tables, claims)
 
 
+def test_placed_layers_are_equal_only_with_what_moves_to_them() -> None:
+    document = without_links(certificates.plain(load("tiny-links")))
+    network, package = document["network"], document["package"]
+    layer = network["layers"][1]
+    network["layers"] = [{**layer, "name": f"conv{k}"} for k in range(7)]
+    network["edges"] = [
+        {"from": u, "to": u + 1, "bytes": moved} for u, moved in ((1, 8192), (4, 64))
+    ]
+    document["package"] = {**package, "mesh_rows": 1, "mesh_cols": 2}
+    proved = prove(read(document))
+    assert proved is not None
+    tables, costs, slow, fast = tables_of(proved), least_costs(document), (1, 2), (4, 5)
+    claims = np.zeros((7, 7), dtype=np.int64)
+    claims[slow], claims[fast] = costs[slow], costs[fast]
+    assert verified(tables, claims)
+    assert costs[fast] < costs[slow]
+    claims[fast] = claims[slow]
+    assert not verified(tables, claims)
+
+
 def test_equal_layers_are_equal_to_the_checker() -> None:
     proved = prove(load("resnet50-16"))
     assert proved is not None
