@@ -18,6 +18,21 @@ Shape = tuple[int, int, int, int]
 MOST_COUNTS = 2**28  # of scatters, from every region to every size of the next
 
 
+def real(document: Any, key: str, where: str, default: float | None = None) -> float:
+    """A positive number of an object."""
+    value: Any = document.get(key, default) if isinstance(document, dict) else None
+    if type(value) not in (int, float) or not 0 < value < 1e30:
+        raise Unusable(f"{where}.{key}: needs a positive number; found {repr(value)[:60]}")
+    return float(value)
+
+
+def ranges(low: Ints, high: Ints) -> tuple[Ints, Ints]:
+    """All integers from each low to its high one: which range, and the integer."""
+    counts = np.maximum(high - low + 1, 0)
+    which = np.repeat(np.arange(len(low)), counts)
+    return which, np.arange(len(which)) + np.repeat(low - counts.cumsum() + counts, counts)
+
+
 def positions(package: Json) -> Ints:
     """(C, 2) row and column of each position."""
     where = "instance.package"
@@ -138,6 +153,15 @@ class Mesh:
             for r in range(2, c + 1):
                 starts = np.arange(min(self.phases, c - r + 1))
                 self.gather[: len(starts), r] = self.gathered(starts, r).max(axis=(1, 2, 3))
+
+    def share(self, kind: str, amount: int) -> Floats:
+        """(phases, C+1) bytes of a gather or an exchange on the busiest link."""
+        sizes = np.maximum(np.arange(self.chiplets + 1), 1)
+        counts, shares = self.gather, sizes
+        if kind == "exchange":
+            counts, shares = self.exchange, sizes * sizes
+        found: Floats = (amount * counts) / shares
+        return found
 
     def loads(self, source: Ints, target: Ints, shares: Ints) -> Ints:
         """(.., 4, side, side) what links carry of the shares (m,) between positions (.., m)."""

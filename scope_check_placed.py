@@ -11,36 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from scope_check import (
-    NEVER,
-    NONE,
-    TOP,
-    Bound,
-    Cluster,
-    Ints,
-    Json,
-    Refused,
-    Tables,
-    Unusable,
-    get,
-)
-from scope_check_mesh import Floats, Mesh, shape
+from scope_check import NEVER, NONE, TOP, Bound, Cluster, Ints, Json, Refused, Tables, Unusable, get
+from scope_check_mesh import Floats, Mesh, ranges, real, shape
 
 Move = tuple[str, int]
 """A kind of transfer inside a region: bytes gathered or exchanged, or the layer of a halo."""
 
 MOST_CELLS = 2**20  # clusters on regions that are looked at at once
+MOST_KEPT = 2**23  # times of clusters by places that are remembered
 MOST_TRIPLES = 2**17  # ways on from them, which stay in the processor's cache
 FACTOR = 1 - 1e-12  # before times are rounded up, so that floats do not lift them
 FLOOR = 1 - 1e-9  # the same for bounds
-
-
-def real(document: Any, key: str, where: str, default: float | None = None) -> float:
-    """A positive number of an object."""
-    value: Any = document.get(key, default) if isinstance(document, dict) else None
-    if type(value) not in (int, float) or not 0 < value < 1e30:
-        raise Unusable(f"{where}.{key}: needs a positive number; found {repr(value)[:60]}")
-    return float(value)
 
 
 # --- The tables ----------------------------------------------------------------------------------
@@ -83,6 +64,10 @@ class PlacedTables(Tables):
             if not u < v < n or feeds not in ("input", "sum"):
                 raise Unusable(f"{at}.edges: needs layers of which one follows, and what it feeds")
             self.flow.append((u, v, moved, feeds == "input"))
+        # Layers are equal only if what moves to them and from them is.
+        into = [[(v - u, *rest) for u, v, *rest in self.flow if v == to] for to in range(n)]
+        alike = list(zip(self.kind.tolist(), self.output_bytes, self.shapes, into, strict=True))
+        self.kind = np.array([alike.index(layer) for layer in alike])
         inputs = {(u, v): moved for u, v, moved, own in self.flow if own}
         self.chain = {u: (moved, own) for u, v, moved, own in self.flow if v == u + 1}
         # Further input of each layer: source, bytes, whether an ISP layer before it has them too.
@@ -126,12 +111,7 @@ class PlacedTables(Tables):
         """(phases, C+1) bytes on the busiest link of one transfer."""
         if kind == "halo":
             return self.halos[self.shapes[amount]]
-        sizes = np.maximum(np.arange(self.chiplets + 1), 1)
-        counts, shares = self.mesh.gather, sizes
-        if kind == "exchange":
-            counts, shares = self.mesh.exchange, sizes * sizes
-        found: Floats = (amount * counts) / shares
-        return found
+        return self.mesh.share(kind, amount)
 
     def moves(self, layer: int, own: int, then: int, a: int) -> list[list[Move]]:
         """What moves to the next layer in the same cluster: one entry for each list."""
@@ -242,13 +222,6 @@ class PlacedTables(Tables):
 # --- The lower bound -----------------------------------------------------------------------------
 
 
-def runs(low: Ints, high: Ints) -> tuple[Ints, Ints]:
-    """All integers from each low to its high one: which range, and the integer."""
-    counts = np.maximum(high - low + 1, 0)
-    which = np.repeat(np.arange(len(low)), counts)
-    return which, np.arange(len(which)) + np.repeat(low - counts.cumsum() + counts, counts)
-
-
 class PlacedBound(Bound):
     """`Bound` for segments whose regions have places."""
 
@@ -265,6 +238,7 @@ class PlacedBound(Bound):
         self.outside = np.where(fits, 0, NEVER)
         self.gathers = [t.ps(t.share("gather", int(w))) for w in t.weights]
         self.best = dict[tuple[int, ...], Ints]()
+        self.kept = dict[tuple[int, int, bytes, bytes], Ints]()
         # Where clusters begin, and from which layer on what they pass on is of their segment.
         starts, stop = list[tuple[int, int]](), np.searchsorted(self.low, np.arange(n), "right")
         for i in range(n):
@@ -278,19 +252,17 @@ class PlacedBound(Bound):
 
     def verify(self, b: int) -> None:
         """All segments that end at layer b."""
-        asked, c = self.asked(b), self.t.chiplets
+        asked, c = self.remaining(b), self.t.chiplets
         self._verify_whole_package(b)
         segments = PlacedSegments(self, b) if asked.max() >= 0 else None
         while segments is not None and (limits := asked.max(axis=1)).max() >= 0:
-            self.runs += int((limits >= 0).sum())
             asked[segments.uncoupled(asked) > c] = -1
             for a in np.flatnonzero((limits >= 0) & (asked.max(axis=1) == limits)).tolist():
                 asked[a, segments.coupled(a, asked[a]) > c] = -1
                 if asked[a].max() == limits[a]:
                     asked[a, segments.opened(a) > c] = -1
                 if asked[a].max() == limits[a]:
-                    least, n = self.claims[a, b], self.counts[asked[a].argmax()]
-                    raise Refused(f"layers {a} to {b} take less than {least} ps in {n} clusters")
+                    raise Refused(f"layers {a} to {b} take less than {self.claims[a, b]} ps")
 
     def at_best(self, key: tuple[int, ...], values: Ints) -> Ints:
         """(.., C) the least over all phases of values (.., phases, C+1), remembered."""
@@ -344,6 +316,20 @@ class PlacedBound(Bound):
         again = again - (np.minimum(free, 0) * t.refetch[at] // 1000)
         times += np.where(free < 0, again if t.stream else NEVER, 0)
         return np.minimum(times, NEVER, out=times)
+
+    def everywhere(self, first: int, last: int, a: int, b: int) -> Ints:
+        """(2, 2, phases, C) `inner` of one cluster of the segment ``a..b``, remembered."""
+        t = self.t
+        arriving, written = t.arriving[first + 1 : last + 1, a], t.write[first:last, b]
+        key = first, last, arriving.tobytes(), written.tobytes()
+        if key not in self.kept:
+            if len(self.kept) * t.mesh.phases * t.chiplets > MOST_KEPT:
+                self.kept.clear()
+            phases = np.arange(t.mesh.phases)[:, None]
+            sizes = np.broadcast_to(self.sizes, (t.mesh.phases, t.chiplets))
+            firsts, lasts, origins = (np.full(len(phases), layer) for layer in (first, last, a))
+            self.kept[key] = self.inner(firsts, lasts, origins, b, sizes, phases)
+        return self.kept[key]
 
 
 class PlacedSegments:
@@ -444,7 +430,7 @@ class PlacedSegments:
         # Clusters and where their regions can begin, from the last layer on.
         x, y = np.nonzero(self.before[:-1, None] + self.needs + behind <= c)
         x, y = x[::-1], y[::-1]
-        k, s = runs(self.before[x], np.where(x > 0, c - behind[x], 0))
+        k, s = ranges(self.before[x], np.where(x > 0, c - behind[x], 0))
         step = max(1, MOST_CELLS // c)
         for part in (np.s_[at : at + step] for at in range(0, len(s), step)):
             self._place(a, x[k[part]], y[k[part]], s[part], behind)
@@ -454,12 +440,15 @@ class PlacedSegments:
     def _place(self, a: int, x: Ints, y: Ints, s: Ints, behind: Ints) -> None:
         """Labels of clusters ``a+x..a+y-1`` on all regions from s."""
         t, b, c = self.t, self.b, self.t.chiplets
-        k, r = runs(np.maximum(self.needs[x, y], self.before[y] - s), c - behind[y] - s)
+        k, r = ranges(np.maximum(self.needs[x, y], self.before[y] - s), c - behind[y] - s)
         x, s, firsts, lasts = x[k], s[k], a + x[k], a + y[k] - 1
         if not len(k):
             return
-        args = np.full_like(firsts, a), b, r[:, None], t.mesh.phase[s][:, None]
-        left = self.limit - self.places.inner(firsts, lasts, *args)[..., 0]
+        left = np.empty((2, 2, len(k)), dtype=np.int64)
+        ends = np.flatnonzero((np.diff(firsts, append=-1) != 0) | (np.diff(lasts, append=-1) != 0))
+        for at, end in zip([0, *(ends[:-1] + 1)], ends + 1, strict=True):  # cluster by cluster
+            times = self.places.everywhere(int(firsts[at]), int(lasts[at]), a, b)
+            left[..., at:end] = self.limit - times[:, :, t.mesh.phase[s[at:end]], r[at:end] - 1]
         left -= self.reads[a, lasts + 1] - self.reads[a, firsts]
         left = np.where(left >= t.compute[lasts, :, r - 1].T, left, -1).max(axis=1)
         left -= t.write[lasts, b]

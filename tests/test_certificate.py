@@ -149,18 +149,21 @@ def exactly_where_it_is_true(document: Json, proved: Proved, data: st.DataObject
         slack = data.draw(st.sampled_from([1, 2, 10, optimum_ps // 20 + 1]))
         prefix[at] = max(0, prefix[at] + data.draw(st.sampled_from([1, 1, -1])) * slack)
     right = all(cost >= prefix[b + 1] - prefix[a] for (a, b), cost in costs.items())
-    placed = isinstance(tables, scope_check_placed.PlacedTables)
-    verifying = scope_check_placed.PlacedBound if placed else scope_check.Bound
     claims = np.array(prefix[1:], dtype=np.int64) - np.array(prefix[:-1], dtype=np.int64)[:, None]
-    bound = verifying(tables, claims)
+    assert verified(tables, claims) == right
+    assert not right or prefix[-1] <= optimum_ps
+
+
+def verified(tables: scope_check.Tables, claims: scope_check.Ints) -> bool:
+    """Whether the checker takes it that every segment takes as much."""
+    placed = isinstance(tables, scope_check_placed.PlacedTables)
+    bound = (scope_check_placed.PlacedBound if placed else scope_check.Bound)(tables, claims)
     try:
         for last in range(tables.layers):
             bound.verify(last)
     except scope_check.Refused:
-        assert not right
-    else:
-        assert right
-        assert prefix[-1] <= optimum_ps
+        return False
+    return True
 
 
 @st.composite
@@ -192,6 +195,96 @@ def test_bounds_of_placed_instances_are_those_without_shared_links(
     assert optimum is not None
     assert proved.proof["bound_ps"] == optimum[1] <= proved.proof["objective_ps"] == value
     exactly_where_it_is_true(free, proved, data)
+
+
+@st.composite
+def equal_layers(draw: st.DrawFn) -> Json:
+    """Small instances whose layers repeat; edges, and so what is equal, are as they were drawn."""
+    document: Json = draw(st.one_of(SMALL, placed_instances().map(without_links)))
+    period = draw(st.integers(1, 2))
+    holder = document["tables" if "tables" in document else "network"]
+    layers = holder["layers"]
+    holder["layers"] = [
+        {**layers[k % period], "name": layer["name"]} for k, layer in enumerate(layers)
+    ]
+    for edge in holder["edges"]:
+        if "bytes" in edge:
+            edge["bytes"] = min(edge["bytes"], layers[edge["from"] % period]["output_bytes"])
+    return document
+
+
+@given(equal_layers())
+def test_what_one_segment_takes_is_not_believed_of_another_of_equal_layers(document: Json) -> None:
+    proved = prove(read(document))
+    if proved is None:
+        return
+    tables, costs = tables_of(proved), least_costs(document)
+    claims = np.zeros((tables.layers, tables.layers), dtype=np.int64)
+    for ends, cost in costs.items():
+        claims[ends] = cost
+    assert verified(tables, claims)
+    for (a, b), cost in costs.items():
+        # The checker asks of them before, by last layer.
+        before = [costs.get((a - k, b - k), 0) for k in range(1, a + 1)]
+        claims[a, b] = max([*before, cost + 1])
+        assert not verified(tables, claims)
+        claims[a, b] = cost
+
+
+@pytest.mark.parametrize(
+    ("edge", "slow", "fast"),
+    [
+        ({"send_ps": [15, 15]}, (1, 2), (4, 5)),
+        ({"receive_ps": [5, 5]}, (1, 2), (4, 5)),
+        ({"read_ps": 5}, (2, 3), (5, 6)),
+        ({"write_ps": 15}, (0, 1), (3, 4)),
+    ],
+)
+def test_layers_are_equal_only_with_what_moves_to_and_from_them(
+    edge: Json, slow: tuple[int, int], fast: tuple[int, int]
+) -> None:
+    times = {"ISP": [10, 10], "WSP": [10, 10]}
+    ends: Json = {"send_ps": [0, 0], "receive_ps": [0, 0], "read_ps": 0, "write_ps": 0}
+    document = {
+        "chiplets": 2,
+        "weight_buffer_bytes": 100,
+        "layers": [{"weight_bytes": 1, "compute_ps": times} for _ in range(7)],
+        "edges": [{"from": 1, "to": 2, **ends, **edge}, {"from": 4, "to": 5, **ends}],
+    }
+    tables = scope_check.Tables(document, {"samples": 64}, "tables")
+    # Every layer is a cluster, as two in one would take 20 ps a sample.
+    claims = np.zeros((7, 7), dtype=np.int64)
+    claims[slow], claims[fast] = 65 * 15, 65 * 10
+    assert verified(tables, claims)
+    claims[fast] = claims[slow]
+    assert not verified(tables, claims)
+
+
+def test_placed_layers_are_equal_only_with_what_moves_to_them() -> None:
+    document = without_links(certificates.plain(load("tiny-links")))
+    network, package = document["network"], document["package"]
+    layer = network["layers"][1]
+    network["layers"] = [{**layer, "name": f"conv{k}"} for k in range(7)]
+    network["edges"] = [
+        {"from": u, "to": u + 1, "bytes": moved} for u, moved in ((1, 8192), (4, 64))
+    ]
+    document["package"] = {**package, "mesh_rows": 1, "mesh_cols": 2}
+    proved = prove(read(document))
+    assert proved is not None
+    tables, costs, slow, fast = tables_of(proved), least_costs(document), (1, 2), (4, 5)
+    claims = np.zeros((7, 7), dtype=np.int64)
+    claims[slow], claims[fast] = costs[slow], costs[fast]
+    assert verified(tables, claims)
+    assert costs[fast] < costs[slow]
+    claims[fast] = claims[slow]
+    assert not verified(tables, claims)
+
+
+def test_equal_layers_are_equal_to_the_checker() -> None:
+    proved = prove(load("resnet50-16"))
+    assert proved is not None
+    tables = tables_of(proved)
+    assert len(set(tables.kind.tolist())) < tables.layers / 2
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
