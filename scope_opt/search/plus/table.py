@@ -62,6 +62,9 @@ class Labels(NamedTuple):
     """(C+1, C+1) chiplets of a cluster by chiplets behind it and size of the next region"""
     stamp: Ints
     """(C+1, C+1) when that was found"""
+    floor: Shorts
+    """(2, phases) by first partition and phase of the last position: smaller clusters from the
+    layer at hand on compute for longer than the beat"""
 
 
 class ClusterTable:
@@ -103,6 +106,7 @@ class ClusterTable:
             np.empty(shape, dtype=np.int32),
             np.empty(side, dtype=np.int16),
             np.zeros(side, dtype=np.int64),
+            np.empty((2, self._times.begin.shape[2]), dtype=np.int16),
         )
         self._most = most
 
@@ -179,14 +183,21 @@ def _need(
     low: int,
     high: int,
     beat: int,
+    floor: Shorts,
+    ending: int,
 ) -> int:
-    """Fewest chiplets, from ``low`` to ``high``, of a cluster within a beat; -1 without room."""
+    """Fewest chiplets, from ``low`` to ``high``, of a cluster within a beat; -1 without room.
+
+    ``ending`` is the phase of its last position, and ``low`` no less than the ``floor`` there,
+    which is raised to what is found.
+    """
     kernel, first, last = packed.places, times.first, times.first + j
+    computes = False
     for size in range(low, high + 1):
         if not allowed.regions[first + i, size]:
             continue
         start = packed.times.shape[1] - 1 - behind - size
-        place = start - start % times.grain
+        place = start - kernel.phase[start] % times.grain if kernel.placed else start
         phase = kernel.phase[place] if kernel.placed else 0
         if times.begin[i, size, phase] < 0 and not make_row(
             packed, allowed, times, first + i, place, size
@@ -204,6 +215,9 @@ def _need(
                 computed = packed.times[last, size, COMPUTE + q]
             if spent + computed > beat:
                 continue
+            if not computes:
+                computes = True
+                floor[p, ending] = size
             if sent < 0:
                 if kernel.placed:
                     sent = kernel.write_ps[times.last, last]
@@ -223,6 +237,8 @@ def _need(
                         sent += packed.times[last, following, RECEIVE + then]
             if spent + sent <= beat:
                 return size
+    if not computes:
+        floor[p, ending] = high + 1
     return TOO_MANY
 
 
@@ -244,17 +260,24 @@ def fill_labels(
     need at least.
     """
     chiplets, layers = packed.times.shape[1] - 1, len(fastest) - 1
-    placed = packed.places.placed
+    placed, floor = packed.places.placed, labels.floor
     labels.fewest[:] = TOO_MANY
     labels.stamp[:] = 0
     ticks = 0
     for i in range(layers - 1, -1, -1):
         low = 1
+        floor[:] = 1
         for j in range(i, layers):
             while low <= chiplets and fastest[j + 1, low] - fastest[i, low] > beat:
                 low += 1
             if low + before[i] > chiplets:
                 break
+            if not allowed.clusters[times.first + i, times.first + j]:
+                continue
+            if not placed:
+                # What skip edges carry out of a cluster falls when it takes their ends in: only
+                # with places no cluster computes for less than one that ends before.
+                floor[:] = 1
             ending = j == layers - 1
             for p in range(2):
                 for then in range(1 if ending else 2):
@@ -267,6 +290,9 @@ def fill_labels(
                         left = chiplets - before[i] - behind
                         better = labels.fewest[i, p, k + 1] - behind - 1
                         if min(left, better) < low:
+                            continue
+                        phase = packed.places.phase[chiplets - behind - 1] if placed else 0
+                        if min(left, better) < floor[p, phase]:
                             continue
                         key = behind if placed else 0
                         if labels.stamp[key, following] != ticks:
@@ -281,9 +307,11 @@ def fill_labels(
                                 then,
                                 behind,
                                 following,
-                                low,
+                                max(low, floor[p, phase]),
                                 high,
                                 beat,
+                                floor,
+                                phase,
                             )
                             if need < 0:
                                 return False
