@@ -34,8 +34,8 @@ STEP, JUMP = 1.02, 1.08
 MOST_JUMPS = 60
 SLACK = 1.02
 """Rows are made up to so many times the time of the best one."""
-LONGER = 1.25
-"""Times of clusters are made up to so many times the beat that is first asked for."""
+LONGER = 1.8
+"""Times of clusters are made up to so many times the beat that is first asked for: seldom twice."""
 
 
 class Row(NamedTuple):
@@ -87,8 +87,7 @@ class ClusterTable:
         first, last = ends
         self._packed, self._allowed, self._ends, self._unit = packed, allowed, ends, unit
         layers, chiplets = last - first + 1, packed.times.shape[1] - 1
-        fastest = fastest_layers(packed)
-        self._fastest = fastest[first : last + 2] - fastest[first]
+        self._fastest = fastest_layers(packed._replace(times=packed.times[first : last + 1]))
         own = np.diff(self._fastest, axis=0)[:, 1:] * np.arange(1, chiplets + 1)
         # What earlier layers of the segment need at least: by computation, and by weights.
         self._work = np.concatenate([[0], own.min(axis=1).cumsum()])
