@@ -295,7 +295,9 @@ def fill_labels(
                             continue
                         key = behind if placed else 0
                         if labels.stamp[key, following] != ticks:
-                            high = min(left, 3 * low + max(12, unit))
+                            # Without places it serves whatever lies behind.
+                            high = left if placed else chiplets - before[i]
+                            high = min(high, 3 * low + max(12, unit))
                             need = _need(
                                 packed,
                                 allowed,
