@@ -21,18 +21,24 @@ from scope_opt.cost.build import build_tables
 from scope_opt.schedule.evaluate import evaluate_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.equal import moved
+from scope_opt.search.exact.inner import last_layers
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import segment_facts
+from scope_opt.search.plus import sizes
 from scope_opt.search.plus.regions import best_regions
 from scope_opt.search.plus.scheme import Scheme
 from scope_opt.search.plus.solver import ScopePlusSolver
 from scope_opt.search.plus.table import ClusterTable
-from scope_opt.search.times import segment_latency
+from scope_opt.search.times import fastest_layers, segment_latency
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import SolveOptions, solve
 
 if TYPE_CHECKING:
     from documents import Json
+    from numpy.typing import NDArray
+
+    from scope_opt.search.allowed import Allowed
+    from scope_opt.search.packed import Ints, PackedTables
 
 SMALL = (
     strategies.table_instances(max_layers=5, max_chiplets=5, constraints=True)
@@ -162,6 +168,46 @@ def test_rows_of_the_cluster_table_keep_their_beat(document: Json, beat: int) ->
         load, dram = int(packed.load_ps[ends]), int(packed.segment_dram_ps[ends])
         clusters = len(row.needed)
         assert segment_latency(load, dram, packed.samples, clusters, found[0]) <= row.cost
+
+
+def needs_of_each_layer(packed: PackedTables, allowed: Allowed, beats: Ints) -> NDArray[np.int16]:
+    """Chiplets of all clusters, none of them taken from other layers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizes, "alike_layers", lambda packed, *_: np.arange(len(packed.times)))
+        return sizes.make_needs(packed, allowed, beats).fewest
+
+
+@settings(max_examples=40)
+@given(SMALL, st.integers(0, 10**6))
+def test_layers_that_are_alike_need_the_same(document: Json, shortest: int) -> None:
+    instance = read(document)
+    tables = build_tables(instance)
+    packed = pack_tables(tables)
+    allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
+    beats = shortest + np.array([1, 10**3, 10**6, 10**9])
+    found = sizes.make_needs(packed, allowed, beats).fewest
+    assert (found == needs_of_each_layer(packed, allowed, beats)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [
+        ("paper/resnet101-32", 10**8),
+        ("placed/resnet101-32-placed", 10**8),
+        ("transformers/bert-large-512tokens-64", 10**10),
+    ],
+)
+def test_blocks_of_deep_networks_need_the_same(name: str, longest: int) -> None:
+    instance = load(INSTANCES / f"{name}.json")
+    tables = build_tables(instance)
+    packed = pack_tables(tables)
+    allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
+    beats = np.geomspace(10**6, longest, 30).astype(np.int64)
+    found = sizes.make_needs(packed, allowed, beats).fewest
+    assert (found == needs_of_each_layer(packed, allowed, beats)).all()
+    priced = sizes.sized(packed) if packed.places.placed else packed
+    length = last_layers(priced, fastest_layers(priced), allowed, int(beats[-1]))
+    assert len(set(sizes.alike_layers(priced, allowed, length).tolist())) < tables.layers
 
 
 @pytest.mark.parametrize("name", ["resnet50-32", "resnet50-32-placed"])

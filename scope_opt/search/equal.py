@@ -96,7 +96,7 @@ def equal_segments(packed: PackedTables, allowed: Allowed, possible: Flags) -> E
     layers = len(possible)
     free = bool(allowed.clusters[np.triu_indices(layers)].all())
     kind = kinds(
-        (_facts(packed, allowed, layer), layer if not free else 0) for layer in range(layers)
+        (layer_facts(packed, allowed, layer), layer if not free else 0) for layer in range(layers)
     )
     first = np.tile(np.arange(layers)[:, None], layers)
     same = np.zeros(layers + 1, dtype=np.int64)
@@ -120,7 +120,7 @@ def equal_segments(packed: PackedTables, allowed: Allowed, possible: Flags) -> E
     return EqualSegments(first, places, others, several)
 
 
-def _facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, ...]:
+def layer_facts(packed: PackedTables, allowed: Allowed, layer: int) -> tuple[object, ...]:
     """All that a segment's latency takes from one of its layers."""
     return (
         packed.layers[layer, :OUT_START].tobytes(),

@@ -30,8 +30,8 @@ PREPARED = 4
 """Column of ``steps`` for what a layer prepares as ISP; the next one is as WSP."""
 PLACES = 8
 """Places that are told apart in a row of the mesh."""
-ROOM = 1 << 14
-"""Rows of ``inner`` and ``steps`` to begin with."""
+ROOM = 1 << 20, 1 << 17
+"""Rows of ``inner`` and ``steps`` to begin with: room that is not used takes no memory."""
 
 
 class ClusterTimes(NamedTuple):
@@ -85,17 +85,21 @@ def make_times(packed: PackedTables, ends: tuple[int, int], limit: int) -> Clust
         used=np.zeros(2, dtype=np.int64),
         begin=np.full(shape, -1, dtype=np.int32),
         made=np.zeros(shape, dtype=np.int32),
-        inner=np.empty((ROOM, 4), dtype=np.int64),
+        inner=np.empty((ROOM[0], 4), dtype=np.int64),
         step=np.full(shape if packed.places.placed else (0, 0, 0), -1, dtype=np.int32),
-        steps=np.empty((ROOM if packed.places.placed else shape[0], 6), dtype=np.int64),
+        steps=np.empty((ROOM[1] if packed.places.placed else shape[0], 6), dtype=np.int64),
         path=np.empty((layers, 4), dtype=np.int64),
         fits=np.zeros(layers, dtype=np.bool_),
     )
 
 
 def with_room(times: ClusterTimes) -> ClusterTimes:
-    """The same with room for twice as much."""
-    inner, steps = (np.concatenate([a, np.empty_like(a)]) for a in (times.inner, times.steps))
+    """The same with twice the rows of what has no room for another layer."""
+    layers = times.last - times.first + 1
+    inner, steps = (
+        np.concatenate([rows, np.empty_like(rows)]) if used + layers > len(rows) else rows
+        for rows, used in zip((times.inner, times.steps), times.used, strict=True)
+    )
     return times._replace(inner=inner, steps=steps)
 
 
@@ -188,7 +192,7 @@ def _fill_placed(
     packed: PackedTables, allowed: Allowed, times: ClusterTimes, i: int, start: int, size: int
 ) -> int:
     kernel, path, fits = packed.places, times.path, times.fits
-    phase, begin, weights = kernel.phase[start], times.used[0], 0
+    phase, begin, weights, largest = kernel.phase[start], times.used[0], 0, -1
     for j in range(i, times.last + 1):
         weights += packed.layers[j, WEIGHTS]
         room = free_bytes(packed.weight_buffer_bytes, size, weights, packed.stream)
@@ -197,8 +201,12 @@ def _fill_placed(
         if times.step[j - times.first, size, phase] < 0:
             _make_steps(packed, times, j, start, size)
         # The path goes on from the first layer whose copy no longer fits beside the weights.
-        changed, _ = drop_copies(packed.layers, fits, i, j, size, room)
+        changed = j
+        if largest >= 0 and not copy_fits(packed.layers, largest, size, room):
+            changed, largest = drop_copies(packed.layers, fits, i, j, size, room)
         fits[j] = copy_fits(packed.layers, j, size, room)
+        if fits[j] and (largest < 0 or packed.layers[j, WEIGHTS] > packed.layers[largest, WEIGHTS]):
+            largest = j
         for u in range(changed, j + 1):
             for q in range(2):
                 choice = allowed.choice[u]

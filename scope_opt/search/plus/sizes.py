@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scope_opt.model.compiled import compiled
+from scope_opt.search.equal import kinds, layer_facts
 from scope_opt.search.exact.inner import fill_row, last_layers
 from scope_opt.search.packed import (
     COMPUTE,
@@ -74,8 +75,40 @@ def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     shape = (len(beats), ROLES, layers, max(1, int(length.max())))
     fewest = np.full(shape, TOO_MANY, dtype=np.int16)
     sending, ending = closing_times(packed, 0, layers - 1), ending_times(packed)
-    _fill_needs(packed, allowed, length, sending, ending, beats, fewest)
+    alike = alike_layers(packed, allowed, length)
+    own = np.where((alike == np.arange(layers))[:, None], length, 0)
+    _fill_needs(packed, allowed, own, sending, ending, beats, fewest)
+    for layer in np.flatnonzero(alike < np.arange(layers)):
+        fewest[:, :, layer] = fewest[:, :, alike[layer]]
     return Needs(beats, fewest)
+
+
+def alike_layers(packed: PackedTables, allowed: Allowed, length: Ints) -> Ints:
+    """(L,) the first layer whose clusters need what those from each layer on do.
+
+    The layers from both on are the same as far as their clusters reach, as in the blocks of a deep
+    network. The network's last layer hands nothing over: it is like no other.
+    """
+    layers = len(length)
+    kind = kinds(
+        (layer_facts(packed, allowed, layer), layer == layers - 1) for layer in range(layers)
+    )
+    reach = length.max(axis=1)
+    known: dict[tuple[bytes, ...], int] = {}
+    return np.array(
+        [
+            known.setdefault(
+                (
+                    kind[layer : layer + reach[layer]].tobytes(),
+                    length[layer].tobytes(),
+                    allowed.clusters[layer, layer : layer + reach[layer]].tobytes(),
+                ),
+                layer,
+            )
+            for layer in range(layers)
+        ],
+        dtype=np.int64,
+    )
 
 
 def sized(packed: PackedTables) -> PackedTables:

@@ -34,8 +34,8 @@ STEP, JUMP = 1.02, 1.08
 MOST_JUMPS = 60
 SLACK = 1.02
 """Rows are made up to so many times the time of the best one."""
-LONGER = 1.25
-"""Times of clusters are made up to so many times the beat that is first asked for."""
+LONGER = 1.8
+"""Times of clusters are made up to so many times the beat that is first asked for: seldom twice."""
 
 
 class Row(NamedTuple):
@@ -62,6 +62,9 @@ class Labels(NamedTuple):
     """(C+1, C+1) chiplets of a cluster by chiplets behind it and size of the next region"""
     stamp: Ints
     """(C+1, C+1) when that was found"""
+    floor: Shorts
+    """(2, phases) by first partition and phase of the last position: smaller clusters from the
+    layer at hand on compute for longer than the beat"""
 
 
 class ClusterTable:
@@ -84,8 +87,7 @@ class ClusterTable:
         first, last = ends
         self._packed, self._allowed, self._ends, self._unit = packed, allowed, ends, unit
         layers, chiplets = last - first + 1, packed.times.shape[1] - 1
-        fastest = fastest_layers(packed)
-        self._fastest = fastest[first : last + 2] - fastest[first]
+        self._fastest = fastest_layers(packed._replace(times=packed.times[first : last + 1]))
         own = np.diff(self._fastest, axis=0)[:, 1:] * np.arange(1, chiplets + 1)
         # What earlier layers of the segment need at least: by computation, and by weights.
         self._work = np.concatenate([[0], own.min(axis=1).cumsum()])
@@ -103,6 +105,7 @@ class ClusterTable:
             np.empty(shape, dtype=np.int32),
             np.empty(side, dtype=np.int16),
             np.zeros(side, dtype=np.int64),
+            np.empty((2, self._times.begin.shape[2]), dtype=np.int16),
         )
         self._most = most
 
@@ -179,14 +182,21 @@ def _need(
     low: int,
     high: int,
     beat: int,
+    floor: Shorts,
+    ending: int,
 ) -> int:
-    """Fewest chiplets, from ``low`` to ``high``, of a cluster within a beat; -1 without room."""
+    """Fewest chiplets, from ``low`` to ``high``, of a cluster within a beat; -1 without room.
+
+    ``ending`` is the phase of its last position, and ``low`` no less than the ``floor`` there,
+    which is raised to what is found.
+    """
     kernel, first, last = packed.places, times.first, times.first + j
+    computes = False
     for size in range(low, high + 1):
         if not allowed.regions[first + i, size]:
             continue
         start = packed.times.shape[1] - 1 - behind - size
-        place = start - start % times.grain
+        place = start - kernel.phase[start] % times.grain if kernel.placed else start
         phase = kernel.phase[place] if kernel.placed else 0
         if times.begin[i, size, phase] < 0 and not make_row(
             packed, allowed, times, first + i, place, size
@@ -204,6 +214,9 @@ def _need(
                 computed = packed.times[last, size, COMPUTE + q]
             if spent + computed > beat:
                 continue
+            if not computes:
+                computes = True
+                floor[p, ending] = size
             if sent < 0:
                 if kernel.placed:
                     sent = kernel.write_ps[times.last, last]
@@ -223,6 +236,8 @@ def _need(
                         sent += packed.times[last, following, RECEIVE + then]
             if spent + sent <= beat:
                 return size
+    if not computes:
+        floor[p, ending] = high + 1
     return TOO_MANY
 
 
@@ -244,17 +259,24 @@ def fill_labels(
     need at least.
     """
     chiplets, layers = packed.times.shape[1] - 1, len(fastest) - 1
-    placed = packed.places.placed
+    placed, floor = packed.places.placed, labels.floor
     labels.fewest[:] = TOO_MANY
     labels.stamp[:] = 0
     ticks = 0
     for i in range(layers - 1, -1, -1):
         low = 1
+        floor[:] = 1
         for j in range(i, layers):
             while low <= chiplets and fastest[j + 1, low] - fastest[i, low] > beat:
                 low += 1
             if low + before[i] > chiplets:
                 break
+            if not allowed.clusters[times.first + i, times.first + j]:
+                continue
+            if not placed:
+                # What skip edges carry out of a cluster falls when it takes their ends in: only
+                # with places no cluster computes for less than one that ends before.
+                floor[:] = 1
             ending = j == layers - 1
             for p in range(2):
                 for then in range(1 if ending else 2):
@@ -268,9 +290,14 @@ def fill_labels(
                         better = labels.fewest[i, p, k + 1] - behind - 1
                         if min(left, better) < low:
                             continue
+                        phase = packed.places.phase[chiplets - behind - 1] if placed else 0
+                        if min(left, better) < floor[p, phase]:
+                            continue
                         key = behind if placed else 0
                         if labels.stamp[key, following] != ticks:
-                            high = min(left, 3 * low + max(12, unit))
+                            # Without places it serves whatever lies behind.
+                            high = left if placed else chiplets - before[i]
+                            high = min(high, 3 * low + max(12, unit))
                             need = _need(
                                 packed,
                                 allowed,
@@ -281,9 +308,11 @@ def fill_labels(
                                 then,
                                 behind,
                                 following,
-                                low,
+                                max(low, floor[p, phase]),
                                 high,
                                 beat,
+                                floor,
+                                phase,
                             )
                             if need < 0:
                                 return False
