@@ -29,7 +29,10 @@ LONGER = 15
 """How many times as long are those during a proof."""
 DUE, LATE_DUE = 0.1, 0.4
 """Which share of the time limit is over when proofs are interrupted for a longer annealing; later
-where regions have places on many chiplets, as bounds lead to better schedules there."""
+where regions have places on many chiplets, if there are not too many labels for bounds to lead to
+better schedules soon."""
+MOST_LABELS = 2**28
+"""Layers times the square of chiplets up to which that is so."""
 SHORT_SHARE, SHARE = 0.05, 0.3
 """Which share of the time left the short annealing and longer ones take at most."""
 FAR, FAR_SHARE = 0.05, 0.6
@@ -77,7 +80,9 @@ class Starts:
         """The best schedule before the last longer one; nothing is new if it still is"""
         self._short: int | None = None
         """What the short ones found"""
-        self._late = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
+        labels = tables.layers * tables.chiplets**2
+        many = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
+        self._late = many and labels <= MOST_LABELS
         due = LATE_DUE if self._late else DUE
         self._due_s = None if left is None else monitor.elapsed_s + due * left
 

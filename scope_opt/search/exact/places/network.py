@@ -226,7 +226,7 @@ class PlacedProof:
             self._bound_each()
             return
         self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
-        if self._label_bytes > FEW_LABELS:
+        if FEW_LABELS < self._label_bytes <= MOST_LABELS:
             self._sharpen_known()
         # At the last of equal ones: few last layers are left then.
         budgets = self._equal.gather_last(self._budgets())
