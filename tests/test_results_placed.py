@@ -179,6 +179,7 @@ def test_the_registry_holds_placed_instances(
 def test_the_page_of_orders(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "SOLVED", made / "orders" / "results.jsonl")
     monkeypatch.setattr(orders, "HILBERT", made / "orders" / "hilbert.jsonl")
+    monkeypatch.setattr(orders, "known_placed", dict)
     monkeypatch.setattr("sys.argv", ["run.py", "60", "resnet18-16", "alexnet-64"])
     script = runpy.run_path(str(ROOT / "results" / "orders" / "run.py"))
     for name in ("SOLVED", "HILBERT"):
