@@ -339,7 +339,7 @@ def test_progress_says_energies(
 def test_refused() -> None:
     with pytest.raises(InputError, match="explicit tables carry no energies"):
         trace_front(tiny("tables"))
-    with pytest.raises(InputError, match="points: found 1; needs at least 2"):
+    with pytest.raises(InputError, match="points: found 1; allowed 2"):
         trace_front(tiny("skip"), points=1)
     with pytest.raises(InputError, match=r"slowest: found 0.5; needs a factor from 1 on"):
         trace_front(tiny("skip"), slowest=0.5)
@@ -420,7 +420,8 @@ def test_command_refuses(tmp_path: Path) -> None:
     assert invoke("pareto", source, "--figure", tmp_path / "f.svg").exit_code == 2
     assert invoke("pareto", source, "--solver", "exact").exit_code == 2
     assert invoke("pareto", source, "--solver", "nobody").exit_code == 3
-    assert invoke("pareto", source, "--points", 1).exit_code == 2
+    for points in (1, 10**30):
+        assert invoke("pareto", source, "--points", points).exit_code == 2
     assert invoke("pareto", source, "--slowest", 0.9).exit_code == 2
     assert sorted(tmp_path.iterdir()) == [other]
 

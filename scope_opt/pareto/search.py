@@ -41,6 +41,8 @@ UNBOUNDED_S = float(LIMIT // PS_PER_S + 1)
 COARSE = 16
 """Gaps wider than this part of the whole range are halved before the rest is swept, so that an
 interrupted run leaves points all over the front."""
+MOST_POINTS = 100_000
+"""More than anybody solves for."""
 
 
 def trace_front(
@@ -65,8 +67,8 @@ def trace_front(
     options : SolveOptions, optional
         For every solve; each has the time limit for itself.
     points : int, optional
-        Solve for the ends and ``points - 2`` latency bounds evenly between them, at least 2; every
-        point of the front if absent.
+        From 2 to `MOST_POINTS`: solve for the ends and ``points - 2`` latency bounds evenly
+        between them; every point of the front if absent.
     slowest : float, optional
         Only up to so many times the least latency, at least 1.
     progress : callable, optional
@@ -88,8 +90,8 @@ def trace_front(
     """
     if instance.network is None:
         raise InputError("instance", ["explicit tables carry no energies; needs a network"])
-    if points is not None and points < 2:
-        raise InputError("points", [f"found {points}; needs at least 2, the ends"])
+    if points is not None and not 2 <= points <= MOST_POINTS:
+        raise InputError("points", [f"found {points}; allowed 2, the ends, to {MOST_POINTS}"])
     if slowest is not None and not 1 <= slowest < math.inf:
         raise InputError("slowest", [f"found {slowest}; needs a factor from 1 on"])
     chosen = load_solver(solver) if isinstance(solver, str) else solver
