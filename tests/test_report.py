@@ -257,6 +257,9 @@ def test_ticks_of_logarithmic_axes() -> None:
     assert axis["ticktext"][-1] == "10s"
     assert log_axis("factor", "factor", [1.0, 1.6])["ticktext"] == ["1", "1.1", "1.2", "1.3", "1.5"]
     assert "tickvals" not in log_axis("factor", "factor", [1.0, 1.0])
+    assert log_axis("time", "s", [2.0, 3e21])["ticktext"][-1] == "1e+06Ps"
+    assert log_axis("time", "s", [2e-19, 3.0])["ticktext"][0] == "0.001fs"
+    assert log_axis("time", "s", [1e-307, 1.7e308])["ticktext"]
 
 
 # --- Figures and tables of a study ---------------------------------------------------------------

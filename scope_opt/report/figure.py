@@ -113,6 +113,10 @@ def axis(title: str, unit: Unit = "", **more: Any) -> dict[str, Any]:
     return {"title": {"text": title}, **ticks, **more}
 
 
+MOST = 1e300
+"""Ticks end there, before numbers do."""
+
+
 def log_axis(title: str, unit: Unit, values: Iterable[float]) -> dict[str, Any]:
     """A logarithmic axis with ticks at round numbers, far enough apart for their labels."""
     found = list(values)
@@ -122,7 +126,7 @@ def log_axis(title: str, unit: Unit, values: Iterable[float]) -> dict[str, Any]:
     shown: list[float] = []
     for steps in ((1, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
         ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-        shown = [tick for tick in ticks if low / 1.02 <= tick <= high * 1.02]
+        shown = [tick for tick in ticks if low / 1.02 <= tick <= min(high * 1.02, MOST)]
         if all(b / a >= apart for a, b in pairwise(shown)):
             break
     # Where all values are close together, plotly finds ticks between them.
@@ -136,7 +140,8 @@ def _tick(value: float, unit: Unit) -> str:
     """A round number as plotly writes it on linear axes."""
     if unit in ("", "share", "factor"):
         return f"{value:g}"
-    scale = 3 * floor(round(log10(value), 9) / 3)
+    # Beyond the first and the last prefix, numbers get longer.
+    scale = min(15, max(-15, 3 * floor(round(log10(value), 9) / 3)))
     prefix = "fpnµm kMGTP"[scale // 3 + 5].strip()
     return f"{value / 10.0**scale:g}{prefix}{unit}"
 
