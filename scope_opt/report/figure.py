@@ -113,7 +113,7 @@ def axis(title: str, unit: Unit = "", **more: Any) -> dict[str, Any]:
     return {"title": {"text": title}, **ticks, **more}
 
 
-MOST = 1e300
+MOST_TICK = 1e300
 """Ticks end there, before numbers do."""
 
 
@@ -126,7 +126,7 @@ def log_axis(title: str, unit: Unit, values: Iterable[float]) -> dict[str, Any]:
     shown: list[float] = []
     for steps in ((1, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
         ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-        shown = [tick for tick in ticks if low / 1.02 <= tick <= min(high * 1.02, MOST)]
+        shown = [tick for tick in ticks if low / 1.02 <= tick <= min(high * 1.02, MOST_TICK)]
         if all(b / a >= apart for a, b in pairwise(shown)):
             break
     # Where all values are close together, plotly finds ticks between them.

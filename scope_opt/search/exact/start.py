@@ -31,7 +31,7 @@ DUE, LATE_DUE = 0.1, 0.4
 """Which share of the time limit is over when proofs are interrupted for a longer annealing; later
 where regions have places on many chiplets, if there are not too many labels for bounds to lead to
 better schedules soon."""
-MOST_LABELS = 2**28
+LATE_LABELS = 2**28
 """Layers times the square of chiplets up to which that is so."""
 SHORT_SHARE, SHARE = 0.05, 0.3
 """Which share of the time left the short annealing and longer ones take at most."""
@@ -82,7 +82,7 @@ class Starts:
         """What the short ones found"""
         labels = tables.layers * tables.chiplets**2
         many = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
-        self._late = many and labels <= MOST_LABELS
+        self._late = many and labels <= LATE_LABELS
         due = LATE_DUE if self._late else DUE
         self._due_s = None if left is None else monitor.elapsed_s + due * left
 

@@ -61,7 +61,10 @@ class Judge:
         return load + (self._tables.samples + clusters - 1) * beat
 
     def allows(self, path: list[tuple[int, int, int]], partition: Bytes, space: Allowed) -> bool:
-        """Whether clusters keep to the space, and find room for weights and activations."""
+        """Whether clusters keep to the space, and find room for weights and activations.
+
+        Weights of one layer on the whole package may be of any size.
+        """
         tables, kernel = self._tables, self._kernel
         first, last = path[0][0], path[-1][1]
         waiting, arriving = np.zeros((2, last + 1), dtype=np.int64)
@@ -77,7 +80,8 @@ class Judge:
             if kernel.limit >= 0:
                 held = kernel.held[np.arange(i, j + 1), own, r]
                 barred |= held + waiting[inside] + arriving[i] > kernel.limit * r
-            if barred.any() or (room < 0 and not tables.stream):
+            whole = first == last and r == tables.chiplets
+            if barred.any() or (room < 0 and not tables.stream and not whole):
                 return False
             if not (space.clusters[i, j] and space.regions[i, r]):
                 return False
@@ -120,22 +124,11 @@ class Judge:
 
     def whole_package(self, layer: int, space: Allowed) -> Placed | None:
         """The segment of one layer on every chiplet, whose weights may be of any size."""
-        kernel, chiplets = self._kernel, self._tables.chiplets
-        if not (space.regions[layer, chiplets] and space.clusters[layer, layer]):
-            return None
-        weights, buffer_bytes = int(kernel.weights[layer]), self._tables.weight_buffer_bytes
-        fits = weights * (chiplets - 1) <= max(0, buffer_bytes * chiplets - weights)
-        arriving = int(segment_facts(kernel, layer, layer)[0, ARRIVING])
-        found = []
-        for own, other in ((0, ONLY_WSP), (1, ONLY_ISP)):
-            barred = space.choice[layer] == other
-            barred |= own == 1 and not fits
-            barred |= own == 0 and fits and space.choice[layer] == WSP_IF_FITS
-            if kernel.limit >= 0:
-                barred |= kernel.held[layer, own, chiplets] + arriving > kernel.limit * chiplets
-            if not barred:
-                partition = np.full(self._tables.layers + 1, own, dtype=np.int8)
-                found.append(self.judge([(layer, layer, chiplets)], partition))
+        path, found = [(layer, layer, self._tables.chiplets)], []
+        for own in range(2):
+            partition = np.full(self._tables.layers + 1, own, dtype=np.int8)
+            if self.allows(path, partition, space):
+                found.append(self.judge(path, partition))
         return min(found, key=lambda placed: placed.cost, default=None)
 
 
