@@ -16,7 +16,7 @@ import numpy as np
 from formulations.formulas import longest_beat
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import ISP, LIMIT, WSP
-from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds, segment_traffic_bytes
+from scope_opt.schedule.bounds import best_around, best_cut, segment_bounds, segment_traffic_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -191,11 +191,10 @@ class Caps:
         ``most_ps`` because of ``beats``"""
         around = np.full_like(lower, LIMIT)
         if ends is None:
-            before, rest = best_cut(lower), best_rest(lower)
-            around = before[:-1, None] + rest[None, 1:]
+            around = best_around(lower)
         else:
             around[ends] = 0
-        self.bound_ps = int(before[-1]) if ends is None else int(lower[ends])
+        self.bound_ps = int(best_cut(lower)[-1]) if ends is None else int(lower[ends])
         """Lower bound on every schedule; `LIMIT` if the bound alone leaves none."""
         possible = (lower < LIMIT) & space.segments
         self.floors = np.where(possible, floors, 0)

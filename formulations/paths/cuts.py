@@ -17,7 +17,7 @@ from formulations.columns.schedules import to_segments
 from formulations.formulas import longest_beat
 from scope_opt.model.files import InputError
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest, segment_bounds
+from scope_opt.schedule.bounds import best_around, cuts_before, segment_bounds
 from scope_opt.schedule.evaluate import evaluate, evaluate_segment
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 
@@ -57,7 +57,7 @@ def shortest_cut(costs: Ints, count: int | None) -> tuple[int, list[tuple[int, i
     count : int, optional
         Number of segments, if that is given.
     """
-    rows = best_cut(costs)[None] if count is None else best_cuts(costs, count)
+    rows = cuts_before(costs, count)
     total, end, row = int(rows[-1, -1]), len(costs), len(rows) - 1
     if total >= LIMIT:
         return LIMIT, []
@@ -164,8 +164,7 @@ class Cuts:
     @property
     def around(self) -> Ints:
         """(L, L) lower bounds on the latency of all layers outside a segment."""
-        around: Ints = best_cut(self.lower)[:-1, None] + best_rest(self.lower)[None, 1:]
-        return around
+        return best_around(self.lower)
 
     def latency(self, first: int, last: int) -> int:
         """Latency of the segment's best known schedule, `LIMIT` if none is known."""

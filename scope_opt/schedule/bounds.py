@@ -109,5 +109,41 @@ def latency_bound(tables: LatencyTables) -> int:
 
 def best_rest(costs: Ints) -> Ints:
     """Least total cost of cutting the layers from each index on; see `best_cut`."""
-    backwards = np.tril(costs[::-1, ::-1]).T
-    return best_cut(backwards)[::-1]
+    return best_cut(_backwards(costs))[::-1]
+
+
+def cuts_before(costs: Ints, count: int | None) -> Ints:
+    """Least total cost of the layers before each index, a row for each number of segments.
+
+    Shape ``(count + 1, L + 1)``; where ``count`` is None a single row, for any number of them.
+    """
+    return best_cut(costs)[None] if count is None else best_cuts(costs, count)
+
+
+def cuts_behind(costs: Ints, count: int | None) -> Ints:
+    """The same of the layers from each index on."""
+    return cuts_before(_backwards(costs), count)[:, ::-1]
+
+
+def join_cuts(before: Ints, behind: Ints) -> Ints:
+    """Least cost of what lies on both sides of a segment, so that with it all are as many as asked.
+
+    ``before`` of shape ``(rows, I)`` and ``behind`` ``(rows, J)`` have rows as those of
+    `cuts_before`; the result is ``(I, J)``.
+    """
+    least: Ints = before[0, :, None] + behind[max(0, len(behind) - 2), None]
+    for row in range(1, len(before) - 1):
+        np.minimum(least, before[row, :, None] + behind[-2 - row, None], out=least)
+    return least
+
+
+def best_around(costs: Ints, count: int | None = None) -> Ints:
+    """Least total cost of all layers outside each segment, shape ``(L, L)``.
+
+    ``count`` is the number of segments, None for any.
+    """
+    return join_cuts(cuts_before(costs, count)[:, :-1], cuts_behind(costs, count)[:, 1:])
+
+
+def _backwards(costs: Ints) -> Ints:
+    return np.tril(costs[::-1, ::-1]).T

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_cuts, best_rest
+from scope_opt.schedule.bounds import best_around, best_cut, best_rest
 from scope_opt.search.cuts import CostedSegment, segment_ends, shortest_cut
 from scope_opt.search.equal import equal_segments, moved
 from scope_opt.search.exact.floors import Floors, relax
@@ -53,23 +53,6 @@ ROUNDS = 3
 LAG = 4
 """So many last layers are settled by what was known before the first of them; as many threads have
 something to do. Not the number of threads, on which what is found must not depend."""
-
-
-def around(lower: Ints, count: int | None) -> Ints:
-    """Lower bounds on the latency of all layers outside a segment, shape ``(L, L)``.
-
-    ``lower`` are those of segments; ``count`` is the number of segments, None for any.
-    """
-    if count is None:
-        outside: Ints = best_cut(lower)[:-1, None] + best_rest(lower)[None, 1:]
-        return outside
-    before = best_cuts(lower, count)
-    backwards = np.tril(lower[::-1, ::-1]).T
-    behind = best_cuts(backwards, count)[:, ::-1]
-    least: Ints = before[0, :-1, None] + behind[count - 1, None, 1:]
-    for n in range(1, count):
-        np.minimum(least, before[n, :-1, None] + behind[count - 1 - n, None, 1:], out=least)
-    return least
 
 
 class NetworkProof:
@@ -208,7 +191,7 @@ class NetworkProof:
 
     def _budgets(self) -> Ints:
         """What each segment must cost less than to be in a better schedule; 0 if it cannot be."""
-        budgets = self._most - around(self._lower, self._count)
+        budgets = self._most - best_around(self._lower, self._count)
         if self._most >= LIMIT:
             budgets = np.minimum(budgets, 8 * self._lower)
         return np.where(self._possible, np.maximum(np.minimum(budgets, self._costs), 0), 0)
@@ -233,7 +216,7 @@ class NetworkProof:
     def _settle_alone(self, prover: Prover, ends: tuple[int, int]) -> None:
         """Find the best schedule of one segment, or that it cannot be in a better schedule."""
         first, last = ends
-        outside = int(around(self._lower, self._count)[ends])
+        outside = int(best_around(self._lower, self._count)[ends])
         budgets = np.zeros(last + 1, dtype=np.int64)
 
         def budget() -> Ints:
@@ -269,7 +252,7 @@ class NetworkProof:
         are settled, whether these run at the same time or not.
         """
         lower, layers = self._lower, self._tables.layers
-        outside = around(lower, self._count)
+        outside = best_around(lower, self._count)
         rest, prefix = best_rest(lower), best_cut(lower)
         shared = goal - outside
         if self._count is None:

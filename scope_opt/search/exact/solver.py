@@ -13,7 +13,7 @@ import numpy as np
 
 from scope_opt.model.instance import SHAPE, Constraints
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_rest, segment_bounds
+from scope_opt.schedule.bounds import best_rest, cuts_before, segment_bounds
 from scope_opt.schedule.evaluate import evaluate
 from scope_opt.schedule.schedule import InstanceReference, Schedule
 from scope_opt.search.allowed import make_allowed
@@ -193,7 +193,7 @@ class ExactSolver:
         clusters = self.cluster_counts(instance, tables)
         possible = possible_segments(tables.layers, starts)
         bounds = np.where(possible, segment_bounds(tables), LIMIT)
-        simple = int(best_rest(bounds)[0])
+        simple = int(cuts_before(bounds, count)[-1, -1])
         if simple >= LIMIT:
             self._check_found(instance, tables, choice, monitor, "simple bound")
             return LIMIT if monitor.cutoff is None else monitor.cutoff

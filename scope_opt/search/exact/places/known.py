@@ -11,9 +11,12 @@ from scope_opt.model.tables import LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from scope_opt.search.exact.places.judge import Placed
 
     Ends = tuple[int, int]
+    Ints = NDArray[np.int64]
 
 
 def ends_of(placed: Placed) -> Ends:
@@ -79,12 +82,16 @@ class Prefixes:
         """Least cost of all layers, `LIMIT` if there is none."""
         return int(self.value[-1, -1])
 
-    def budget(self, first: int, last: int, useful: int) -> int:
-        """What a segment must cost less than to matter; ``useful`` bounds the layers to its end."""
-        before = self.value[:, first] if self.count is None else self.value[:-1, first]
-        target = self.value[:, last + 1] if self.count is None else self.value[1:, last + 1]
+    def budget(self, first: int, last: int, useful: Ints) -> int:
+        """What a segment must cost less than to matter.
+
+        ``useful[n]`` is what the layers to its end must cost less than, in ``n`` segments.
+        """
+        row = slice(None) if self.count is None else slice(1, None)
+        before = self.value[: len(self.value[row]), first]
         reached = before < LIMIT
-        room = np.minimum(target[reached], useful) - before[reached]
+        target = np.minimum(self.value[row, last + 1], useful[row])
+        room = target[reached] - before[reached]
         return int(room.max(initial=0))
 
     def add(self, first: int, last: int, cost: int) -> None:

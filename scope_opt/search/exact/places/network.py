@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_rest
+from scope_opt.schedule.bounds import best_around, cuts_before, cuts_behind, join_cuts
 from scope_opt.search.equal import equal_segments
 from scope_opt.search.exact.places.bounds import PricedBounds
 from scope_opt.search.exact.places.costs import CostTables
@@ -89,6 +89,7 @@ class PlacedProof:
         monitor: Monitor,
     ) -> None:
         self._tables, self._monitor, self._clusters = tables, monitor, clusters
+        self._count = count
         self._known = Known(tables.layers, count)
         self._prefixes = Prefixes(tables.layers, count)
         self._beats = (bounds - tables.load_ps) // tables.samples
@@ -99,7 +100,7 @@ class PlacedProof:
         self._sharp: tuple[dict[int, list[tuple[int, int]]], ...] = ({}, {})
         """What is known of segments that are bounded as well as they can be without labels, phases
         not told apart or told apart; by the number of `EqualSegments`."""
-        self._rest = best_rest(self._lower)
+        self._rest = cuts_behind(self._lower, count)
         self._done = 0
         self._taken: tuple[Segment, ...] | None = None
         self._raise()
@@ -147,9 +148,8 @@ class PlacedProof:
         done = self._done
         if done == self._tables.layers:
             return min(self._most, self._prefixes.total)
-        prefix = self._prefixes.value.min(axis=0)[: done + 1, None]
-        ways = prefix + self._lower[: done + 1, done:] + self._rest[None, done + 1 :]
-        return min(self._most, int(ways.min()))
+        outside = join_cuts(self._prefixes.value[:, : done + 1], self._rest[:, done + 1 :])
+        return min(self._most, int((outside + self._lower[: done + 1, done:]).min()))
 
     @property
     def floors(self) -> Ints:
@@ -234,16 +234,16 @@ class PlacedProof:
             self._monitor.report("bounds of segments", 0.0)
             self._take_found()
             self._priced.sharpen_all(self._lower, budgets, self._beats, FLOOR_STEP, last)
-            self._rest = best_rest(self._lower)
+            self._rest = cuts_behind(self._lower, self._count)
             self._raise()
         self._lower = self._equal.spread(self._lower)
-        self._rest = best_rest(self._lower)
+        self._rest = cuts_behind(self._lower, self._count)
         self._raise()
 
     def _budgets(self) -> Ints:
         """What each segment must cost less than to be in a better schedule."""
         lower = self._lower
-        budgets = self._most - (best_cut(lower)[:-1, None] + self._rest[None, 1:])
+        budgets = self._most - best_around(lower, self._count)
         if self._most >= LIMIT:
             budgets = np.minimum(budgets, 8 * lower)
         for (first, last), alone in self._known.without.items():
@@ -255,12 +255,13 @@ class PlacedProof:
     def _bound_each(self) -> None:
         """Bounds from the relaxation, of one segment after the other."""
         lower, layers = self._lower, self._tables.layers
-        before = best_cut(lower)
+        before = cuts_before(lower, self._count)
         for last in range(layers - 1, -1, -1):
             self._monitor.report("bounds of segments", 0.0)
             self._take_found()
+            outside = join_cuts(before[:, : last + 1], self._rest[:, last + 1 : last + 2])
             for first in range(last, -1, -1):
-                budget = self._most - int(before[first]) - int(self._rest[last + 1])
+                budget = self._most - int(outside[first, 0])
                 if self._most >= LIMIT:
                     budget = min(budget, 8 * int(lower[first, last]))
                 if lower[first, last] >= budget:
@@ -271,7 +272,7 @@ class PlacedProof:
                 if first == last and alone is not None:
                     found = min(found, alone.cost)
                 lower[first, last] = max(lower[first, last], found)
-            self._rest = best_rest(lower)
+            self._rest = cuts_behind(lower, self._count)
             self._raise()
 
     def _sharpen(self, first: int, last: int, budget: int, *, by_phase: bool) -> None:
@@ -285,7 +286,7 @@ class PlacedProof:
         def tell(bound: int) -> None:
             least = bound if alone is None else min(bound, alone.cost)
             self._lower[alike] = np.maximum(self._lower[alike], least)
-            self._rest = best_rest(self._lower)
+            self._rest = cuts_behind(self._lower, self._count)
             self._raise()
             self._take_found()
 
@@ -300,31 +301,40 @@ class PlacedProof:
 
     def _sharpen_known(self) -> None:
         """Bound the segments of the best schedule: these labels may lead to better ones."""
-        best, before = self._known.best(links=True), best_cut(self._lower)
+        best = self._known.best(links=True)
         for first, last in map(ends_of, [] if best is None else best[1]):
             if first < last:
                 self._monitor.report("bounds of segments", 0.0)
-                budget = self._most - int(before[first]) - int(self._rest[last + 1])
+                budget = int(self._budgets()[first, last])
                 self._sharpen(first, last, budget, by_phase=True)
 
     def _sharpen_cut(self, *, by_phase: bool) -> None:
         """Bound the segments of the cut that looks best by their bounds, until none is left."""
-        layers = self._tables.layers
         while self.bound() < self._most:
-            first, left = 0, []
-            while first < layers:
-                last = first + int((self._lower[first, first:] + self._rest[first + 1 :]).argmin())
-                if self._equal.number((first, last)) not in self._sharp[by_phase]:
-                    left.append((first, last))
-                first = last + 1
+            sharp = self._sharp[by_phase]
+            left = [ends for ends in self._promising() if self._equal.number(ends) not in sharp]
             if not left:
                 return
-            before = best_cut(self._lower)
+            before = cuts_before(self._lower, self._count)
             for first, last in left:
                 self._monitor.report("bounds of segments", 0.0)
-                budget = self._most - int(before[first]) - int(self._rest[last + 1])
-                budget = min(budget, 8 * int(self._lower[first, last]))
+                outside = join_cuts(before[:, [first]], self._rest[:, [last + 1]])
+                budget = min(self._most - int(outside[0, 0]), 8 * int(self._lower[first, last]))
                 self._sharpen(first, last, budget, by_phase=by_phase)
+
+    def _promising(self) -> list[Ends]:
+        """Segments of the cut that looks best by its bounds; none if there is no cut."""
+        first, row, layers = 0, len(self._rest) - 1, self._tables.layers
+        segments: list[Ends] = []
+        while first < layers:
+            row = max(0, row - 1)
+            ways = self._lower[first, first:] + self._rest[row, first + 1 :]
+            if ways.min() >= LIMIT:
+                return []
+            last = first + int(ways.argmin())
+            segments.append((first, last))
+            first = last + 1
+        return segments
 
     @property
     def _label_bytes(self) -> int:
@@ -355,17 +365,11 @@ class PlacedProof:
 
     def _start(self, *, thorough: bool) -> None:
         """Solve the segments that look best by their bounds, or find any schedules of them."""
-        layers, first = self._tables.layers, 0
-        while first < layers:
-            ways = self._lower[first, first:] + self._rest[first + 1 :]
-            last = first + int(ways.argmin())
-            if ways.min() >= LIMIT:
-                return
+        for first, last in self._promising():
             budget = 4 * int(self._lower[first, last])
             for _ in self._solve(first, last, budget):
                 if not thorough:
                     break
-            first = last + 1
 
     def _solve(self, first: int, last: int, budget: int) -> Iterator[Placed]:
         """Find a segment's best schedule below a budget; what is refuted raises its bound."""
@@ -396,7 +400,7 @@ class PlacedProof:
         while left:
             first = min(left, key=lambda first: int(prefix[first] + lower[first, last]))
             left.remove(first)
-            useful = self._most - int(self._rest[last + 1])
+            useful = self._most - self._rest[::-1, last + 1]
             budget = prefixes.budget(first, last, useful)
             if lower[first, last] >= budget:
                 continue
@@ -443,13 +447,14 @@ class PlacedProof:
 
     def _around(self, first: int, last: int) -> int:
         """What the layers before and behind a segment cost at least."""
-        return int(self._prefixes.value[:, first].min() + self._rest[last + 1])
+        outside = join_cuts(self._prefixes.value[:, [first]], self._rest[:, [last + 1]])
+        return int(outside[0, 0])
 
     def _alternatives(self, tried: set[Ends]) -> list[Ends]:
         """Segments that could be in a better schedule, the most promising first."""
         layers = self._tables.layers
-        prefix = self._prefixes.value.min(axis=0)[:layers, None]
-        value = np.triu(prefix + self._lower + self._rest[None, 1:])
+        outside = join_cuts(self._prefixes.value[:, :layers], self._rest[:, 1:])
+        value = np.triu(outside + self._lower)
         pairs = np.argwhere(self._possible & (value < self._linked))
         pairs = pairs[np.argsort(value[pairs[:, 0], pairs[:, 1]], kind="stable")]
         return [(a, b) for a, b in pairs.tolist() if (a, b) not in tried]
