@@ -81,40 +81,55 @@ class PricedBounds:
         """Whether there are such bounds."""
         return tables.placed is not None and len(tables.placed.gather) <= MOST_PHASES
 
+    @property
+    def any_clusters(self) -> bool:
+        """Whether any layers may be a cluster.
+
+        Only then are those of a longer segment, without its last layers, clusters as well, so that
+        bounds of several last layers can be asked for at once.
+        """
+        return bool(self._space.clusters[np.triu_indices(self._tables.layers)].all())
+
     def _pause(self) -> None:
         if self._monitor.stopping:
             raise SearchStopped
 
-    def sharpen_all(self, lower: Ints, budgets: Ints, beats: Ints, step: float, last: int) -> None:
-        """Raise the bounds of all segments to a last layer that are below their budgets.
+    def sharpen_all(
+        self, lower: Ints, budgets: Ints, beats: Ints, step: float, last: int, until: int
+    ) -> None:
+        """Raise the bounds of segments that end from ``last`` to ``until``, all at once.
 
-        ``beats`` are lower bounds on beats, shape ``(L, L)``; those tried are a factor
-        ``1 + step`` apart.
+        Those that begin up to ``last`` and are below their budgets; what layers behind ``last``
+        cost is left out. More than one last layer needs `any_clusters`. ``beats`` are lower
+        bounds on beats, shape ``(L, L)``; those tried are a factor ``1 + step`` apart.
         """
-        firsts = np.flatnonzero(lower[: last + 1, last] < budgets[: last + 1, last])
+        below = lower[: last + 1, last : until + 1] < budgets[: last + 1, last : until + 1]
+        firsts = np.flatnonzero(below.any(axis=1))
         if not len(firsts):
             return
-        samples, load = self._tables.samples, self._tables.load_ps[firsts, last]
-        room, floors = budgets[firsts, last] - 1 - load, np.maximum(beats[firsts, last], 1)
+        ends = np.ix_(firsts, np.arange(last, until + 1))
+        samples, load = self._tables.samples, self._tables.load_ps[ends]
+        room, floors = budgets[ends] - 1 - load, np.maximum(beats[ends], 1)
         limits = room // (samples + self._fewest - 1)
-        low, high = int(floors.min()), int(limits.max())
-        found = budgets[firsts, last].copy()
+        low, high = int(floors[below[firsts]].min()), int(limits[below[firsts]].max())
+        found = budgets[ends]
         if low <= high:
             number = 2 + int(np.log(high / low) / np.log1p(step))
             beat = np.append(np.geomspace(low, high, number).astype(np.int64)[:-1], high)
             beat = np.unique(np.maximum(beat, low))
             # Above a beat are at least these beats, and at most so many clusters are of use then.
             above = np.append(0, beat[:-1]) + 1
-            starts = np.maximum(above[:, None], floors)
-            useful = np.clip((room // starts - samples + 1).max(axis=1), 1, self._most)
+            starts = np.maximum(above[:, None, None], floors)
+            useful = np.clip((room // starts - samples + 1).max(axis=(1, 2)), 1, self._most)
             self._ask(self._anywhere, beat, useful)
             for index in range(len(firsts) - 1, -1, -1):
-                clusters = self._clusters(self._anywhere, int(firsts[index]), last)
-                fewest = np.maximum(clusters, self._fewest)
-                possible = (starts[:, index] <= limits[index]) & (fewest <= useful)
+                clusters = self._clusters(self._anywhere, int(firsts[index]), last, until)
+                fewest = np.maximum(clusters, self._fewest)[:, None]
+                possible = (starts[:, index] <= limits[index]) & (fewest <= useful[:, None])
                 latency = load[index] + (samples + fewest - 1) * starts[:, index]
-                found[index] = min(found[index], int(latency[possible].min(initial=found[index])))
-        lower[firsts, last] = np.maximum(lower[firsts, last], found)
+                least = np.where(possible, latency, LIMIT).min(axis=0)
+                found[index] = np.minimum(found[index], least)
+        lower[ends] = np.maximum(lower[ends], found)
 
     def sharpen(
         self,
@@ -157,7 +172,7 @@ class PricedBounds:
             assert level is not None
             self._ask(level, beats[order], useful[order])
             fewest = np.array([one.clusters for one, _ in asked])
-            fewest[order] = np.maximum(fewest[order], self._clusters(level, first, last))
+            fewest[order] = np.maximum(fewest[order], self._clusters(level, first, last, last))
             known.extend(zip(beats.tolist(), fewest.tolist(), strict=True))
             return list(np.where(fewest > useful, TOO_MANY, fewest).tolist())
 
@@ -198,7 +213,7 @@ class PricedBounds:
         beats = np.unique((told[best, 0] * np.array(LARGER)).astype(np.int64))
         useful = np.full(len(beats), min(self._most, 2 * int(fewest[best])))
         self._ask(self._by_phase, beats, useful, FINE_PRICES)
-        self._by_phase.open(first, last, self._monitor)
+        self._by_phase.open(first, last, last, self._monitor)
         for clusters, partition in self._by_phase.follow():
             fits = sum(size for _, _, size in clusters) <= self._tables.chiplets
             if fits and self._fewest <= len(clusters) <= self._most:
@@ -213,9 +228,9 @@ class PricedBounds:
         count = len(per_cluster)
         level.ask(np.repeat(beats, count), prices, np.repeat(useful, count))
 
-    def _clusters(self, level: Level, first: int, last: int) -> Ints:
-        """Fewest clusters of a segment within each beat, by the best price."""
-        found = level.open(first, last, self._monitor)
+    def _clusters(self, level: Level, first: int, last: int, until: int) -> Ints:
+        """Fewest clusters of a segment within each beat, by the best price; see `Level.open`."""
+        found = level.open(first, last, until, self._monitor)
         clusters: Ints = found.reshape(-1, len(PRICES)).max(axis=1)
         return clusters
 

@@ -12,7 +12,7 @@ judged with them. If the best one found reaches the bound, it is proved with lin
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -46,14 +46,33 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 16
 """In how many segments schedules are looked for that links lengthen less."""
 
-FLOOR_STEP = 0.3
-"""Ratio of the beats at which all segments are bounded, before those that look best."""
-
 MANY_CHIPLETS = 512
 """From so many on segments are bounded with prices first; on fewer, labels soon know more."""
 
 FEW_LABELS, MOST_LABELS = 2**28, 5 * 2**29
 """Bytes of labels up to which they are begun with at once, and up to which there are any."""
+
+
+class Pass(NamedTuple):
+    """How all segments are bounded before those that look best."""
+
+    share: float
+    """Of all layers, how many last layers at a time; the fewer, the sharper"""
+    most: int
+    """How many at most"""
+    step: float
+    """Ratio of the beats at which that is done, less 1"""
+    few: float
+    """Where fewer segments than so many for each layer would be bounded, they are left out"""
+
+    def lasts(self, layers: int) -> int:
+        """How many last layers at a time."""
+        return max(1, min(self.most, int(self.share * layers)))
+
+
+PASSES = Pass(0.05, 64, 0.3, 0.0), Pass(0.025, 8, 0.1, 0.05)
+ONE_BY_ONE = Pass(0.0, 1, 0.3, 0.0)
+"""Where not all clusters are allowed; see `PricedBounds.any_clusters`."""
 
 
 class PlacedProof:
@@ -228,17 +247,27 @@ class PlacedProof:
         self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
         if FEW_LABELS < self._label_bytes <= MOST_LABELS:
             self._sharpen_known()
+        for each in PASSES if self._priced.any_clusters else (ONE_BY_ONE,):
+            self._bound_all(self._priced, each)
+
+    def _bound_all(self, priced: PricedBounds, how: Pass) -> None:
+        """Bound segments of any length that end with one layer after the other."""
+        layers = self._tables.layers
+        number = how.lasts(layers)
         # At the last of equal ones: few last layers are left then.
         budgets = self._equal.gather_last(self._budgets())
-        for last in range(self._tables.layers - 1, -1, -1):
+        for last in range(layers - 1, -1, -number):
             self._monitor.report("bounds of segments", 0.0)
             self._take_found()
-            self._priced.sharpen_all(self._lower, budgets, self._beats, FLOOR_STEP, last)
+            until = min(layers, last + number) - 1
+            ends = slice(last + 1), slice(last, until + 1)
+            below = (self._lower[ends] < budgets[ends]).any(axis=1)
+            if below.sum() <= how.few * last:
+                continue
+            priced.sharpen_all(self._lower, budgets, self._beats, how.step, last, until)
+            self._lower = self._equal.spread(self._lower)
             self._rest = cuts_behind(self._lower, self._count)
             self._raise()
-        self._lower = self._equal.spread(self._lower)
-        self._rest = cuts_behind(self._lower, self._count)
-        self._raise()
 
     def _budgets(self) -> Ints:
         """What each segment must cost less than to be in a better schedule."""

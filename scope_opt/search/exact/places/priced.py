@@ -267,7 +267,8 @@ class Level:
         self._computations = np.concatenate([[0], np.cumsum(least)])
         self._priced = make_priced(0, layers, self._phases, len(classes.low))
         self._inner = np.empty((1, 4), dtype=np.int64)
-        self._done, self._last = layers, -1
+        self._done = layers
+        self._ends: tuple[int, int] | None = None
 
     def ask(self, beats: Ints, prices: Ints, clusters: Ints) -> None:
         """Beats for segments to be opened, ascending, each with a price and most clusters."""
@@ -281,18 +282,20 @@ class Level:
         longest = max(1, int((np.minimum(ends, layers) - np.arange(layers)).max()))
         if longest > len(self._inner):
             self._inner = np.empty((longest, 4), dtype=np.int64)
-        self._last = -1
+        self._ends = None
 
-    def open(self, first: int, last: int, monitor: Monitor) -> Ints:
+    def open(self, first: int, last: int, until: int, monitor: Monitor) -> Ints:
         """Fewest clusters of a segment with each beat, at least; more than most where too many.
+
+        Of every segment that ends from ``last`` to ``until``.
 
         Rows that are as before are kept, from one first layer to the one before it best. Raises
         `SearchStopped`.
         """
-        costs, top = self._least.segment(first, last)
+        costs, top = self._least.segment(first, last, until)
         self._costs = costs
-        if last != self._last:
-            top, self._last = last, last
+        if (last, until) != self._ends:
+            top, self._ends = last, (last, until)
         else:
             top = max(top, self._done - 1)
         self._done = last + 1
@@ -303,7 +306,7 @@ class Level:
         rows = max(1, AT_ONCE // (grid * regions * len(self._inner)))
         while top >= first:
             if monitor.stopping:
-                self._last = -1
+                self._ends = None
                 raise SearchStopped
             bottom = max(first, top - rows + 1)
             price_rows(

@@ -250,8 +250,10 @@ class LeastTables:
             ps_per_byte=kernel.ps_per_byte * FLOOR,
         )
 
-    def segment(self, first: int, last: int) -> tuple[LeastCosts, int]:
+    def segment(self, first: int, last: int, until: int) -> tuple[LeastCosts, int]:
         """Costs of one segment, and its last layer that costs something else than before.
+
+        At least what these layers cost in any segment that ends from ``last`` to ``until``.
 
         Costs of the segment before are overwritten. The layer is ``first - 1`` if all cost the
         same.
@@ -259,7 +261,7 @@ class LeastTables:
         costs, inside = self._costs, slice(first, last + 1)
         facts = segment_facts(self._kernel, first, last)
         columns = [
-            (self._tables.write_ps[last, inside], costs.writes),
+            (self._tables.write_ps[last : until + 1, inside].min(axis=0), costs.writes),
             (self._tables.read_ps[first, inside], self._reads),
             (facts[:, TRAVEL], costs.travel),
             (facts[:, WANTED], costs.wanted),
