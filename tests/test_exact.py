@@ -44,6 +44,7 @@ from scope_opt.search.exact.floors import Floors, relax
 from scope_opt.search.exact.inner import (
     end_inner_times,
     fill_inner_times,
+    least_times,
     make_inner_times,
 )
 from scope_opt.search.exact.prover import Prover
@@ -1013,11 +1014,11 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
     from_layer = data.draw(st.integers(0, seg_last))
     limit = data.draw(st.just(LIMIT) | st.integers(0, 200))
     packed = pack_tables(tables)
-    fastest = make_coupling(packed).fastest
-    costs = make_inner_times(packed, fastest, allowed, limit)
+    least = least_times(packed, allowed)
+    costs = make_inner_times(packed, least, allowed, limit)
     if data.draw(st.booleans()):
         limit = data.draw(st.integers(0, limit))
-        costs = end_inner_times(packed, fastest, allowed, costs, from_layer, seg_last, limit)
+        costs = end_inner_times(packed, least, allowed, costs, from_layer, seg_last, limit)
     else:
         from_layer, seg_last = 0, tables.layers - 1
     longer: dict[tuple[int, int], int] = {}
@@ -1053,7 +1054,7 @@ def test_equal_blocks_store_their_inner_times_once() -> None:
     packed = pack_tables(tables)
     allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
     limit = int(tables.compute_ps[:, :, -1].sum())
-    costs = make_inner_times(packed, make_coupling(packed).fastest, allowed, limit)
+    costs = make_inner_times(packed, least_times(packed, allowed), allowed, limit)
     layers = np.arange(tables.layers)
     assert np.count_nonzero(costs.alike == layers) < tables.layers / 2
     start = np.concatenate([[0], costs.length.ravel().cumsum()[:-1]]).reshape(costs.length.shape)
@@ -1141,8 +1142,8 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     limits = st.sampled_from(moments) if moments else st.just(5)
     limit = max(0, data.draw(limits) + data.draw(st.sampled_from([0, 0, -1, 1])))
 
-    coupling = make_coupling(packed)
-    shared = make_inner_times(packed, coupling.fastest, allowed, ceiling + 1)
+    coupling = make_coupling(packed, allowed)
+    shared = make_inner_times(packed, coupling.least, allowed, ceiling + 1)
     segments = make_segments(packed, coupling, allowed, shared, last, ceiling + 1)
     # Clusters before the split know nothing of the segment's end.
     tensors = judge.times.tensors

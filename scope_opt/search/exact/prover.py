@@ -103,13 +103,13 @@ class Prover:
     ) -> None:
         self.tables, self.allowed, self.clusters = tables, allowed, clusters
         self.packed = packed
-        self._coupling = make_coupling(self.packed)
+        self._coupling = make_coupling(self.packed, allowed)
         self._workers = workers
         self._limit = limit_ps
         layers = tables.layers
         self.most = min(clusters[1], layers, tables.chiplets)
         self.shared = make_inner_times(
-            self.packed, self._coupling.fastest, allowed, limit_ps, workers
+            self.packed, self._coupling.least, allowed, limit_ps, workers
         )
         self._zeros = np.zeros(layers + 1, dtype=np.int64)
         least = layer_floors(tables)[0] * np.arange(1, tables.chiplets + 1)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop, released
-from scope_opt.search.exact.inner import end_inner_times
+from scope_opt.search.exact.inner import end_inner_times, least_times
 from scope_opt.search.packed import FROM, TO
 from scope_opt.search.times import (
     closing_times,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
-    from scope_opt.search.exact.inner import InnerTimes
+    from scope_opt.search.exact.inner import InnerTimes, LeastTimes
     from scope_opt.search.packed import Bytes, Ints, PackedTables
     from scope_opt.search.workers import Workers
 
@@ -51,23 +51,21 @@ class Coupling(NamedTuple):
     """(L, 2, C) receive times of layer ``l`` into partition ``q``, ascending"""
     order: Ints
     """(L, 2, C) the region sizes in that order"""
-    fastest: Ints
-    """(L+1, C+1) cumulated over layers: least computation on ``r`` chiplets"""
+    least: LeastTimes
     quickest: Ints
     """(L+1,) cumulated over layers: least computation on any number of chiplets"""
 
 
-def make_coupling(packed: PackedTables) -> Coupling:
-    """Sort the receive times and cumulate the least computation times."""
+def make_coupling(packed: PackedTables, allowed: Allowed) -> Coupling:
+    """Sort the receive times and cumulate the least times of layers."""
     receive = receive_times(packed)
     order = np.argsort(receive, axis=2, kind="stable")
-    fastest = fastest_layers(packed)
-    least = np.diff(fastest[:, 1:], axis=0).min(axis=1)
+    quickest = np.diff(fastest_layers(packed)[:, 1:], axis=0).min(axis=1)
     return Coupling(
         np.take_along_axis(receive, order, axis=2),
         order + 1,
-        fastest,
-        np.concatenate([[0], least.cumsum()]),
+        least_times(packed, allowed),
+        np.concatenate([[0], quickest.cumsum()]),
     )
 
 
@@ -135,7 +133,7 @@ def make_segments(
     edges = packed.edges
     crossing = edges[(edges[:, FROM] <= last) & (edges[:, TO] > last), FROM]
     split = min([last + 1, *crossing.tolist()])
-    ending = end_inner_times(packed, coupling.fastest, allowed, shared, split, last, limit, workers)
+    ending = end_inner_times(packed, coupling.least, allowed, shared, split, last, limit, workers)
     return Segments(last, shared._replace(stop=split), ending, closing_times(packed, 0, last))
 
 
