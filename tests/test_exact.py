@@ -50,6 +50,7 @@ from scope_opt.search.exact.inner import (
 from scope_opt.search.exact.prover import Prover
 from scope_opt.search.exact.recursion import (
     TOO_MANY,
+    Labels,
     Run,
     make_coupling,
     make_labels,
@@ -1096,6 +1097,20 @@ def test_equal_blocks_are_bounded_once(chiplets: int, wide: int, step: float, se
         assert np.array_equal(one, other)
 
 
+def least_label(labels: Labels, row: int, p: int, k: int, sizes: list[int]) -> int:
+    """Least label of ``k`` clusters over the first sizes by receive time, as the steps say."""
+    first, stop = labels.steps[row, p : p + 2]
+    times = labels.received[first:stop]
+    assert (np.diff(times) >= 0).all()
+    steps = [step for step in range(first, stop) if labels.size[step] in sizes]
+    if not steps:
+        return TOO_MANY
+    # Steps come in the order of the sizes.
+    assert steps == list(range(first, steps[-1] + 1))
+    at = labels.start[row] + (steps[-1] - labels.steps[row, 0]) * labels.width[row]
+    return int(labels.minima[at + k])
+
+
 @settings(max_examples=strategies.share(3))
 @given(SMALL, st.data())
 def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
@@ -1148,7 +1163,10 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     # Clusters before the split know nothing of the segment's end.
     tensors = judge.times.tensors
     assert segments.ending.first == min([last + 1, *(u for u, v in tensors if u <= last < v[-1])])
+    # Room for steps is made where there is too little.
+    none, nowhere = np.empty(1, np.int64), np.empty(1, np.int16)
     labels = make_labels(layers + 1, chiplets, most)
+    labels = labels._replace(received=none, size=none.copy(), minima=nowhere)
     nothing = np.zeros(layers + 1, np.int64)
     # One chiplet set aside for what lies before some layer.
     reserved = nothing.copy()
@@ -1166,15 +1184,18 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
         known=labels,
         labels=labels,
     )
-    solve_rows(partial)
+    at_once = data.draw(st.integers(1, layers))
+    labels = solve_rows(partial, at_once, lambda: None).labels
     complete = make_labels(layers + 1, chiplets, most)
     whole = partial._replace(reserved=nothing, known=complete, labels=complete)
-    solve_rows(whole)
+    whole = solve_rows(whole, at_once, lambda: None)
+    complete = whole.labels
     reading = [v for u, readers in tensors for v in readers if u < first]
     reach = max([first, *(v for v in reading if first <= v <= last)])
     # Only the rows that are wanted.
     again = make_labels(reach - first + 1, chiplets, most)._replace(first=first)
-    solve_rows(whole._replace(top=reach, bottom=first, reads=reads, labels=again))
+    reread = whole._replace(top=reach, bottom=first, reads=reads, labels=again)
+    again = solve_rows(reread, at_once, lambda: None).labels
 
     def within(label: int, available: int) -> int:
         return label if label <= available else TOO_MANY
@@ -1201,7 +1222,7 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
                     assert within(label, left) == within(own[p][r - 1], left)
                 if i > 0:
                     sizes = coupling.order[i - 1, p, :r]
-                    label = int(found.within[row, p, r - 1, k]) if fresh else TOO_MANY
+                    label = least_label(found, row, p, k, sizes.tolist()) if fresh else TOO_MANY
                     assert within(label, left) == within(min(own[p][n - 1] for n in sizes), left)
             label = int(found.best[row, k])
             assert within(label, left) == within(min(map(min, own)), left)
