@@ -581,7 +581,11 @@ def test_warm_starts_of_other_segments(document: Json, data: st.DataObject) -> N
 
 
 class Clock(Monitor):
-    """Time passes when a test says so."""
+    """Time passes when a test says so, of the limit and of the processor or of one of them."""
+
+    def __init__(self, *limits: str) -> None:
+        super().__init__()
+        self.limits = limits
 
     now = 0.0
 
@@ -591,13 +595,20 @@ class Clock(Monitor):
 
     @property
     def left_s(self) -> float | None:
-        return 100 - self.now
+        return 100 - self.now if "time" in self.limits else None
+
+    @property
+    def cpu_left_s(self) -> float | None:
+        return 100 - self.now if "processor" in self.limits else None
 
 
-def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end() -> None:
+@pytest.mark.parametrize("limits", [("time",), ("processor",), ("time", "processor")])
+def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end(
+    limits: tuple[str, ...],
+) -> None:
     instance = paper_instance("alexnet", 16)
     tables = build_tables(instance)
-    monitor = Clock()
+    monitor = Clock(*limits)
     monitor.raise_bound(1, "simple bound")
     starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
     lengths: list[int] = []
@@ -624,10 +635,35 @@ def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end() -> None:
         assert len(lengths) == 4  # the last one found nothing
 
 
-def test_no_more_annealing_when_a_proof_is_near_its_end() -> None:
+def test_no_longer_annealings_without_a_limit() -> None:
     instance = paper_instance("alexnet", 16)
     tables = build_tables(instance)
     monitor = Clock()
+    starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
+    with mock.patch.multiple(start, MOVES_PER_LAYER=20):
+        assert starts.learn()
+        monitor.now = 99
+        assert not starts.learn()
+
+
+def test_annealings_take_shares_of_the_nearer_limit() -> None:
+    instance = paper_instance("alexnet", 16)
+    tables = build_tables(instance)
+    monitor = Monitor(time_limit_s=1000, cpu_limit_s=100)
+    starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
+    with (
+        mock.patch.multiple(start, MOVES_PER_LAYER=20),
+        mock.patch("scope_opt.search.exact.start.SolveOptions", wraps=SolveOptions) as options,
+    ):
+        assert starts.learn()
+    limit_s = options.call_args.kwargs["time_limit_s"]
+    assert 0 < limit_s <= start.SHORT_SHARE * 100
+
+
+def test_no_more_annealing_when_a_proof_is_near_its_end() -> None:
+    instance = paper_instance("alexnet", 16)
+    tables = build_tables(instance)
+    monitor = Clock("time")
     starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
     with mock.patch.multiple(start, MOVES_PER_LAYER=20):
         assert starts.learn()
