@@ -44,11 +44,13 @@ from scope_opt.search.exact.floors import Floors, relax
 from scope_opt.search.exact.inner import (
     end_inner_times,
     fill_inner_times,
+    least_times,
     make_inner_times,
 )
 from scope_opt.search.exact.prover import Prover
 from scope_opt.search.exact.recursion import (
     TOO_MANY,
+    Labels,
     Run,
     make_coupling,
     make_labels,
@@ -579,7 +581,11 @@ def test_warm_starts_of_other_segments(document: Json, data: st.DataObject) -> N
 
 
 class Clock(Monitor):
-    """Time passes when a test says so."""
+    """Time passes when a test says so, of the limit and of the processor or of one of them."""
+
+    def __init__(self, *limits: str) -> None:
+        super().__init__()
+        self.limits = limits
 
     now = 0.0
 
@@ -589,13 +595,20 @@ class Clock(Monitor):
 
     @property
     def left_s(self) -> float | None:
-        return 100 - self.now
+        return 100 - self.now if "time" in self.limits else None
+
+    @property
+    def cpu_left_s(self) -> float | None:
+        return 100 - self.now if "processor" in self.limits else None
 
 
-def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end() -> None:
+@pytest.mark.parametrize("limits", [("time",), ("processor",), ("time", "processor")])
+def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end(
+    limits: tuple[str, ...],
+) -> None:
     instance = paper_instance("alexnet", 16)
     tables = build_tables(instance)
-    monitor = Clock()
+    monitor = Clock(*limits)
     monitor.raise_bound(1, "simple bound")
     starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
     lengths: list[int] = []
@@ -622,10 +635,35 @@ def test_annealings_take_turns_with_a_proof_that_is_far_from_its_end() -> None:
         assert len(lengths) == 4  # the last one found nothing
 
 
-def test_no_more_annealing_when_a_proof_is_near_its_end() -> None:
+def test_no_longer_annealings_without_a_limit() -> None:
     instance = paper_instance("alexnet", 16)
     tables = build_tables(instance)
     monitor = Clock()
+    starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
+    with mock.patch.multiple(start, MOVES_PER_LAYER=20):
+        assert starts.learn()
+        monitor.now = 99
+        assert not starts.learn()
+
+
+def test_annealings_take_shares_of_the_nearer_limit() -> None:
+    instance = paper_instance("alexnet", 16)
+    tables = build_tables(instance)
+    monitor = Monitor(time_limit_s=1000, cpu_limit_s=100)
+    starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
+    with (
+        mock.patch.multiple(start, MOVES_PER_LAYER=20),
+        mock.patch("scope_opt.search.exact.start.SolveOptions", wraps=SolveOptions) as options,
+    ):
+        assert starts.learn()
+    limit_s = options.call_args.kwargs["time_limit_s"]
+    assert 0 < limit_s <= start.SHORT_SHARE * 100
+
+
+def test_no_more_annealing_when_a_proof_is_near_its_end() -> None:
+    instance = paper_instance("alexnet", 16)
+    tables = build_tables(instance)
+    monitor = Clock("time")
     starts = start.Starts(instance, tables, "dp", np.triu(np.ones((8, 8), dtype=np.int64)), monitor)
     with mock.patch.multiple(start, MOVES_PER_LAYER=20):
         assert starts.learn()
@@ -1013,11 +1051,11 @@ def test_inner_times_of_clusters(document: Json, data: st.DataObject) -> None:
     from_layer = data.draw(st.integers(0, seg_last))
     limit = data.draw(st.just(LIMIT) | st.integers(0, 200))
     packed = pack_tables(tables)
-    fastest = make_coupling(packed).fastest
-    costs = make_inner_times(packed, fastest, allowed, limit)
+    least = least_times(packed, allowed)
+    costs = make_inner_times(packed, least, allowed, limit)
     if data.draw(st.booleans()):
         limit = data.draw(st.integers(0, limit))
-        costs = end_inner_times(packed, fastest, allowed, costs, from_layer, seg_last, limit)
+        costs = end_inner_times(packed, least, allowed, costs, from_layer, seg_last, limit)
     else:
         from_layer, seg_last = 0, tables.layers - 1
     longer: dict[tuple[int, int], int] = {}
@@ -1053,7 +1091,7 @@ def test_equal_blocks_store_their_inner_times_once() -> None:
     packed = pack_tables(tables)
     allowed = make_allowed(instance.constraints, tables.layers, tables.chiplets)
     limit = int(tables.compute_ps[:, :, -1].sum())
-    costs = make_inner_times(packed, make_coupling(packed).fastest, allowed, limit)
+    costs = make_inner_times(packed, least_times(packed, allowed), allowed, limit)
     layers = np.arange(tables.layers)
     assert np.count_nonzero(costs.alike == layers) < tables.layers / 2
     start = np.concatenate([[0], costs.length.ravel().cumsum()[:-1]]).reshape(costs.length.shape)
@@ -1093,6 +1131,20 @@ def test_equal_blocks_are_bounded_once(chiplets: int, wide: int, step: float, se
         found.append((lower, floors.beat_ps, each.need, each.least, each.reach))
     for one, other in zip(*found, strict=True):
         assert np.array_equal(one, other)
+
+
+def least_label(labels: Labels, row: int, p: int, k: int, sizes: list[int]) -> int:
+    """Least label of ``k`` clusters over the first sizes by receive time, as the steps say."""
+    first, stop = labels.steps[row, p : p + 2]
+    times = labels.received[first:stop]
+    assert (np.diff(times) >= 0).all()
+    steps = [step for step in range(first, stop) if labels.size[step] in sizes]
+    if not steps:
+        return TOO_MANY
+    # Steps come in the order of the sizes.
+    assert steps == list(range(first, steps[-1] + 1))
+    at = labels.start[row] + (steps[-1] - labels.steps[row, 0]) * labels.width[row]
+    return int(labels.minima[at + k])
 
 
 @settings(max_examples=strategies.share(3))
@@ -1141,13 +1193,16 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
     limits = st.sampled_from(moments) if moments else st.just(5)
     limit = max(0, data.draw(limits) + data.draw(st.sampled_from([0, 0, -1, 1])))
 
-    coupling = make_coupling(packed)
-    shared = make_inner_times(packed, coupling.fastest, allowed, ceiling + 1)
+    coupling = make_coupling(packed, allowed)
+    shared = make_inner_times(packed, coupling.least, allowed, ceiling + 1)
     segments = make_segments(packed, coupling, allowed, shared, last, ceiling + 1)
     # Clusters before the split know nothing of the segment's end.
     tensors = judge.times.tensors
     assert segments.ending.first == min([last + 1, *(u for u, v in tensors if u <= last < v[-1])])
+    # Room for steps is made where there is too little.
+    none, nowhere = np.empty(1, np.int64), np.empty(1, np.int16)
     labels = make_labels(layers + 1, chiplets, most)
+    labels = labels._replace(received=none, size=none.copy(), minima=nowhere)
     nothing = np.zeros(layers + 1, np.int64)
     # One chiplet set aside for what lies before some layer.
     reserved = nothing.copy()
@@ -1165,15 +1220,18 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
         known=labels,
         labels=labels,
     )
-    solve_rows(partial)
+    at_once = data.draw(st.integers(1, layers))
+    labels = solve_rows(partial, at_once, lambda: None).labels
     complete = make_labels(layers + 1, chiplets, most)
     whole = partial._replace(reserved=nothing, known=complete, labels=complete)
-    solve_rows(whole)
+    whole = solve_rows(whole, at_once, lambda: None)
+    complete = whole.labels
     reading = [v for u, readers in tensors for v in readers if u < first]
     reach = max([first, *(v for v in reading if first <= v <= last)])
     # Only the rows that are wanted.
     again = make_labels(reach - first + 1, chiplets, most)._replace(first=first)
-    solve_rows(whole._replace(top=reach, bottom=first, reads=reads, labels=again))
+    reread = whole._replace(top=reach, bottom=first, reads=reads, labels=again)
+    again = solve_rows(reread, at_once, lambda: None).labels
 
     def within(label: int, available: int) -> int:
         return label if label <= available else TOO_MANY
@@ -1200,7 +1258,7 @@ def test_fewest_chiplets(document: Json, data: st.DataObject) -> None:
                     assert within(label, left) == within(own[p][r - 1], left)
                 if i > 0:
                     sizes = coupling.order[i - 1, p, :r]
-                    label = int(found.within[row, p, r - 1, k]) if fresh else TOO_MANY
+                    label = least_label(found, row, p, k, sizes.tolist()) if fresh else TOO_MANY
                     assert within(label, left) == within(min(own[p][n - 1] for n in sizes), left)
             label = int(found.best[row, k])
             assert within(label, left) == within(min(map(min, own)), left)

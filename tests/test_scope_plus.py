@@ -21,7 +21,7 @@ from scope_opt.cost.build import build_tables
 from scope_opt.schedule.evaluate import evaluate_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.equal import moved
-from scope_opt.search.exact.inner import last_layers
+from scope_opt.search.exact.inner import last_layers, least_computation
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import segment_facts
 from scope_opt.search.plus import sizes
@@ -29,7 +29,7 @@ from scope_opt.search.plus.regions import best_regions
 from scope_opt.search.plus.scheme import Scheme
 from scope_opt.search.plus.solver import ScopePlusSolver
 from scope_opt.search.plus.table import ClusterTable
-from scope_opt.search.times import fastest_layers, segment_latency
+from scope_opt.search.times import segment_latency
 from scope_opt.solving.result import Result, Status
 from scope_opt.solving.solver import SolveOptions, solve
 
@@ -206,7 +206,7 @@ def test_blocks_of_deep_networks_need_the_same(name: str, longest: int) -> None:
     found = sizes.make_needs(packed, allowed, beats).fewest
     assert (found == needs_of_each_layer(packed, allowed, beats)).all()
     priced = sizes.sized(packed) if packed.places.placed else packed
-    length = last_layers(priced, fastest_layers(priced), allowed, int(beats[-1]))
+    length = last_layers(priced, least_computation(priced), allowed, int(beats[-1]))
     assert len(set(sizes.alike_layers(priced, allowed, length).tolist())) < tables.layers
 
 

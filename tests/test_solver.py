@@ -20,6 +20,7 @@ from scope_opt.model.generate import paper_instance
 from scope_opt.model.tables import ISP
 from scope_opt.schedule.schedule import Schedule, make_segment
 from scope_opt.solving.fallback import FALLBACK
+from scope_opt.solving.monitor import Monitor
 from scope_opt.solving.result import Result, Status, StopReason, relative_gap
 from scope_opt.solving.solver import (
     SolveOptions,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from scope_opt.model.instance import Instance
     from scope_opt.model.tables import LatencyTables
-    from scope_opt.solving.monitor import Monitor
 
 PAPER = ("pipeline", "scope", "segmented", "sequential")
 
@@ -346,6 +346,18 @@ def test_limit_of_processor_time() -> None:
     result = solve(tiny(), scripted(wait_for), SolveOptions(cpu_limit_s=0.05))
     assert (result.status, result.stop_reason) == (Status.FEASIBLE, StopReason.CPU_LIMIT)
     assert result.options["cpu_limit_s"] == 0.05
+
+
+def test_processor_time_left_is_that_of_the_nearest_limit() -> None:
+    assert Monitor(time_limit_s=1).cpu_left_s is None
+    outer = Monitor(cpu_limit_s=100)
+    nearer = Monitor(parent=outer, cpu_limit_s=50)
+    monitors = (outer, Monitor(parent=outer), nearer, Monitor(parent=nearer, cpu_limit_s=70))
+    for monitor, limit_s in zip(monitors, (100, 100, 50, 50), strict=True):
+        left_s = monitor.cpu_left_s
+        assert left_s is not None
+        assert limit_s - 10 < left_s <= limit_s
+    assert Monitor(cpu_limit_s=0).cpu_left_s == 0
 
 
 def test_sleeping_takes_no_processor_time() -> None:

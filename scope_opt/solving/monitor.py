@@ -130,6 +130,13 @@ class Monitor:
         return min((left for left in (own, above) if left is not None), default=None)
 
     @property
+    def cpu_left_s(self) -> float | None:
+        """Seconds of processor time to its limit; None if there is none."""
+        own = None if self._cpu_end is None else max(0.0, self._cpu_end - cpu_s())
+        above = None if self._parent is None else self._parent.cpu_left_s
+        return min((left for left in (own, above) if left is not None), default=None)
+
+    @property
     def stopping(self) -> bool:
         """Whether the solver should return with what it has; remembered as having stopped early."""
         late = self._limit_s is not None and self.elapsed_s >= self._limit_s

@@ -23,6 +23,7 @@ from scope_opt.search.times import (
     WSP,
     compute_time,
     copy_fits,
+    fastest_layers,
     free_bytes,
     gather_time,
     inner_layer_time,
@@ -47,6 +48,61 @@ CLUSTERS = 1 << 20
 """Inner times that are computed between two looks at the clock, about."""
 
 
+class LeastTimes(NamedTuple):
+    """What layers take at least on ``r`` chiplets in any cluster and segment."""
+
+    before: Ints
+    """(L+1, C+1) ps cumulated over layers: of one that another one follows in its cluster"""
+    last: Ints
+    """(L, C+1) ps: of the last one of a cluster"""
+
+
+def least_computation(packed: PackedTables) -> LeastTimes:
+    """Computation alone."""
+    fastest = fastest_layers(packed)
+    return LeastTimes(fastest, np.diff(fastest, axis=0))
+
+
+@compiled
+def least_times(packed: PackedTables, allowed: Allowed) -> LeastTimes:
+    """What counts whatever a cluster's end: computation, transfers to the next layer and gathers.
+
+    Edges are left out. WSP needs room for its copy beside the layer's own weights. A layer that
+    may be neither counts 0, and one that none can follow only its computation.
+    """
+    times, layers = packed.times, packed.layers
+    before = np.zeros((times.shape[0] + 1, times.shape[1]), dtype=np.int64)
+    last = np.zeros(times.shape[:2], dtype=np.int64)
+    for r in range(1, times.shape[1]):
+        then_isp = then_wsp = False
+        for layer in range(times.shape[0] - 1, -1, -1):
+            room = free_bytes(packed.weight_buffer_bytes, r, layers[layer, WEIGHTS], packed.stream)
+            choice, fits = allowed.choice[layer], copy_fits(layers, layer, r, room)
+            isp, wsp = may_isp(choice, False), may_wsp(choice, fits)
+            inside = alone = NEVER
+            for own in range(2):
+                if not (wsp if own == WSP else isp):
+                    continue
+                alone = min(alone, compute_time(times, layer, own, r))
+                gather = gather_time(times, layer, own, r, False)
+                for then in range(2):
+                    if then_wsp if then == WSP else then_isp:
+                        passed = inner_layer_time(times, layer, own, then, r, 0)
+                        inside = min(inside, gather + passed)
+            last[layer, r] = 0 if alone == NEVER else alone
+            before[layer + 1, r] = last[layer, r] if inside == NEVER else inside
+            then_isp, then_wsp = isp, wsp
+        for layer in range(times.shape[0]):
+            before[layer + 1, r] += before[layer, r]
+    return LeastTimes(before, last)
+
+
+@inlined
+def _least_time(before: Ints, last: Ints, i: int, j: int, r: int) -> int:
+    """Of the cluster ``i..j``; the arrays are those of `LeastTimes`."""
+    return int(before[j, r] - before[i, r] + last[j, r])
+
+
 class InnerTimes(NamedTuple):
     """Inner times of clusters, ragged: row ``(i, r)`` holds the last layers from ``first`` on."""
 
@@ -69,21 +125,21 @@ class InnerTimes(NamedTuple):
 
 def make_inner_times(
     packed: PackedTables,
-    fastest: Ints,
+    least: LeastTimes,
     allowed: Allowed,
     limit: int,
     workers: Workers = ONE_WORKER,
 ) -> InnerTimes:
     """Inner times of clusters that see no segment's end and may meet ``limit``.
 
-    ``fastest`` are the `fastest_layers`.
+    ``least`` are the `least_times`.
 
     Raises
     ------
     SearchStopped
         If the workers, asked every so many clusters, are stopping.
     """
-    length = last_layers(packed, fastest, allowed, limit)
+    length = last_layers(packed, least, allowed, limit)
     rows = _rows(0, len(length), _alike(packed, allowed, length), length)
     rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, workers))
     return rows._replace(least=_least_times(packed.times, rows))
@@ -91,7 +147,7 @@ def make_inner_times(
 
 def end_inner_times(
     packed: PackedTables,
-    fastest: Ints,
+    least: LeastTimes,
     allowed: Allowed,
     shared: InnerTimes,
     first: int,
@@ -105,7 +161,7 @@ def end_inner_times(
     """
     layers = np.arange(len(shared.length))
     begin = np.maximum(layers, first)[:, None]
-    stop = layers[:, None] + _within(fastest, shared.length, limit)
+    stop = layers[:, None] + _within(least, shared.length, limit)
     stop = np.minimum(stop, seg_last + 1)
     rows = _rows(first, seg_last + 1, layers, np.maximum(stop - begin, 0))
     rows = rows._replace(inner=fill_inner_times(packed, allowed, rows, workers))
@@ -113,15 +169,16 @@ def end_inner_times(
 
 
 @released
-def _within(fastest: Ints, length: Ints, limit: int) -> Ints:
+def _within(least: LeastTimes, length: Ints, limit: int) -> Ints:
     """How many of the clusters of each row can meet a limit."""
+    before, last = least.before, least.last
     fewer = np.zeros_like(length)
     for i in range(len(length)):
         for r in range(1, length.shape[1]):
             low, high = 0, length[i, r]
             while low < high:
                 middle = (low + high + 1) // 2
-                if fastest[i + middle, r] - fastest[i, r] <= limit:
+                if _least_time(before, last, i, i + middle - 1, r) <= limit:
                     low = middle
                 else:
                     high = middle - 1
@@ -165,9 +222,10 @@ def fill_inner_times(
 
 
 @compiled
-def last_layers(packed: PackedTables, fastest: Ints, allowed: Allowed, limit: int) -> Ints:
+def last_layers(packed: PackedTables, least: LeastTimes, allowed: Allowed, limit: int) -> Ints:
     """Lengths of the rows of `InnerTimes`: clusters that can meet ``limit`` at all."""
     layers, sizes = packed.times.shape[0], packed.times.shape[1]
+    before, last = least.before, least.last
     length = np.zeros((layers, sizes), dtype=np.int64)
     for i in range(layers):
         for r in range(1, sizes):
@@ -179,7 +237,7 @@ def last_layers(packed: PackedTables, fastest: Ints, allowed: Allowed, limit: in
                 weights += packed.layers[j, WEIGHTS]
                 if free_bytes(packed.weight_buffer_bytes, r, weights, packed.stream) < 0:
                     break
-                if fastest[j + 1, r] - fastest[i, r] > limit:
+                if _least_time(before, last, i, j, r) > limit:
                     break
                 j += 1
             length[i, r] = j - i

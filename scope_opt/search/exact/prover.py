@@ -11,7 +11,8 @@ matters, until every ``(a, k)`` is refuted or has become the new budget.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -64,7 +65,8 @@ EXACT_BELOW = 0.06
 """Sweeps at least this fine account for the DRAM reads that open a segment."""
 
 
-class _Room(NamedTuple):
+@dataclass
+class _Room:
     """Labels of a run, which no other run may use at the same time."""
 
     common: Labels
@@ -103,13 +105,13 @@ class Prover:
     ) -> None:
         self.tables, self.allowed, self.clusters = tables, allowed, clusters
         self.packed = packed
-        self._coupling = make_coupling(self.packed)
+        self._coupling = make_coupling(self.packed, allowed)
         self._workers = workers
         self._limit = limit_ps
         layers = tables.layers
         self.most = min(clusters[1], layers, tables.chiplets)
         self.shared = make_inner_times(
-            self.packed, self._coupling.fastest, allowed, limit_ps, workers
+            self.packed, self._coupling.least, allowed, limit_ps, workers
         )
         self._zeros = np.zeros(layers + 1, dtype=np.int64)
         least = layer_floors(tables)[0] * np.arange(1, tables.chiplets + 1)
@@ -271,7 +273,8 @@ class Prover:
         last = segments.last
         run = self._ask(room.common, segments, limit, most, int(starts[0]))
         run = run._replace(reserved=self._reserved(starts, last, limit))
-        self._solve(run)
+        run = self._solve(run)
+        room.common = run.labels
         impossible = self._refute(run, starts, refuted)
         possible = np.logical_not(impossible)
         possible[:, : self.clusters[0]] = False
@@ -280,11 +283,11 @@ class Prover:
         for index in np.argsort(values - budgets()[starts], kind="stable").tolist():
             first = int(starts[index])
             if (left[index] and step < EXACT_BELOW) or values[index] < budgets()[first]:
-                self._open(room.opened, run, first, refuted, budgets, improve)
+                self._open(room, run, first, refuted, budgets, improve)
 
     def _open(
         self,
-        labels: Labels,
+        room: _Room,
         run: Run,
         first: int,
         refuted: Ints,
@@ -297,9 +300,10 @@ class Prover:
             bottom=first,
             reads=opening_times(self.packed, first),
             reserved=self._zeros,
-            labels=labels._replace(first=first),
+            labels=room.opened._replace(first=first),
         )
-        self._solve(run)
+        run = self._solve(run)
+        room.opened = run.labels
         impossible = self._refute(run, np.array([first]), refuted)
         counts = np.flatnonzero(~impossible[0])
         counts = counts[counts >= self.clusters[0]]
@@ -336,18 +340,14 @@ class Prover:
         needed: Ints = -(-np.maximum(work, 0) // max(limit, 1))
         return np.minimum(needed, self.tables.chiplets)
 
-    def _solve(self, run: Run) -> None:
-        if self._workers.stopping():
-            raise SearchStopped
+    def _solve(self, run: Run) -> Run:
         # Few rows at a time where they are large, so as to look at the clock in between.
         rows = max(1, ROW_WORK // (self.tables.chiplets * run.clusters))
-        if run.labels is run.known:
-            for top in range(run.top, run.bottom + rows - 1, -rows):
-                solve_rows(run._replace(top=top, bottom=top - rows + 1))
-                if self._workers.stopping():
-                    raise SearchStopped
-                run = run._replace(top=top - rows)
-        solve_rows(run)
+        return solve_rows(run, rows, self._pause)
+
+    def _pause(self) -> None:
+        if self._workers.stopping():
+            raise SearchStopped
 
     def _refute(self, run: Run, starts: Ints, refuted: Ints) -> NDArray[np.bool_]:
         """Record which segments no number of chiplets allows; shape ``(starts, k)``."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scope_opt.model.compiled import compiled, inlined, loop, released
-from scope_opt.search.exact.inner import end_inner_times
+from scope_opt.search.exact.inner import end_inner_times, least_times
 from scope_opt.search.packed import FROM, TO
 from scope_opt.search.times import (
     closing_times,
@@ -31,10 +31,12 @@ from scope_opt.search.times import (
 from scope_opt.search.workers import ONE_WORKER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
-    from scope_opt.search.exact.inner import InnerTimes
+    from scope_opt.search.exact.inner import InnerTimes, LeastTimes
     from scope_opt.search.packed import Bytes, Ints, PackedTables
     from scope_opt.search.workers import Workers
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 TOO_MANY = 20000
 """Stands for "not with the chiplets there are" among int16 counts, to which those are added."""
+FIRST_STEPS = 4
+"""Times the chiplets: room for steps to begin with. A single layer has at most twice as many."""
 
 
 class Coupling(NamedTuple):
@@ -51,41 +55,51 @@ class Coupling(NamedTuple):
     """(L, 2, C) receive times of layer ``l`` into partition ``q``, ascending"""
     order: Ints
     """(L, 2, C) the region sizes in that order"""
-    fastest: Ints
-    """(L+1, C+1) cumulated over layers: least computation on ``r`` chiplets"""
+    least: LeastTimes
     quickest: Ints
     """(L+1,) cumulated over layers: least computation on any number of chiplets"""
 
 
-def make_coupling(packed: PackedTables) -> Coupling:
-    """Sort the receive times and cumulate the least computation times."""
+def make_coupling(packed: PackedTables, allowed: Allowed) -> Coupling:
+    """Sort the receive times and cumulate the least times of layers."""
     receive = receive_times(packed)
     order = np.argsort(receive, axis=2, kind="stable")
-    fastest = fastest_layers(packed)
-    least = np.diff(fastest[:, 1:], axis=0).min(axis=1)
+    quickest = np.diff(fastest_layers(packed)[:, 1:], axis=0).min(axis=1)
     return Coupling(
         np.take_along_axis(receive, order, axis=2),
         order + 1,
-        fastest,
-        np.concatenate([[0], least.cumsum()]),
+        least_times(packed, allowed),
+        np.concatenate([[0], quickest.cumsum()]),
     )
 
 
 class Labels(NamedTuple):
     """Results of the recursion; rows of layers outside the last call are stale.
 
-    Each layer's `F` is wanted only until its prefix minima are there: these also say, where they
-    fall, which size has which label. `low` and `high` enclose the numbers of clusters that are
-    possible; entries outside of them are stale as well.
+    Each layer's `F` is wanted only until its prefix minima over the sizes in `Coupling.order` are
+    there; of layer 0, which nothing is before, in any order. They fall at few of the sizes, the
+    steps, and only these are kept: they also say which size has which label. `low` and `high`
+    enclose the numbers of clusters that are possible; entries outside of them are stale as well.
     """
 
     first: int
     """Layer of the first row"""
     fewest: Shorts
     """(2, C+1, K+1) `F` of the module docstring, of the layer computed last"""
-    within: Shorts
-    """(rows, 2, C, K+1) prefix minima of `F` over the sizes in `Coupling.order`; of layer 0, which
-    nothing is before, in any order"""
+    steps: Ints
+    """(rows, 3) the first step of either partition, and that after the last one"""
+    start: Ints
+    """(rows,) those of the first of them: of ``k`` clusters at ``k`` entries behind this"""
+    width: Ints
+    """(rows,) how many entries each step has"""
+    received: Ints
+    """(steps,) receive time into each step's size, ascending within a partition"""
+    size: Ints
+    """(steps,)"""
+    minima: Shorts
+    """(entries,) of step after step, for each number of clusters"""
+    used: Ints
+    """(2,) steps and entries of the rows computed so far"""
     best: Shorts
     """(rows, K+1) minimum over partitions and sizes; column 0 holds the minimum over ``k``"""
     low: Ints
@@ -95,15 +109,38 @@ class Labels(NamedTuple):
 
 
 def make_labels(rows: int, chiplets: int, clusters: int) -> Labels:
-    """Room for so many layers from 0 on, and up to ``clusters`` clusters."""
+    """Room for so many layers from 0 on, and up to ``clusters`` clusters.
+
+    Of steps as many as there mostly are; `solve_rows` makes more room.
+    """
     return Labels(
         0,
         np.full((2, chiplets + 1, clusters + 1), TOO_MANY, dtype=np.int16),
-        np.full((rows, 2, chiplets, clusters + 1), TOO_MANY, dtype=np.int16),
+        np.zeros((rows, 3), dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.empty(FIRST_STEPS * chiplets, dtype=np.int64),
+        np.empty(FIRST_STEPS * chiplets, dtype=np.int64),
+        np.empty(FIRST_STEPS * chiplets * clusters, dtype=np.int16),
+        np.zeros(2, dtype=np.int64),
         np.full((rows, clusters + 1), TOO_MANY, dtype=np.int16),
         np.ones(rows, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
     )
+
+
+def _enlarged(labels: Labels) -> Labels:
+    """The same labels, with room for twice as many steps."""
+    steps, entries = labels.used.tolist()
+    larger = labels._replace(
+        received=np.empty(2 * len(labels.received), dtype=np.int64),
+        size=np.empty(2 * len(labels.size), dtype=np.int64),
+        minima=np.empty(2 * len(labels.minima), dtype=np.int16),
+    )
+    larger.received[:steps] = labels.received[:steps]
+    larger.size[:steps] = labels.size[:steps]
+    larger.minima[:entries] = labels.minima[:entries]
+    return larger
 
 
 class Segments(NamedTuple):
@@ -135,7 +172,7 @@ def make_segments(
     edges = packed.edges
     crossing = edges[(edges[:, FROM] <= last) & (edges[:, TO] > last), FROM]
     split = min([last + 1, *crossing.tolist()])
-    ending = end_inner_times(packed, coupling.fastest, allowed, shared, split, last, limit, workers)
+    ending = end_inner_times(packed, coupling.least, allowed, shared, split, last, limit, workers)
     return Segments(last, shared._replace(stop=split), ending, closing_times(packed, 0, last))
 
 
@@ -186,16 +223,23 @@ def _slack(times: Ints, closing: int, j: int, q: int, r: int, left: int) -> int:
 
 
 @inlined
-def _count_within(values: Ints, limit: int) -> int:
-    """How many of the ascending ``values`` are at most ``limit``."""
-    low, high = 0, len(values)
+def _last_step(behind: Labels, row: int, q: int, limit: int) -> int:
+    """The last step of partition ``q`` whose receive time is at most ``limit``; -1 if none is."""
+    first = behind.steps[row, q]
+    low, high = first, behind.steps[row, q + 1]
     while low < high:
         middle = (low + high) // 2
-        if values[middle] <= limit:
+        if behind.received[middle] <= limit:
             low = middle + 1
         else:
             high = middle
-    return low
+    return low - 1 if low > first else -1
+
+
+@inlined
+def _minima_at(labels: Labels, row: int, step: int) -> int:
+    """Where the minima of a step of the row are: of ``k`` clusters at ``k`` entries behind that."""
+    return int(labels.start[row] + (step - labels.steps[row, 0]) * labels.width[row])
 
 
 # --- The labels of one layer ---------------------------------------------------------------------
@@ -236,17 +280,20 @@ def _clear(labels: Labels, i: int, low: int, high: int) -> None:
 
 
 @inlined
-def _put_before(own: Shorts, rest: Shorts, r: int, low: int, high: int) -> None:
-    """Improve the labels ``own`` by ``r`` chiplets before ``low`` to ``high`` other clusters."""
+def _put_before(own: Shorts, minima: Shorts, at: int, r: int, low: int, high: int) -> None:
+    """Improve the labels ``own`` by ``r`` chiplets before ``low`` to ``high`` other clusters.
+
+    ``minima[at + k]`` is what ``k`` others take.
+    """
     for k in range(low, high + 1):
-        own[k + 1] = min(own[k + 1], np.int16(rest[k] + r))
+        own[k + 1] = min(own[k + 1], np.int16(minima[at + k] + r))
 
 
 @loop
 def _put_first(run: Run, costs: InnerTimes, i: int, nearest: int, high: int) -> None:
     """Labels of layer ``i`` by the clusters of ``costs`` from there to ``nearest`` or further."""
     times, reads, top, limit, last = run.times, run.reads, run.top, run.limit, run.segments.last
-    closing, received = run.segments.closing, run.coupling.received
+    closing = run.segments.closing
     chiplets, reserved, own = times.shape[1] - 1, run.reserved[i], run.labels.fewest
     for r in range(1, chiplets + 1 - reserved):
         first, stop = _stored(costs, i, r)
@@ -270,29 +317,47 @@ def _put_first(run: Run, costs: InnerTimes, i: int, nearest: int, high: int) -> 
                     own[pq // 2, r, 1] = r
                     continue
                 for q_next in range(2):
-                    found = _count_within(received[j, q_next], slack)
-                    if found > 0:
-                        rest = behind.within[row, q_next, found - 1]
-                        _put_before(own[pq // 2, r], rest, r, low, most)
+                    step = _last_step(behind, row, q_next, slack)
+                    if step >= 0:
+                        at = _minima_at(behind, row, step)
+                        _put_before(own[pq // 2, r], behind.minima, at, r, low, most)
 
 
 @loop
-def _take_minima(labels: Labels, order: Ints, i: int, low: int, high: int, chiplets: int) -> None:
+def _take_minima(
+    labels: Labels, received: Ints, order: Ints, i: int, low: int, high: int, chiplets: int
+) -> None:
     """All but ``fewest`` of layer ``i``, of ``low`` to ``high`` clusters.
 
-    ``order`` are the sizes by receive time; labels of more than so many ``chiplets`` are of no use.
+    ``received`` and ``order`` are receive times and their sizes, as in `Coupling`; labels of more
+    than so many ``chiplets`` are of no use.
     """
-    row = i - labels.first
-    fewest, within, best = labels.fewest, labels.within[row], labels.best[row]
+    row, width = i - labels.first, high - low + 1
+    fewest, minima, best = labels.fewest, labels.minima, labels.best[row]
+    step, end = labels.used[0], labels.used[1]
+    labels.start[row], labels.width[row] = end - low, width
     for p in range(2):
-        for k in range(low, high + 1):
-            within[p, 0, k] = fewest[p, order[p, 0], k]
-        for n in range(1, within.shape[1]):
-            before, after, own = within[p, n - 1], within[p, n], fewest[p, order[p, n]]
-            for k in range(low, high + 1):
-                after[k] = min(before[k], own[k])
-        for k in range(low, high + 1):
-            best[k] = min(best[k], within[p, -1, k])
+        labels.steps[row, p] = step
+        # At `last` are the minima so far; the first step of a partition takes the place of none.
+        last = end
+        for x in range(width):
+            minima[last + x] = TOO_MANY
+        for n in range(order.shape[1]):
+            own = fewest[p, order[p, n]]
+            fewer = 0
+            for x in range(width):
+                fewer += own[low + x] < minima[last + x]
+            if fewer > 0:
+                for x in range(width):
+                    minima[end + x] = min(minima[last + x], own[low + x])
+                labels.received[step], labels.size[step] = received[p, n], order[p, n]
+                last = end
+                step += 1
+                end += width
+        for x in range(width):
+            best[low + x] = min(best[low + x], minima[last + x])
+    labels.steps[row, 2] = step
+    labels.used[0], labels.used[1] = step, end
     for k in range(high, low - 1, -1):
         best[0] = min(best[0], best[k])
         if best[k] <= chiplets:
@@ -300,18 +365,47 @@ def _take_minima(labels: Labels, order: Ints, i: int, low: int, high: int, chipl
 
 
 @released
-def solve_rows(run: Run) -> None:
-    """Compute the labels that a run asks for."""
-    segments, chiplets = run.segments, run.times.shape[1] - 1
-    for i in range(run.top, run.bottom - 1, -1):
+def _solve_rows(run: Run, top: int, bottom: int) -> int:
+    """Compute the labels of the layers ``top`` down to ``bottom``, as far as there is room.
+
+    Returns the layer to go on with, below ``bottom`` if there is none.
+    """
+    segments, chiplets, used = run.segments, run.times.shape[1] - 1, run.labels.used
+    received, order = run.coupling.received, run.coupling.order
+    for i in range(top, bottom - 1, -1):
         nearest, low, high = _window(run, i)
+        width = max(0, high - low + 1)
+        if used[0] + 2 * chiplets > len(run.labels.size):
+            return i
+        if used[1] + 2 * chiplets * width > len(run.labels.minima):
+            return i
         _clear(run.labels, i, low, high)
         if nearest < 0 or low > high:
             continue
         for costs in (segments.shared, segments.ending):
             _put_first(run, costs, i, nearest, high)
         left = chiplets - run.reserved[i]
-        _take_minima(run.labels, run.coupling.order[i - 1], i, low, high, left)
+        _take_minima(run.labels, received[i - 1], order[i - 1], i, low, high, left)
+    return bottom - 1
+
+
+def solve_rows(run: Run, at_once: int, pause: Callable[[], None]) -> Run:
+    """Compute the labels that a run asks for; returns it with them.
+
+    ``pause`` is called before each ``at_once`` layers and at the end.
+    """
+    run.labels.used[:] = 0
+    pause()
+    top = run.top
+    while top >= run.bottom:
+        reached = _solve_rows(run, top, max(run.bottom, top - at_once + 1))
+        if reached == top:
+            labels = _enlarged(run.labels)
+            known = labels if run.known is run.labels else run.known
+            run = run._replace(labels=labels, known=known)
+        top = reached
+        pause()
+    return run
 
 
 # --- A solution behind a label -------------------------------------------------------------------
@@ -328,18 +422,16 @@ def _first_cluster(fewest: Shorts, wanted: int, clusters: int) -> tuple[int, int
 
 
 @compiled
-def _successor(
-    coupling: Coupling, within: Shorts, j: int, slack: int, wanted: int, k: int
-) -> tuple[int, int]:
+def _successor(behind: Labels, row: int, slack: int, wanted: int, k: int) -> tuple[int, int]:
     """Partition and size of a next cluster with that label and receive time; size 0 if none.
 
     Where prefix minima first reach the label, which is the least there is, a size has it.
     """
     for q_next in range(2):
-        found = _count_within(coupling.received[j, q_next], slack)
-        for n in range(found):
-            if within[q_next, n, k] == wanted:
-                return q_next, coupling.order[j, q_next, n]
+        for step in range(behind.steps[row, q_next], _last_step(behind, row, q_next, slack) + 1):
+            at = _minima_at(behind, row, step)
+            if behind.minima[at + k] == wanted:
+                return q_next, behind.size[step]
     return 0, 0
 
 
@@ -371,8 +463,7 @@ def _rest_of_cluster(
             row = j + 1 - behind.first
             if not behind.low[row] <= k - 1 <= behind.high[row]:
                 continue
-            within = behind.within[row]
-            q_next, r_next = _successor(run.coupling, within, j, slack, wanted, k - 1)
+            q_next, r_next = _successor(behind, row, slack, wanted, k - 1)
             if r_next > 0:
                 return j, q, q_next, r_next
     return -1, 0, 0, 0

@@ -28,9 +28,9 @@ MOVES_PER_LAYER, PLACED_MOVES_PER_LAYER = 3000, 300
 LONGER = 15
 """How many times as long are those during a proof."""
 DUE, LATE_DUE = 0.1, 0.4
-"""Which share of the time limit is over when proofs are interrupted for a longer annealing; later
-where regions have places on many chiplets, if there are not too many labels for bounds to lead to
-better schedules soon."""
+"""Which share of the time to the nearer limit is over when proofs are interrupted for a longer
+annealing; later where regions have places on many chiplets, if there are not too many labels for
+bounds to lead to better schedules soon."""
 LATE_LABELS = 2**28
 """Layers times the square of chiplets up to which that is so."""
 SHORT_SHARE, SHARE = 0.05, 0.3
@@ -74,7 +74,6 @@ class Starts:
         self._instance, self._tables, self._monitor = instance, tables, monitor
         self._choice = self._first = chosen_cuts(instance, choice)
         self._bound_ps, self._whole_ps = int(best_rest(bounds)[0]), int(bounds[0, -1])
-        left = monitor.left_s
         self._done = 0
         self._idle: int | None = None
         """The best schedule before the last longer one; nothing is new if it still is"""
@@ -84,7 +83,9 @@ class Starts:
         many = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
         self._late = many and labels <= LATE_LABELS
         due = LATE_DUE if self._late else DUE
-        self._due_s = None if left is None else monitor.elapsed_s + due * left
+        left = self._left_s
+        self._due_left_s = None if left is None else (1 - due) * left
+        """How much time is left when the next longer one is due"""
 
     def learn(self) -> list[CostedSegment]:
         """Anneal if it is time for that; returns segments, among them the best up to each layer.
@@ -102,19 +103,30 @@ class Starts:
                     self._first = WHOLE
             self._short = monitor.objective
             return found
-        if self._due_s is None or monitor.elapsed_s < self._due_s:
+        begun_left, due_left = self._left_s, self._due_left_s
+        if begun_left is None or due_left is None or begun_left > due_left:
             return []
         if done > 1 and (not self._far or monitor.objective == self._idle):
             return []
         self._done += 1
-        begun, before = monitor.elapsed_s, monitor.objective
+        before = monitor.objective
         if done == 1 and before == self._short:
             found = self._anneal(LONGER, self._first)
         else:
             found = self._anneal(LONGER, self._choice, anew=False)
         self._idle = before
-        self._due_s = 2 * monitor.elapsed_s - begun
+        left = self._left_s
+        self._due_left_s = None if left is None else 2 * left - begun_left
         return found
+
+    @property
+    def _left_s(self) -> float | None:
+        """Seconds to the nearer one of the limits of time and processor time; None without any.
+
+        Annealing has one thread, which takes no more processor time than time.
+        """
+        both = self._monitor.left_s, self._monitor.cpu_left_s
+        return min((left for left in both if left is not None), default=None)
 
     @property
     def _whole_may_be_better(self) -> bool:
@@ -139,7 +151,7 @@ class Starts:
             if quick.objective is not None and quick.segments is not None:
                 monitor.improve(quick.objective, quick.segments)
 
-        left = monitor.left_s
+        left = self._left_s
         share = SHORT_SHARE if times == 1 else FAR_SHARE if self._far and not self._late else SHARE
         limit = None if left is None else share * left
         quick = Monitor(limit, forward, parent=monitor)

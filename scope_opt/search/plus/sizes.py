@@ -12,7 +12,7 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled
 from scope_opt.search.equal import kinds, layer_facts
-from scope_opt.search.exact.inner import fill_row, last_layers
+from scope_opt.search.exact.inner import fill_row, last_layers, least_computation
 from scope_opt.search.packed import (
     COMPUTE,
     GATHER,
@@ -34,7 +34,7 @@ from scope_opt.search.placed import (
     weight_gather_ps,
     within_ps,
 )
-from scope_opt.search.times import closing_times, ending_times, fastest_layers
+from scope_opt.search.times import closing_times, ending_times
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class Needs(NamedTuple):
 
 def longest_cluster(packed: PackedTables, allowed: Allowed, limit: int) -> int:
     """Most layers that a cluster can have within ``limit`` ps, at least 1."""
-    return max(1, int(last_layers(packed, fastest_layers(packed), allowed, limit).max()))
+    return max(1, int(last_layers(packed, least_computation(packed), allowed, limit).max()))
 
 
 def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
@@ -71,7 +71,7 @@ def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     if packed.places.placed:
         packed = sized(packed)
     layers, limit = len(packed.times), int(beats[-1])
-    length = last_layers(packed, fastest_layers(packed), allowed, limit)
+    length = last_layers(packed, least_computation(packed), allowed, limit)
     shape = (len(beats), ROLES, layers, max(1, int(length.max())))
     fewest = np.full(shape, TOO_MANY, dtype=np.int16)
     sending, ending = closing_times(packed, 0, layers - 1), ending_times(packed)
