@@ -31,7 +31,7 @@ DUE, LATE_DUE = 0.1, 0.4
 """Which share of the time to the nearer limit is over when proofs are interrupted for a longer
 annealing; later where regions have places on many chiplets, if there are not too many labels for
 bounds to lead to better schedules soon."""
-LATE_LABELS = 2**28
+LATE_LABELS = 2**30
 """Layers times the square of chiplets up to which that is so."""
 SHORT_SHARE, SHARE = 0.05, 0.3
 """Which share of the time left the short annealing and longer ones take at most."""

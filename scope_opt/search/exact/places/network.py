@@ -377,7 +377,8 @@ class PlacedProof:
     def _go_without_labels(self) -> None:
         """Find schedules as long as there is time; bounds are as good as they get."""
         learned = self._monitor.objective
-        while self._monitor.left_s is not None and not self._monitor.stopping:
+        limits = self._monitor.left_s, self._monitor.cpu_left_s
+        while limits != (None, None) and not self._monitor.stopping:
             self._take_found()
             if self._monitor.objective == learned:
                 break
