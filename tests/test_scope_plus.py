@@ -25,6 +25,7 @@ from scope_opt.search.exact.inner import last_layers
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import segment_facts
 from scope_opt.search.plus import sizes
+from scope_opt.search.plus.inner import make_times
 from scope_opt.search.plus.regions import best_regions
 from scope_opt.search.plus.scheme import Scheme
 from scope_opt.search.plus.solver import ScopePlusSolver
@@ -154,7 +155,9 @@ def test_rows_of_the_cluster_table_keep_their_beat(document: Json, beat: int) ->
         return
     allowed = make_allowed(instance.constraints, layers, chiplets)
     ends = (0, layers - 1)
-    rows = ClusterTable(packed, allowed, ends, beat, 1).rows(1, min(layers, chiplets))
+    times = make_times(packed, allowed, beat)
+    table = ClusterTable(packed, allowed, times, ends, beat, 0, 1)
+    rows = table.rows(1, min(layers, chiplets))
     assert [row.cost for row in rows] == sorted(row.cost for row in rows)
     for row in rows:
         assert row.starts[0] == 0

@@ -7,6 +7,7 @@ segment's last one, each cluster by its needs alone.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
     Shorts = NDArray[np.int16]
+
+
+NEAR = 1.2
+"""Beats that are longer by no more than this ratio are always tried."""
 
 
 @compiled
@@ -40,6 +45,16 @@ def segment_extra(packed: PackedTables, first: int, last: int) -> Ints:
         extra[layer + 1] = extra[layer] + own
     extra[last + 2 :] = extra[last + 1]
     return extra
+
+
+@inlined
+def longest_beat(samples: int, clusters: int, beat: int) -> int:
+    """The longest beat in ps that is tried if so many clusters are the fewest within ``beat``.
+
+    Within a longer one fewer do, but seldom so many fewer that it pays: this is half the way, by
+    ratios, to the beat that would cost the same with a single cluster, or `NEAR`.
+    """
+    return int(beat * max(NEAR, math.sqrt((samples + clusters - 1) / samples)))
 
 
 @inlined
@@ -152,12 +167,15 @@ def estimate_ending(
             low = first
             extra[first] = segment_extra(packed, first, last)
     least_cost = np.empty(layers, dtype=np.int64)
+    longest = np.full(layers, LIMIT, dtype=np.int64)
     shorter = 0
     for n in range(len(beats)):
         useful = False
         for first in range(low, last + 1):
             beat = max(shorter, packed.segment_dram_ps[first, last])
             least_cost[first] = packed.load_ps[first, last] + (packed.samples + least - 1) * beat
+            if shorter > longest[first]:
+                least_cost[first] = LIMIT
             useful = useful or (wanted[first] and least_cost[first] < estimate[first, 0])
         if not useful:
             break
@@ -173,6 +191,8 @@ def estimate_ending(
                     between = max(shorter, beats[n] * need // chiplets)
                     beat = max(between, packed.segment_dram_ps[first, last])
                     cost = packed.load_ps[first, last] + (packed.samples + k - 1) * beat
+                    if longest[first] == LIMIT:
+                        longest[first] = longest_beat(packed.samples, k, beat)
                     if cost < estimate[first, 0]:
                         estimate[first, 0], estimate[first, 1] = cost, beat
                     break

@@ -18,6 +18,7 @@ from scope_opt.search.equal import equal_segments
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import link_beat, segment_facts
 from scope_opt.search.plus.estimates import estimate_ending
+from scope_opt.search.plus.inner import make_times
 from scope_opt.search.plus.regions import best_regions
 from scope_opt.search.plus.sizes import ROLES, longest_cluster, make_needs
 from scope_opt.search.plus.table import ClusterTable
@@ -63,6 +64,7 @@ class Scheme:
         self._packed = pack_tables(tables)
         self._allowed = make_allowed(limits, layers, chiplets)
         self._unit = limits.region_multiple or 1
+        self._jumps = 0  # of the segment scheduled last: estimates of one network err alike
         self._counts = (
             limits.min_clusters or 1,
             min(limits.max_clusters or layers, layers, chiplets),
@@ -74,6 +76,7 @@ class Scheme:
         """(L, L) latency of every segment in ps, about; `LIMIT` for those that cannot matter"""
         self._beat = np.ones((layers, layers), dtype=np.int64)
         wanted, beats = self._useful()
+        self._times = make_times(self._packed, self._allowed, int(beats[-1]))
         needs = make_needs(self._packed, self._allowed, beats)
         # Of equal segments, the first one is estimated.
         wanted = self.equal.gather(wanted.astype(np.int64)) > 0
@@ -155,9 +158,13 @@ class Scheme:
                 yield np.array([first, last + 1]), np.array([1]), np.array([chiplets])
             return
         beat = min(int(self._beat[first, last]), LIMIT // self._packed.samples)
-        table = ClusterTable(self._packed, self._allowed, (first, last), beat, self._unit)
+        table = ClusterTable(
+            self._packed, self._allowed, self._times, (first, last), beat, self._jumps, self._unit
+        )
+        rows = table.rows(*self._counts)
+        self._times, self._jumps = table.times, table.jumps
         known: set[tuple[int, ...]] = set()
-        for row in table.rows(*self._counts):
+        for row in rows:
             cut = tuple(row.starts.tolist())
             if cut in known:
                 continue
