@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 STEP, MOST_NEEDS = 1.02, 2**27
 """Ratio of neighbouring times of `Needs`, and most entries: for networks of many hundred layers the
 ratio is larger."""
-WORTH, SLOWER = 3, 3
-"""Segments are estimated if a schedule with them can be within so many times the simple bound. If
-not every layer can be a segment, beats are up to so many times those of bounds."""
+WORTH, SLOWER = 3, 4
+"""Segments are estimated if a schedule with them can be within so many times the simple bound, with
+beats up to so many times the longest of their bounds."""
 ROWS = 4
 """Rows of the cluster table that get regions, in each segment."""
 
@@ -108,7 +108,7 @@ class Scheme:
             # Segments that take longer than their layers one by one are of no use.
             upto = np.concatenate([[0], costs.cumsum()])
             apart = upto[None, 1:] - upto[:-1, None] - tables.load_ps
-            longest = int(apart[useful].max()) // tables.samples
+            longest = min(longest, int(apart[useful].max()) // tables.samples)
         longest = max(shortest + 1, min(longest, LIMIT))
         layers = longest_cluster(self._packed, self._allowed, longest)
         entries = ROLES * tables.layers * layers

@@ -67,7 +67,8 @@ class Labels(NamedTuple):
     """Labels of one beat, each of shape ``(layers + 1, 2, clusters + 1)``, and room for needs."""
 
     fewest: Shorts
-    """chiplets of all clusters, `TOO_MANY` for none"""
+    """chiplets of all clusters, `TOO_MANY` for none; instead of those of 0 clusters, the least
+    number of clusters that has a label"""
     size: Shorts
     """chiplets of the first one"""
     origin: NDArray[np.int32]
@@ -334,7 +335,10 @@ def fill_labels(
             for p in range(2):
                 for then in range(1 if ending else 2):
                     ticks += 1
-                    for k in range(0 if ending else 1, 1 if ending else min(most, layers - j)):
+                    begin, stop = 0, 1
+                    if not ending:
+                        begin, stop = labels.fewest[j + 1, then, 0], min(most, layers - j)
+                    for k in range(begin, stop):
                         behind, following = 0, 0
                         if not ending:
                             behind = labels.fewest[j + 1, then, k]
@@ -351,6 +355,9 @@ def fill_labels(
                             # Without places it serves whatever lies behind.
                             high = left if placed else chiplets - before[i]
                             high = min(high, 3 * low + max(12, unit))
+                            # In the placed model few clusters share a key, and most of them are no
+                            # better than what is known: larger sizes are not looked at then.
+                            tried = min(high, better) if placed else high
                             need = _need(
                                 packed,
                                 allowed,
@@ -362,20 +369,27 @@ def fill_labels(
                                 behind,
                                 following,
                                 max(low, floor[p, phase]),
-                                high,
+                                tried,
                                 beat,
                                 floor,
                                 phase,
                             )
                             if need < 0:
                                 return False
-                            labels.stamp[key, following] = ticks
-                            labels.need[key, following] = need
-                        need = labels.need[key, following]
+                            if need <= tried or tried == high:
+                                labels.stamp[key, following] = ticks
+                                labels.need[key, following] = need
+                        else:
+                            need = labels.need[key, following]
                         if need <= min(left, better):
                             labels.fewest[i, p, k + 1] = need + behind
                             labels.size[i, p, k + 1] = need
                             labels.origin[i, p, k + 1] = 2 * j + then
+        for p in range(2):
+            k = 1
+            while k <= most and labels.fewest[i, p, k] == TOO_MANY:
+                k += 1
+            labels.fewest[i, p, 0] = k
     return True
 
 
