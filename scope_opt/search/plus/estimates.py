@@ -80,6 +80,7 @@ def _begins(needs: Shorts, i: int, last: int) -> bool:
 @compiled
 def count_chiplets(
     needs: Shorts,
+    reach: Shorts,
     beats: Ints,
     n: int,
     extra: Ints,
@@ -94,7 +95,9 @@ def count_chiplets(
     Returns the first layer for which there is a label within ``chiplets``, from ``first`` on.
     """
     for i in range(last, first - 1, -1):
-        least = open_cluster(needs, beats, n, extra, i, last, most, chiplets, labels, labels[i])
+        least = open_cluster(
+            needs, reach, beats, n, extra, i, last, most, chiplets, labels, labels[i]
+        )
         # Where no cluster may begin at all, segments may still begin before.
         if least > chiplets and _begins(needs, i, last):
             return i + 1
@@ -104,6 +107,7 @@ def count_chiplets(
 @loop
 def open_cluster(
     needs: Shorts,
+    reach: Shorts,
     beats: Ints,
     n: int,
     extra: Ints,
@@ -120,7 +124,7 @@ def open_cluster(
     for p in range(2):
         if index >= 0 and last - i < needs.shape[3]:
             own[p, 1] = needs[index, CLOSING + p, i, last - i]
-    for j in range(i, min(last, i + needs.shape[3])):
+    for j in range(i, min(last, i + reach[n, i])):
         index = _within(beats, n, extra[j + 1] - extra[i])
         if index < 0:
             break
@@ -143,6 +147,7 @@ def estimate_ending(
     packed: PackedTables,
     beats: Ints,
     needs: Shorts,
+    reach: Shorts,
     least: int,
     most: int,
     last: int,
@@ -180,11 +185,13 @@ def estimate_ending(
         if not useful:
             break
         here = min(most, last - low + 1)
-        reached = count_chiplets(needs, beats, n, none, low, last, here, chiplets, labels)
+        reached = count_chiplets(needs, reach, beats, n, none, low, last, here, chiplets, labels)
         for first in range(reached, last + 1):
             if not wanted[first] or least_cost[first] >= estimate[first, 0]:
                 continue
-            open_cluster(needs, beats, n, extra[first], first, last, here, chiplets, labels, total)
+            open_cluster(
+                needs, reach, beats, n, extra[first], first, last, here, chiplets, labels, total
+            )
             for k in range(least, min(here, last - first + 1) + 1):
                 need = min(total[0, k], total[1, k])
                 if need <= chiplets:

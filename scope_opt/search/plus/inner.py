@@ -50,7 +50,7 @@ PLACES = 8
 """Places that are told apart in a row of the mesh."""
 LONGER = 1.25
 """Times of clusters are made up to so many times the beat that asks for them."""
-ROOM = 1 << 20, 1 << 17
+ROOM = 1 << 21, 1 << 18
 """Rows of ``inner`` and ``steps`` to begin with: room that is not used takes no memory."""
 
 

@@ -181,11 +181,20 @@ class ClusterTable:
             while self._after(jumps) > max(self._dram, 1) and fits(jumps - 1):
                 jumps -= 1
         else:
-            jumps += 1
-            while not fits(jumps):
-                jumps += 1
-                if jumps > MOST_JUMPS:
+            step = 1
+            while not fits(min(jumps + step, MOST_JUMPS)):
+                if jumps + step >= MOST_JUMPS:
                     return None
+                jumps, step = jumps + step, 2 * step
+            # None at `jumps`, but so many behind it.
+            step = min(step, MOST_JUMPS - jumps)
+            while step > 1:
+                half = step // 2
+                if fits(jumps + half):
+                    step = half
+                else:
+                    jumps, step = jumps + half, step - half
+            jumps += 1
         self.jumps = jumps
         return self._after(jumps - 1)
 
