@@ -64,7 +64,8 @@ class Scheme:
         self._packed = pack_tables(tables)
         self._allowed = make_allowed(limits, layers, chiplets)
         self._unit = limits.region_multiple or 1
-        self._jumps = 0  # of the segment scheduled last: estimates of one network err alike
+        self._jumps = self._longest = 0
+        """Of the longest segment yet, and its layers but one: estimates err alike"""
         self._counts = (
             limits.min_clusters or 1,
             min(limits.max_clusters or layers, layers, chiplets),
@@ -133,7 +134,12 @@ class Scheme:
         facts = segment_facts(packed.places, first, last)
         load, dram = int(packed.load_ps[first, last]), int(packed.segment_dram_ps[first, last])
         for starts, low, high in self._candidates(first, last):
-            beat, regions, partition = best_regions(packed, self._allowed, facts, starts, low, high)
+            below = NEVER
+            if best is not None:
+                below = -(-(best.cost - load) // (packed.samples + len(low) - 1))
+            beat, regions, partition = best_regions(
+                packed, self._allowed, facts, starts, low, high, below
+            )
             if beat >= NEVER:
                 continue
             if packed.places.shared:
@@ -162,7 +168,9 @@ class Scheme:
             self._packed, self._allowed, self._times, (first, last), beat, self._jumps, self._unit
         )
         rows = table.rows(*self._counts)
-        self._times, self._jumps = table.times, table.jumps
+        self._times = table.times
+        if last - first >= self._longest:
+            self._jumps, self._longest = table.jumps, last - first
         known: set[tuple[int, ...]] = set()
         for row in rows:
             cut = tuple(row.starts.tolist())

@@ -31,7 +31,7 @@ from scope_opt.search.plus.inner import (
     with_room,
 )
 from scope_opt.search.plus.sizes import TOO_MANY
-from scope_opt.search.times import fastest_layers, segment_latency
+from scope_opt.search.times import chiplets_for, fastest_layers, segment_latency
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,6 +138,8 @@ class ClusterTable:
             np.empty((2, phases), dtype=np.int16),
         )
         self._most = most
+        self._known: dict[int, tuple[int, Row | None]] = {}
+        """By beat, most clusters that were asked for and the row of the fewest"""
 
     def rows(self, least: int, most: int) -> list[Row]:
         """Rows of ``least`` to ``most`` clusters, the best first."""
@@ -156,17 +158,16 @@ class ClusterTable:
             ahead = beat
             for _ in range(stride - 1):
                 ahead = min(_longer(ahead, STEP), longest)
-            k = self._fill(ahead, least, allowed)
-            if k == 0:
+            row = self._row(ahead, least, allowed)
+            if row is None:
                 beat, stride = _longer(ahead, STEP), min(2 * stride, STRIDE)
             elif stride > 1:
                 stride //= 2
             else:
-                cost = segment_latency(self._load, self._dram, samples, k, beat)
                 if not rows:
-                    best, longest = cost, longest_beat(samples, k, beat)
-                best = min(best, cost)
-                rows.append(Row(cost, *read_row(self._labels, k, self._ends[0])))
+                    best, longest = row.cost, longest_beat(samples, len(row.needed), beat)
+                best = min(best, row.cost)
+                rows.append(row)
                 beat = _longer(beat, STEP)
         return sorted(rows, key=lambda row: row.cost)
 
@@ -174,7 +175,7 @@ class ClusterTable:
         """A beat just below the first that has a row; None if none is found."""
 
         def fits(jumps: int) -> bool:
-            return self._fill(self._after(jumps), least, most) > 0
+            return self._row(self._after(jumps), least, most) is not None
 
         jumps = self.jumps
         if fits(jumps):
@@ -201,6 +202,17 @@ class ClusterTable:
     def _after(self, jumps: int) -> int:
         """The beat so many jumps behind the one that the search was told to begin with."""
         return max(1, int(self._beat * JUMP**jumps))
+
+    def _row(self, beat: int, least: int, most: int) -> Row | None:
+        """The row with the fewest clusters within a beat; None if there is none up to ``most``."""
+        asked, row = self._known.get(beat, (0, None))
+        if row is None and asked < most:
+            k = self._fill(beat, least, most)
+            if k > 0:
+                cost = segment_latency(self._load, self._dram, self._packed.samples, k, beat)
+                row = Row(cost, *read_row(self._labels, k, self._ends[0]))
+            self._known[beat] = most, row
+        return row if row is not None and len(row.needed) <= most else None
 
     def _fill(self, beat: int, least: int, most: int) -> int:
         """Make the labels of a beat; the fewest clusters that the package has room for, or 0."""
@@ -331,11 +343,14 @@ def fill_labels(
     labels.stamp[:] = 0
     ticks = 0
     for i in range(layers - 1, -1, -1):
-        low = 1
+        low, weights = 1, 0
         floor[:] = 1
         for j in range(i, layers):
             while low <= chiplets and fastest[j + 1, low] - fastest[i, low] > beat:
                 low += 1
+            weights += packed.layers[times.first + j, WEIGHTS]
+            if not packed.stream:
+                low = max(low, chiplets_for(weights, packed.weight_buffer_bytes))
             if low + before[i] > chiplets:
                 break
             if not allowed.clusters[times.first + i, times.first + j]:
