@@ -173,6 +173,45 @@ def test_rows_of_the_cluster_table_keep_their_beat(document: Json, beat: int) ->
         assert segment_latency(load, dram, packed.samples, clusters, found[0]) <= row.cost
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    strategies.table_instances(max_layers=6, max_chiplets=6)
+    | strategies.physical_instances(max_layers=5, max_chiplets=6)
+    | placed_strategies.placed_instances(),
+    st.integers(1, 10**6),
+)
+def test_rows_are_the_same_whatever_was_scheduled_before(document: Json, beat: int) -> None:
+    """Times of clusters are shared by segments, but for those that cross a segment's ends."""
+    instance = read(document)
+    tables = build_tables(instance)
+    packed, layers, chiplets = pack_tables(tables), tables.layers, tables.chiplets
+    allowed = make_allowed(instance.constraints, layers, chiplets)
+    shared = make_times(packed, allowed, beat)
+    for first in range(layers):
+        for last in range(first + 1, layers):
+            found = []
+            for times in (shared, make_times(packed, allowed, beat)):
+                table = ClusterTable(packed, allowed, times, (first, last), beat, 0, 1)
+                found.append(table.rows(1, min(layers, chiplets)))
+                if times is shared:
+                    shared = table.times
+            for before, alone in zip(*found, strict=True):
+                assert before.cost == alone.cost
+                assert before.starts.tolist() == alone.starts.tolist()
+                assert before.needed.tolist() == alone.needed.tolist()
+                if packed.places.placed and alone.needed.sum() < chiplets:
+                    continue
+                facts = segment_facts(packed.places, first, last)
+                regions = best_regions(
+                    packed, allowed, facts, alone.starts, alone.needed, alone.needed
+                )
+                dram = int(packed.segment_dram_ps[first, last])
+                load = int(packed.load_ps[first, last])
+                clusters = len(alone.needed)
+                cost = segment_latency(load, dram, packed.samples, clusters, regions[0])
+                assert cost <= alone.cost
+
+
 def needs_of_each_layer(packed: PackedTables, allowed: Allowed, beats: Ints) -> NDArray[np.int16]:
     """Chiplets of all clusters, none of them taken from other layers."""
     with pytest.MonkeyPatch.context() as patch:
