@@ -25,6 +25,7 @@ from scope_opt.search.exact.inner import last_layers, least_computation
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import segment_facts
 from scope_opt.search.plus import sizes
+from scope_opt.search.plus.inner import make_times
 from scope_opt.search.plus.regions import best_regions
 from scope_opt.search.plus.scheme import Scheme
 from scope_opt.search.plus.solver import ScopePlusSolver
@@ -154,7 +155,9 @@ def test_rows_of_the_cluster_table_keep_their_beat(document: Json, beat: int) ->
         return
     allowed = make_allowed(instance.constraints, layers, chiplets)
     ends = (0, layers - 1)
-    rows = ClusterTable(packed, allowed, ends, beat, 1).rows(1, min(layers, chiplets))
+    times = make_times(packed, allowed, beat)
+    table = ClusterTable(packed, allowed, times, ends, beat, 0, 1)
+    rows = table.rows(1, min(layers, chiplets))
     assert [row.cost for row in rows] == sorted(row.cost for row in rows)
     for row in rows:
         assert row.starts[0] == 0
@@ -168,6 +171,45 @@ def test_rows_of_the_cluster_table_keep_their_beat(document: Json, beat: int) ->
         load, dram = int(packed.load_ps[ends]), int(packed.segment_dram_ps[ends])
         clusters = len(row.needed)
         assert segment_latency(load, dram, packed.samples, clusters, found[0]) <= row.cost
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    strategies.table_instances(max_layers=6, max_chiplets=6)
+    | strategies.physical_instances(max_layers=5, max_chiplets=6)
+    | placed_strategies.placed_instances(),
+    st.integers(1, 10**6),
+)
+def test_rows_are_the_same_whatever_was_scheduled_before(document: Json, beat: int) -> None:
+    """Times of clusters are shared by segments, but for those that cross a segment's ends."""
+    instance = read(document)
+    tables = build_tables(instance)
+    packed, layers, chiplets = pack_tables(tables), tables.layers, tables.chiplets
+    allowed = make_allowed(instance.constraints, layers, chiplets)
+    shared = make_times(packed, allowed, beat)
+    for first in range(layers):
+        for last in range(first + 1, layers):
+            found = []
+            for times in (shared, make_times(packed, allowed, beat)):
+                table = ClusterTable(packed, allowed, times, (first, last), beat, 0, 1)
+                found.append(table.rows(1, min(layers, chiplets)))
+                if times is shared:
+                    shared = table.times
+            for before, alone in zip(*found, strict=True):
+                assert before.cost == alone.cost
+                assert before.starts.tolist() == alone.starts.tolist()
+                assert before.needed.tolist() == alone.needed.tolist()
+                if packed.places.placed and alone.needed.sum() < chiplets:
+                    continue
+                facts = segment_facts(packed.places, first, last)
+                regions = best_regions(
+                    packed, allowed, facts, alone.starts, alone.needed, alone.needed
+                )
+                dram = int(packed.segment_dram_ps[first, last])
+                load = int(packed.load_ps[first, last])
+                clusters = len(alone.needed)
+                cost = segment_latency(load, dram, packed.samples, clusters, regions[0])
+                assert cost <= alone.cost
 
 
 def needs_of_each_layer(packed: PackedTables, allowed: Allowed, beats: Ints) -> NDArray[np.int16]:

@@ -7,6 +7,7 @@ segment's last one, each cluster by its needs alone.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
     Shorts = NDArray[np.int16]
+
+
+NEAR = 1.2
+"""Beats that are longer by no more than this ratio are always tried."""
 
 
 @compiled
@@ -40,6 +45,16 @@ def segment_extra(packed: PackedTables, first: int, last: int) -> Ints:
         extra[layer + 1] = extra[layer] + own
     extra[last + 2 :] = extra[last + 1]
     return extra
+
+
+@inlined
+def longest_beat(samples: int, clusters: int, beat: int) -> int:
+    """The longest beat in ps that is tried if so many clusters are the fewest within ``beat``.
+
+    Within a longer one fewer do, but seldom so many fewer that it pays: this is half the way, by
+    ratios, to the beat that would cost the same with a single cluster, or `NEAR`.
+    """
+    return int(beat * max(NEAR, math.sqrt((samples + clusters - 1) / samples)))
 
 
 @inlined
@@ -65,6 +80,7 @@ def _begins(needs: Shorts, i: int, last: int) -> bool:
 @compiled
 def count_chiplets(
     needs: Shorts,
+    reach: Shorts,
     beats: Ints,
     n: int,
     extra: Ints,
@@ -79,7 +95,9 @@ def count_chiplets(
     Returns the first layer for which there is a label within ``chiplets``, from ``first`` on.
     """
     for i in range(last, first - 1, -1):
-        least = open_cluster(needs, beats, n, extra, i, last, most, chiplets, labels, labels[i])
+        least = open_cluster(
+            needs, reach, beats, n, extra, i, last, most, chiplets, labels, labels[i]
+        )
         # Where no cluster may begin at all, segments may still begin before.
         if least > chiplets and _begins(needs, i, last):
             return i + 1
@@ -89,6 +107,7 @@ def count_chiplets(
 @loop
 def open_cluster(
     needs: Shorts,
+    reach: Shorts,
     beats: Ints,
     n: int,
     extra: Ints,
@@ -105,7 +124,7 @@ def open_cluster(
     for p in range(2):
         if index >= 0 and last - i < needs.shape[3]:
             own[p, 1] = needs[index, CLOSING + p, i, last - i]
-    for j in range(i, min(last, i + needs.shape[3])):
+    for j in range(i, min(last, i + reach[n, i])):
         index = _within(beats, n, extra[j + 1] - extra[i])
         if index < 0:
             break
@@ -128,6 +147,7 @@ def estimate_ending(
     packed: PackedTables,
     beats: Ints,
     needs: Shorts,
+    reach: Shorts,
     least: int,
     most: int,
     last: int,
@@ -152,27 +172,34 @@ def estimate_ending(
             low = first
             extra[first] = segment_extra(packed, first, last)
     least_cost = np.empty(layers, dtype=np.int64)
+    longest = np.full(layers, LIMIT, dtype=np.int64)
     shorter = 0
     for n in range(len(beats)):
         useful = False
         for first in range(low, last + 1):
             beat = max(shorter, packed.segment_dram_ps[first, last])
             least_cost[first] = packed.load_ps[first, last] + (packed.samples + least - 1) * beat
+            if shorter > longest[first]:
+                least_cost[first] = LIMIT
             useful = useful or (wanted[first] and least_cost[first] < estimate[first, 0])
         if not useful:
             break
         here = min(most, last - low + 1)
-        reached = count_chiplets(needs, beats, n, none, low, last, here, chiplets, labels)
+        reached = count_chiplets(needs, reach, beats, n, none, low, last, here, chiplets, labels)
         for first in range(reached, last + 1):
             if not wanted[first] or least_cost[first] >= estimate[first, 0]:
                 continue
-            open_cluster(needs, beats, n, extra[first], first, last, here, chiplets, labels, total)
+            open_cluster(
+                needs, reach, beats, n, extra[first], first, last, here, chiplets, labels, total
+            )
             for k in range(least, min(here, last - first + 1) + 1):
                 need = min(total[0, k], total[1, k])
                 if need <= chiplets:
                     between = max(shorter, beats[n] * need // chiplets)
                     beat = max(between, packed.segment_dram_ps[first, last])
                     cost = packed.load_ps[first, last] + (packed.samples + k - 1) * beat
+                    if longest[first] == LIMIT:
+                        longest[first] = longest_beat(packed.samples, k, beat)
                     if cost < estimate[first, 0]:
                         estimate[first, 0], estimate[first, 1] = cost, beat
                     break

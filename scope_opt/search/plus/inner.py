@@ -1,7 +1,9 @@
-"""Times of the clusters of a segment, up to what their last layer computes and sends.
+"""Times of clusters, up to what their last layer computes and sends.
 
 They are made where they are first asked for: for clusters from one layer on, of one size and, in
-the placed model, one place, all last layers at once.
+the placed model, one place, all last layers at once, up to a time. Most are the same in every
+segment but for the DRAM reads of its first layers, which are added where they are used, and from
+every layer that is alike; a segment makes its own where tensors cross its ends.
 """
 
 from __future__ import annotations
@@ -10,12 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scope_opt.model.compiled import loop
+from scope_opt.model.compiled import inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.exact.inner import drop_copies, fill_row
-from scope_opt.search.packed import NEVER, WEIGHTS
-from scope_opt.search.placed import activations_fit, layer_ps, segment_facts, weight_gather_ps
-from scope_opt.search.times import closing_times, copy_fits, free_bytes, opening_times, stream_time
+from scope_opt.search.exact.inner import drop_copies, fill_row, last_layers
+from scope_opt.search.packed import FROM, NEVER, TO, WEIGHTS
+from scope_opt.search.placed import activations_fit, segment_facts, weight_gather_ps, within_ps
+from scope_opt.search.plus.sizes import alike_layers
+from scope_opt.search.times import (
+    closing_times,
+    compute_time,
+    copy_fits,
+    fastest_layers,
+    free_bytes,
+    opening_times,
+    stream_time,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,180 +37,276 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
     Entries = NDArray[np.int32]
 
-PREPARED = 4
-"""Column of ``steps`` for what a layer prepares as ISP; the next one is as WSP."""
+SHARED, OWN = 0, 1
+"""Whose times: of all segments, or of one of them."""
+LEAST = 4
+"""Columns of ``inner`` for the least time of this and all longer clusters with what their last
+layer computes; by first partition."""
+GATHERED = 4
+"""Column of ``steps`` for what a layer gathers as WSP."""
+BEGIN, MADE, UPTO = 0, 1, 2
+"""Columns of ``rows``."""
 PLACES = 8
 """Places that are told apart in a row of the mesh."""
-ROOM = 1 << 20, 1 << 17
+LONGER = 1.5
+"""Times of clusters are made up to so many times the beat that asks for them."""
+ROOM = 1 << 21, 1 << 18
 """Rows of ``inner`` and ``steps`` to begin with: room that is not used takes no memory."""
 
 
 class ClusterTimes(NamedTuple):
-    """What is known of the clusters of one segment."""
+    """What is known of clusters; the arrays of a segment are replaced for another one."""
 
     first: int
     last: int
     limit: int
-    """ps; longer clusters are left out"""
+    """ps; longer clusters are not known"""
     grain: int
     """Places are told apart by multiples of so many positions"""
     facts: Ints
     """`segment_facts` of the segment"""
     reads: Ints
-    """(L+1,) cumulated `opening_times`, for the regressed model"""
+    """(L+1,) DRAM reads in the segment in ps, cumulated over layers"""
     closing: Ints
-    """(L, C+1) `closing_times`, for the regressed model"""
+    """(L, C+1) `closing_times` of the segment, for the regressed model"""
+    crossing: Flags
+    """(L,) whether what a layer sends on depends on the segment's ends"""
+    until: Ints
+    """(L,) last layer of the clusters from a layer on that are the same in every segment"""
+    length: Ints
+    """(L, C+1) layers of the longest clusters from a layer on"""
+    alike: Ints
+    """(L,) the first layer from which clusters take the same"""
     used: Ints
-    """(2,) rows of ``inner`` and of ``steps`` that are taken"""
-    begin: Entries
-    """(segment's layers, C+1, phases) where the clusters from a layer on begin in ``inner``, -1 if
-    they are not made; the phase is that of their first position"""
-    made: Entries
-    """The same for how many there are"""
+    """(2, 2) rows of ``inner`` and of ``steps`` that are taken, by `SHARED` and `OWN`"""
+    rows: Ints
+    """(2, L, C+1, places, 3): where the clusters from a layer on ``BEGIN`` in ``inner``, how many
+    are ``MADE``, and ``UPTO`` how many ps all are, 0 if they are not made"""
     inner: Ints
-    """(rows, 4) ps for first and last partition ``2 p + q``, `NEVER` where not allowed"""
+    """(2, rows, 6) ps for first and last partition ``2 p + q``, `NEVER` where not allowed; `LEAST`.
+    DRAM reads are left out."""
     step: Entries
-    """(segment's layers, C+1, phases) row of ``steps``, -1 if not made"""
+    """(2, L, C+1, places) row of ``steps``, 0 if not made"""
     steps: Ints
-    """(rows, 6) ps of one layer: ``2 p + q`` with the next one in its cluster, then `PREPARED`"""
+    """(2, rows, 5) ps of one layer: ``2 p + q`` with the next one in its cluster, DRAM reads left
+    out; then `GATHERED`"""
     path: Ints
     """(L, 4) room for the shortest path"""
     fits: Flags
     """(L,) room for the copies that fit"""
 
 
-def make_times(packed: PackedTables, ends: tuple[int, int], limit: int) -> ClusterTimes:
-    """Times of the clusters of a segment, none of them made yet."""
-    first, last = ends
+def make_times(packed: PackedTables, allowed: Allowed, limit: int) -> ClusterTimes:
+    """Times of clusters up to ``limit`` ps, none of them made yet, and of no segment."""
     layers, sizes = packed.times.shape[:2]
-    phases = int(packed.places.phase.max()) + 1 if packed.places.placed else 1
-    shape = (last - first + 1, sizes, phases)
+    placed, grain = packed.places.placed, max(1, int(packed.places.mesh[1]) // PLACES)
+    places = int(packed.places.phase.max()) // grain + 1 if placed else 1
+    none = np.zeros(0, dtype=np.int64)
+    length = last_layers(packed, fastest_layers(packed), allowed, limit)
     return ClusterTimes(
-        first=first,
-        last=last,
+        first=0,
+        last=layers - 1,
         limit=limit,
-        grain=max(1, int(packed.places.mesh[1]) // PLACES),
-        facts=segment_facts(packed.places, first, last),
-        reads=opening_times(packed, first),
-        closing=closing_times(packed, first, last),
-        used=np.zeros(2, dtype=np.int64),
-        begin=np.full(shape, -1, dtype=np.int32),
-        made=np.zeros(shape, dtype=np.int32),
-        inner=np.empty((ROOM[0], 4), dtype=np.int64),
-        step=np.full(shape if packed.places.placed else (0, 0, 0), -1, dtype=np.int32),
-        steps=np.empty((ROOM[1] if packed.places.placed else shape[0], 6), dtype=np.int64),
+        grain=grain,
+        facts=np.zeros((0, 0), dtype=np.int64),
+        reads=none,
+        closing=np.zeros((0, 0), dtype=np.int64),
+        crossing=none > 0,
+        until=none,
+        length=length,
+        alike=alike_layers(packed, allowed, length),
+        used=np.ones((2, 2), dtype=np.int64),
+        rows=np.zeros((2, layers, sizes, places, 3), dtype=np.int64),
+        inner=np.empty((2, ROOM[0], 6), dtype=np.int64),
+        step=np.zeros((2, layers, sizes, places) if placed else (2, 0, 0, 0), dtype=np.int32),
+        steps=np.empty((2, ROOM[1] if placed else layers + 1, 5), dtype=np.int64),
         path=np.empty((layers, 4), dtype=np.int64),
         fits=np.zeros(layers, dtype=np.bool_),
     )
 
 
+def times_within(packed: PackedTables, times: ClusterTimes, first: int, last: int) -> ClusterTimes:
+    """The same for another segment: what was made for the one before is forgotten."""
+    layers, kernel = len(packed.times), packed.places
+    crossing = np.zeros(layers, dtype=np.bool_)
+    if kernel.placed:
+        inside = np.arange(first, last)
+        crossing[inside] = kernel.write_ps[last, inside] != kernel.write_ps[-1, inside]
+        source, target = kernel.edges[:, 0], kernel.edges[:, 1]
+        arrives = (kernel.edges[:, 3] == 1) & (source < first) & (first < target)
+        crossing[target[arrives & (target <= last)] - 1] = True
+        reads = np.concatenate([[0], kernel.read_ps[first].cumsum()])
+    else:
+        source = packed.edges[packed.edges[:, TO] > last, FROM]
+        crossing[source[(first <= source) & (source < last)]] = True
+        reads = opening_times(packed, first)
+    until = np.where(crossing, np.arange(layers), layers)
+    until = np.minimum.accumulate(until[::-1])[::-1]
+    if kernel.limit >= 0:
+        until[:] = -1  # what is held depends on all that comes before
+    times.rows[OWN, times.first : times.last + 1] = 0
+    times.step[OWN, times.first : times.last + 1] = 0
+    times.used[OWN] = 1
+    return times._replace(
+        first=first,
+        last=last,
+        facts=segment_facts(kernel, first, last),
+        reads=reads,
+        closing=closing_times(packed, first, last),
+        crossing=crossing,
+        until=until,
+    )
+
+
 def with_room(times: ClusterTimes) -> ClusterTimes:
     """The same with twice the rows of what has no room for another layer."""
-    layers = times.last - times.first + 1
-    inner, steps = (
-        np.concatenate([rows, np.empty_like(rows)]) if used + layers > len(rows) else rows
-        for rows, used in zip((times.inner, times.steps), times.used, strict=True)
-    )
+    found = []
+    for rows, used in zip((times.inner, times.steps), times.used.T, strict=True):
+        if used.max() + len(times.path) > rows.shape[1]:
+            larger = np.empty((2, 2 * rows.shape[1], rows.shape[2]), dtype=np.int64)
+            for whose in (SHARED, OWN):
+                larger[whose, : used[whose]] = rows[whose, : used[whose]]
+            found.append(larger)
+        else:
+            found.append(rows)
+    inner, steps = found
     return times._replace(inner=inner, steps=steps)
 
 
 @loop
 def make_row(
-    packed: PackedTables, allowed: Allowed, times: ClusterTimes, i: int, start: int, size: int
+    packed: PackedTables,
+    allowed: Allowed,
+    times: ClusterTimes,
+    whose: int,
+    i: int,
+    start: int,
+    size: int,
+    beat: int,
 ) -> bool:
-    """Make the clusters from layer ``i`` on; whether there was room for them."""
-    layers = times.last - i + 1
-    if times.used[0] + layers > len(times.inner) or times.used[1] + layers > len(times.steps):
+    """Make the clusters from layer ``i`` on for a beat; whether there was room for them."""
+    begin, layers = times.used[whose, 0], len(times.path)
+    # A segment's own clusters have steps of both kinds.
+    steps = max(times.used[SHARED, 1], times.used[OWN, 1])
+    if begin + layers > times.inner.shape[1] or steps + layers > times.steps.shape[1]:
         return False
-    phase = packed.places.phase[start] if packed.places.placed else 0
-    times.begin[i - times.first, size, phase] = times.used[0]
+    seg_first, seg_last = (times.first, times.last) if whose == OWN else (0, layers - 1)
+    limit, place = min(int(beat * LONGER), times.limit), 0
     if packed.places.placed:
-        rows = _fill_placed(packed, allowed, times, i, start, size)
+        place = packed.places.phase[start] // times.grain
+        stop = _fill_placed(
+            packed, allowed, times, whose, seg_first, seg_last, i, start, size, limit
+        )
     else:
-        rows = _fill_regressed(packed, allowed, times, i, size)
-    times.made[i - times.first, size, phase] = rows
-    times.used[0] += rows
+        stop = _fill_regressed(packed, allowed, times, whose, seg_last, i, size, limit)
+    least = times.inner[whose, begin + stop - i]
+    least[LEAST] = least[LEAST + 1] = NEVER
+    for j in range(stop - 1, i - 1, -1):
+        behind, least = least, times.inner[whose, begin + j - i]
+        for p in range(2):
+            time = behind[LEAST + p]
+            for q in range(2):
+                time = min(time, least[2 * p + q] + computation(packed, j, q, size))
+            least[LEAST + p] = time
+    own = times.rows[whose, i, size, place]
+    own[BEGIN], own[MADE], own[UPTO] = begin, stop - i, limit
+    times.used[whose, 0] += stop - i + 1
     return True
+
+
+@inlined
+def computation(packed: PackedTables, layer: int, own: int, size: int) -> int:
+    """What a layer computes with partition ``own``, in ps."""
+    if packed.places.placed:
+        return int(packed.places.compute_ps[layer, own, size])
+    return compute_time(packed.times, layer, own, size)
 
 
 @loop
 def _fill_regressed(
-    packed: PackedTables, allowed: Allowed, times: ClusterTimes, i: int, size: int
+    packed: PackedTables,
+    allowed: Allowed,
+    times: ClusterTimes,
+    whose: int,
+    seg_last: int,
+    i: int,
+    size: int,
+    limit: int,
 ) -> int:
-    stop, weights, spent = i, 0, 0
-    while stop <= times.last:
-        weights += packed.layers[stop, WEIGHTS]
-        spent += min(packed.times[stop, size, 0], packed.times[stop, size, 1])
-        if spent > times.limit:
-            break
-        if free_bytes(packed.weight_buffer_bytes, size, weights, packed.stream) < 0:
+    """Fill the rows of clusters; returns the layer behind the longest of them."""
+    stop, spent = i, 0
+    longest = min(seg_last + 1, i + times.length[i, size])
+    while stop < longest:
+        spent += min(
+            compute_time(packed.times, stop, 0, size), compute_time(packed.times, stop, 1, size)
+        )
+        if spent > limit:
             break
         stop += 1
-    row = times.used[0]
     fill_row(
         packed,
         allowed,
-        times.last,
+        seg_last,
         i,
         size,
         stop,
         i,
-        times.inner,
-        row,
+        times.inner[whose],
+        times.used[whose, 0],
         times.path,
         times.fits,
     )
-    for j in range(i, stop):
-        for pq in range(4):
-            if times.inner[row + j - i, pq] < NEVER:
-                times.inner[row + j - i, pq] += times.reads[j + 1] - times.reads[i]
-    return stop - i
+    return stop
 
 
 @loop
-def _make_steps(
-    packed: PackedTables, times: ClusterTimes, layer: int, start: int, size: int
-) -> None:
-    kernel, seg_first = packed.places, times.first
-    row = times.used[1]
-    times.step[layer - seg_first, size, kernel.phase[start]] = row
-    times.used[1] += 1
+def _make_step(
+    packed: PackedTables, times: ClusterTimes, whose: int, layer: int, start: int, size: int
+) -> int:
+    """Make what a layer takes beside the next one in its cluster; returns its row."""
+    kernel, row = packed.places, times.used[whose, 1]
+    seg_first, seg_last = (times.first, times.last) if whose == OWN else (0, len(times.path) - 1)
+    times.step[whose, layer, size, kernel.phase[start] // times.grain] = row
+    times.used[whose, 1] += 1
+    own = times.steps[whose, row]
+    own[GATHERED] = weight_gather_ps(kernel, kernel.weights[layer], start, size)
     for this in range(2):
-        prepared = kernel.read_ps[seg_first, layer]
-        if this == 1:
-            prepared += weight_gather_ps(kernel, kernel.weights[layer], start, size)
-        times.steps[row, PREPARED + this] = prepared
+        prepared = own[GATHERED] if this == 1 else 0
+        computed = kernel.compute_ps[layer, this, size]
         for then in range(2):
-            if layer < times.last:
-                times.steps[row, 2 * this + then] = layer_ps(
-                    kernel,
-                    times.facts,
-                    seg_first,
-                    times.last,
-                    layer,
-                    layer + 1,
-                    start,
-                    size,
-                    0,
-                    layer,
-                    this,
-                    then,
-                )
+            own[2 * this + then] = prepared + computed
+            if layer < len(times.path) - 1:
+                sent = kernel.write_ps[seg_last, layer]
+                sent += within_ps(kernel, layer, this, then, start, size, seg_first)
+                own[2 * this + then] = prepared + max(computed, sent)
+    return int(row)
 
 
 @loop
 def _fill_placed(
-    packed: PackedTables, allowed: Allowed, times: ClusterTimes, i: int, start: int, size: int
+    packed: PackedTables,
+    allowed: Allowed,
+    times: ClusterTimes,
+    whose: int,
+    seg_first: int,
+    seg_last: int,
+    i: int,
+    start: int,
+    size: int,
+    limit: int,
 ) -> int:
+    """Fill the rows of clusters; returns the layer behind the longest of them."""
     kernel, path, fits = packed.places, times.path, times.fits
-    phase, begin, weights, largest = kernel.phase[start], times.used[0], 0, -1
-    for j in range(i, times.last + 1):
+    place, begin, weights, largest = kernel.phase[start] // times.grain, times.used[whose, 0], 0, -1
+    longest = min(seg_last + 1, i + times.length[i, size])
+    for j in range(i, longest):
         weights += packed.layers[j, WEIGHTS]
         room = free_bytes(packed.weight_buffer_bytes, size, weights, packed.stream)
-        if room < 0:
-            return j - i
-        if times.step[j - times.first, size, phase] < 0:
-            _make_steps(packed, times, j, start, size)
+        whose_step = OWN if whose == OWN and times.crossing[j] else SHARED
+        row = times.step[whose_step, j, size, place]
+        if row == 0:
+            row = _make_step(packed, times, whose_step, j, start, size)
+        gathered = times.steps[whose_step, row, GATHERED]
         # The path goes on from the first layer whose copy no longer fits beside the weights.
         changed = j
         if largest >= 0 and not copy_fits(packed.layers, largest, size, room):
@@ -208,33 +315,36 @@ def _fill_placed(
         if fits[j] and (largest < 0 or packed.layers[j, WEIGHTS] > packed.layers[largest, WEIGHTS]):
             largest = j
         for u in range(changed, j + 1):
+            step = times.steps[SHARED, 0]
+            if u > i:
+                whose_step = OWN if whose == OWN and times.crossing[u - 1] else SHARED
+                step = times.steps[whose_step, times.step[whose_step, u - 1, size, place]]
             for q in range(2):
                 choice = allowed.choice[u]
                 possible = may_wsp(choice, fits[u]) if q == 1 else may_isp(choice, fits[u])
                 if possible and kernel.limit >= 0:
-                    possible = activations_fit(kernel, times.facts, times.first, i, u, q, size)
+                    possible = activations_fit(kernel, times.facts, seg_first, i, u, q, size)
                 for p in range(2):
                     best = NEVER
                     if possible and u == i:
                         best = 0 if p == q else NEVER
                     elif possible:
-                        row = times.step[u - 1 - times.first, size, phase]
                         for before in range(2):
-                            spent = path[u - 1, 2 * p + before] + times.steps[row, 2 * before + q]
-                            best = min(best, spent)
+                            best = min(best, path[u - 1, 2 * p + before] + step[2 * before + q])
                     path[u, 2 * p + q] = best
         least = NEVER
-        row = times.step[j - times.first, size, phase]
-        refetch = stream_time(packed, i, j, weights, size)
+        refetch = 0
+        if weights > packed.weight_buffer_bytes * size:
+            refetch = stream_time(packed, i, j, weights, size)
         for pq in range(4):
             spent = path[j, pq]
+            least = min(least, spent)
             if spent < NEVER and allowed.clusters[i, j]:
                 # Alone in its cluster, a layer keeps the weights that it gathered.
-                spent += refetch + times.steps[row, PREPARED + (pq % 2 if j > i else 0)]
+                spent += refetch + (gathered if pq % 2 == 1 and j > i else 0)
             else:
                 spent = NEVER
-            times.inner[begin + j - i, pq] = spent
-            least = min(least, path[j, pq])
-        if least > times.limit:
-            return j - i
-    return times.last - i + 1
+            times.inner[whose, begin + j - i, pq] = spent
+        if least > limit:
+            return j
+    return int(longest)

@@ -177,6 +177,7 @@ def best_regions(
     starts: Ints,
     low: Ints,
     high: Ints,
+    below: int = NEVER,
 ) -> tuple[int, Ints, Bytes]:
     """Regions and partitions of given clusters with the least slowest cluster.
 
@@ -191,11 +192,13 @@ def best_regions(
         First layers, then the layer behind the segment.
     low, high : int64 array, shape ``(clusters,)``
         Smallest and largest region of each cluster that is looked at.
+    below : int
+        Only what takes less is looked for, in ps.
 
     Returns
     -------
     beat_ps : int
-        `NEVER` if there is nothing within the windows.
+        `NEVER` if there is nothing within the windows below that.
     regions : int64 array, shape ``(clusters,)``
     partition : int8 array, shape ``(L + 1,)``
         Meaningful for the segment's layers.
@@ -218,7 +221,7 @@ def best_regions(
         widest = max(widest, until[c] - before[c] + 1)
         deepest = max(deepest, high[c] - low[c] + 1)
         longest = max(longest, starts[c + 1] - starts[c])
-    label = np.full((clusters, widest, deepest, 2), NEVER, dtype=np.int64)
+    label = np.full((clusters, widest, deepest, 2), below, dtype=np.int64)
     origin = np.zeros((clusters, widest, deepest, 2), dtype=np.int64)
     path = np.empty((len(packed.times) + 1, 4), dtype=np.int64)
     phases = 1
@@ -303,13 +306,13 @@ def best_regions(
                                 if time < found[p]:
                                     found[p] = time
                                     kept[p] = q + 2 * then + 4 * following
-    best, s, r, p = NEVER, 0, 0, 0
+    best, s, r, p = below, 0, 0, 0
     for size in range(low[0], high[0] + 1):
         for q in range(2):
             if label[0, 0, size - low[0], q] < best:
                 best, r, p = label[0, 0, size - low[0], q], size, q
-    if best >= NEVER:
-        return best, regions, partition
+    if best >= below:
+        return NEVER, regions, partition
     for c in range(clusters):
         first, last = starts[c], starts[c + 1] - 1
         way = origin[c, s - before[c], r - low[c], p]

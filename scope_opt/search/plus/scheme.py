@@ -18,6 +18,7 @@ from scope_opt.search.equal import equal_segments
 from scope_opt.search.packed import NEVER, pack_tables
 from scope_opt.search.placed import link_beat, segment_facts
 from scope_opt.search.plus.estimates import estimate_ending
+from scope_opt.search.plus.inner import make_times
 from scope_opt.search.plus.regions import best_regions
 from scope_opt.search.plus.sizes import ROLES, longest_cluster, make_needs
 from scope_opt.search.plus.table import ClusterTable
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 STEP, MOST_NEEDS = 1.02, 2**27
 """Ratio of neighbouring times of `Needs`, and most entries: for networks of many hundred layers the
 ratio is larger."""
-WORTH, SLOWER = 3, 3
-"""Segments are estimated if a schedule with them can be within so many times the simple bound. If
-not every layer can be a segment, beats are up to so many times those of bounds."""
+WORTH, SLOWER = 3, 4
+"""Segments are estimated if a schedule with them can be within so many times the simple bound, with
+beats up to so many times the longest of their bounds."""
 ROWS = 4
 """Rows of the cluster table that get regions, in each segment."""
 
@@ -63,6 +64,8 @@ class Scheme:
         self._packed = pack_tables(tables)
         self._allowed = make_allowed(limits, layers, chiplets)
         self._unit = limits.region_multiple or 1
+        self._jumps = self._longest = 0
+        """Of the longest segment yet, and its layers but one: estimates err alike"""
         self._counts = (
             limits.min_clusters or 1,
             min(limits.max_clusters or layers, layers, chiplets),
@@ -74,6 +77,7 @@ class Scheme:
         """(L, L) latency of every segment in ps, about; `LIMIT` for those that cannot matter"""
         self._beat = np.ones((layers, layers), dtype=np.int64)
         wanted, beats = self._useful()
+        self._times = make_times(self._packed, self._allowed, int(beats[-1]))
         needs = make_needs(self._packed, self._allowed, beats)
         # Of equal segments, the first one is estimated.
         wanted = self.equal.gather(wanted.astype(np.int64)) > 0
@@ -105,7 +109,7 @@ class Scheme:
             # Segments that take longer than their layers one by one are of no use.
             upto = np.concatenate([[0], costs.cumsum()])
             apart = upto[None, 1:] - upto[:-1, None] - tables.load_ps
-            longest = int(apart[useful].max()) // tables.samples
+            longest = min(longest, int(apart[useful].max()) // tables.samples)
         longest = max(shortest + 1, min(longest, LIMIT))
         layers = longest_cluster(self._packed, self._allowed, longest)
         entries = ROLES * tables.layers * layers
@@ -130,7 +134,12 @@ class Scheme:
         facts = segment_facts(packed.places, first, last)
         load, dram = int(packed.load_ps[first, last]), int(packed.segment_dram_ps[first, last])
         for starts, low, high in self._candidates(first, last):
-            beat, regions, partition = best_regions(packed, self._allowed, facts, starts, low, high)
+            below = NEVER
+            if best is not None:
+                below = -(-(best.cost - load) // (packed.samples + len(low) - 1))
+            beat, regions, partition = best_regions(
+                packed, self._allowed, facts, starts, low, high, below
+            )
             if beat >= NEVER:
                 continue
             if packed.places.shared:
@@ -155,9 +164,15 @@ class Scheme:
                 yield np.array([first, last + 1]), np.array([1]), np.array([chiplets])
             return
         beat = min(int(self._beat[first, last]), LIMIT // self._packed.samples)
-        table = ClusterTable(self._packed, self._allowed, (first, last), beat, self._unit)
+        table = ClusterTable(
+            self._packed, self._allowed, self._times, (first, last), beat, self._jumps, self._unit
+        )
+        rows = table.rows(*self._counts)
+        self._times = table.times
+        if last - first >= self._longest:
+            self._jumps, self._longest = table.jumps, last - first
         known: set[tuple[int, ...]] = set()
-        for row in table.rows(*self._counts):
+        for row in rows:
             cut = tuple(row.starts.tolist())
             if cut in known:
                 continue

@@ -59,6 +59,8 @@ class Needs(NamedTuple):
     """(n,) ps, ascending"""
     fewest: Shorts
     """(n, ROLES, L, longest) of cluster ``i..j`` at ``i, j - i``; `TOO_MANY` for none"""
+    reach: Shorts
+    """(n, L) layers of the longest cluster from each layer on"""
 
 
 def longest_cluster(packed: PackedTables, allowed: Allowed, limit: int) -> int:
@@ -74,13 +76,15 @@ def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     length = last_layers(packed, least_computation(packed), allowed, limit)
     shape = (len(beats), ROLES, layers, max(1, int(length.max())))
     fewest = np.full(shape, TOO_MANY, dtype=np.int16)
+    reach = np.zeros((len(beats), layers), dtype=np.int16)
     sending, ending = closing_times(packed, 0, layers - 1), ending_times(packed)
     alike = alike_layers(packed, allowed, length)
     own = np.where((alike == np.arange(layers))[:, None], length, 0)
-    _fill_needs(packed, allowed, own, sending, ending, beats, fewest)
+    _fill_needs(packed, allowed, own, sending, ending, beats, fewest, reach)
     for layer in np.flatnonzero(alike < np.arange(layers)):
         fewest[:, :, layer] = fewest[:, :, alike[layer]]
-    return Needs(beats, fewest)
+        reach[:, layer] = reach[:, alike[layer]]
+    return Needs(beats, fewest, reach)
 
 
 def alike_layers(packed: PackedTables, allowed: Allowed, length: Ints) -> Ints:
@@ -166,6 +170,7 @@ def _fill_needs(
     ending: Ints,
     beats: Ints,
     fewest: Shorts,
+    reach: Shorts,
 ) -> None:
     times = packed.times
     layers, sizes = times.shape[0], times.shape[1]
@@ -196,4 +201,5 @@ def _fill_needs(
                     while n > 0 and beats[n - 1] >= time:
                         n -= 1
                         fewest[n, role, i, j - i] = r
+                        reach[n, i] = max(reach[n, i], j - i + 1)
                     unmet[role, j] = n

@@ -4,7 +4,7 @@
   are estimated for all segments at once; segments on the path that looks best are scheduled, until
   all on it are.
 - Clusters: a table by time. For every segment and number of clusters, those that need the fewest
-  chiplets within a beat (`clusters`), at beats 3 % apart, instead of one table by similarity.
+  chiplets within a beat (`table`), at beats 2 % apart, instead of one table by similarity.
 - Regions and partitions: for given clusters the best ones (`regions`), instead of moves from
   proportional regions and one transition from WSP to ISP.
 
