@@ -47,8 +47,9 @@ FEW = 4
 SHARES = (0.5,)
 """How far the proof goes at a time, of what is open between the bound and the best schedule."""
 
-ROUNDS = 3
-"""How often the cut that looks best is searched before the proof."""
+FAR, ROUNDS = 0.14, 4
+"""How often in turn the cut that looks best is searched in vain before the proof, and gap below
+which once is enough."""
 
 LAG = 4
 """So many last layers are settled by what was known before the first of them; as many threads have
@@ -199,9 +200,13 @@ class NetworkProof:
     def _search_promising(self, prover: Prover) -> None:
         """Settle the segments of the cut that looks best, and the whole network as one segment."""
         layers, whole = self._tables.layers, (0, self._tables.layers - 1)
-        for _ in range(ROUNDS):
+        in_vain = 0
+        while in_vain < ROUNDS:
             before = self._most
             total, starts = shortest_cut(self._lower, self._count or 0, LIMIT)
+            if self._count is None and in_vain % 2 == 1 and len(starts) > 2:
+                # Bounds of long segments may be sharper.
+                total, starts = shortest_cut(self._lower, len(starts) - 1, LIMIT)
             cut = segment_ends(starts.tolist(), layers) if total < self._most else []
             for ends in dict.fromkeys([*cut, whole]):
                 if self._monitor.stopping:
@@ -210,7 +215,8 @@ class NetworkProof:
                 if self._lower[ends] < self._budgets()[ends]:
                     self._settle_alone(prover, ends)
                     self._publish()
-            if self._most == before:
+            in_vain = in_vain + 1 if self._most == before else 0
+            if in_vain > 0 and self._least > (1 - FAR) * self._most:
                 return
 
     def _settle_alone(self, prover: Prover, ends: tuple[int, int]) -> None:

@@ -79,9 +79,8 @@ class Starts:
         """The best schedule before the last longer one; nothing is new if it still is"""
         self._short: int | None = None
         """What the short ones found"""
-        labels = tables.layers * tables.chiplets**2
-        many = tables.placed is not None and tables.chiplets >= MANY_CHIPLETS
-        self._late = many and labels <= LATE_LABELS
+        few_labels = tables.placed is None or tables.layers * tables.chiplets**2 <= LATE_LABELS
+        self._late = tables.chiplets >= MANY_CHIPLETS and few_labels
         due = LATE_DUE if self._late else DUE
         left = self._left_s
         self._due_left_s = None if left is None else (1 - due) * left
