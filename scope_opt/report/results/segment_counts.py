@@ -73,9 +73,8 @@ def page() -> Article:
             "in a given number of segments (Fig. 1(b) of the paper), in both models. *segmented* and "
             "*scope*: the paper's search, segments balanced by MACs; *exact-segmented* and *exact*: the "
             "best schedules of the two schemes, cuts free. In brackets, by how many per cent of its "
-            "throughput the optimum may still be faster where links leave it open; the gain of optima "
-            "then lies between two numbers. In the placed model optima for given numbers of segments are left "
-            "out for ResNet-152 on 256 chiplets, whose proofs take long; ResNet-50 on 128 stands beside it.",
+            "throughput the optimum may still be faster where links or a limit of processor time leave it "
+            "open; the gain of optima then lies between two numbers.",
             Picture("throughput.svg", "Throughput over segments", lambda: _draw(cases, counts)),
             *blocks,
         ],
@@ -122,8 +121,7 @@ def _verdict(case: Counted, counts: list[int]) -> list[str]:
     most = max(same, key=same.__getitem__)
     optimal = case.gain("exact dp", "exact-segmented dp")
     return [
-        f"At an equal number of segments merging pays most where segments are few: {span(same[most])}x "
-        f"at {most}, with both at their optimum.",
+        f"At an equal number of segments merging pays most at {most}: {span(same[most])}x between optima.",
         "The segmented pipeline escapes by cutting more often. When both choose freely the gain is "
         f"{balanced} and {span(optimal)}x between optima (at {case.chosen('exact dp')} and "
         f"{case.chosen('exact-segmented dp')} segments).",
