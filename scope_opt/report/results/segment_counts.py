@@ -35,17 +35,22 @@ class Counted(NamedTuple):
         """Of the instance."""
         return self.network + self.model.suffix
 
+    def label(self, label: str) -> str:
+        """The label's name where its proofs were limited."""
+        limited = f"{label}, limited"
+        return label if records_of(STUDY).rate(self.name, limited) is None else limited
+
     def rate(self, label: str) -> float | None:
         """Samples per second."""
-        return records_of(STUDY).rate(self.name, label)
+        return records_of(STUDY).rate(self.name, self.label(label))
 
     def gain(self, merged: str, single: str) -> tuple[float, float] | None:
         """Throughput of one label over another, as `Records.gain` says."""
-        return records_of(STUDY).gain(self.name, merged, single)
+        return records_of(STUDY).gain(self.name, self.label(merged), self.label(single))
 
     def chosen(self, label: str) -> str:
         """The number of segments of a label that chooses it."""
-        return str(records_of(STUDY).segments(self.name, label) or "-")
+        return str(records_of(STUDY).segments(self.name, self.label(label)) or "-")
 
 
 def page() -> Article:
@@ -83,7 +88,7 @@ def page() -> Article:
 
 def _row(case: Counted, choice: str, title: str) -> list[str]:
     labels = [f"{scheme} {choice}" for scheme in SCHEMES]
-    cells = [records_of(STUDY).rate_cell(case.name, label) for label in labels]
+    cells = [records_of(STUDY).rate_cell(case.name, case.label(label)) for label in labels]
     if choice in CHOICES:
         cells = [
             cell if cell == "-" else f"{cell} at {case.chosen(label)}"
