@@ -14,7 +14,7 @@ import numpy as np
 
 from scope_opt.model.compiled import inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.exact.inner import drop_copies, fill_row, last_layers
+from scope_opt.search.exact.inner import drop_copies, fill_row, last_layers, least_computation
 from scope_opt.search.packed import FROM, NEVER, TO, WEIGHTS
 from scope_opt.search.placed import activations_fit, segment_facts, weight_gather_ps, within_ps
 from scope_opt.search.plus.sizes import alike_layers
@@ -22,7 +22,6 @@ from scope_opt.search.times import (
     closing_times,
     compute_time,
     copy_fits,
-    fastest_layers,
     free_bytes,
     opening_times,
     stream_time,
@@ -102,7 +101,7 @@ def make_times(packed: PackedTables, allowed: Allowed, limit: int) -> ClusterTim
     placed, grain = packed.places.placed, max(1, int(packed.places.mesh[1]) // PLACES)
     places = int(packed.places.phase.max()) // grain + 1 if placed else 1
     none = np.zeros(0, dtype=np.int64)
-    length = last_layers(packed, fastest_layers(packed), allowed, limit)
+    length = last_layers(packed, least_computation(packed), allowed, limit)
     return ClusterTimes(
         first=0,
         last=layers - 1,
