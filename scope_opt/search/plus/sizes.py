@@ -12,7 +12,7 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled
 from scope_opt.search.equal import kinds, layer_facts
-from scope_opt.search.exact.inner import fill_row, last_layers, least_computation
+from scope_opt.search.exact.inner import fill_row, last_layers, least_computation, least_times
 from scope_opt.search.packed import (
     COMPUTE,
     GATHER,
@@ -73,7 +73,7 @@ def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     if packed.places.placed:
         packed = sized(packed)
     layers, limit = len(packed.times), int(beats[-1])
-    length = last_layers(packed, least_computation(packed), allowed, limit)
+    length = last_layers(packed, least_times(packed, allowed), allowed, limit)
     shape = (len(beats), ROLES, layers, max(1, int(length.max())))
     fewest = np.full(shape, TOO_MANY, dtype=np.int16)
     reach = np.zeros((len(beats), layers), dtype=np.int16)
