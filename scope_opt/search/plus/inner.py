@@ -56,7 +56,7 @@ PLACES = 8
 """Places that are told apart in a row of the mesh."""
 LONGER = 1.5
 """Times of clusters are made up to so many times the beat that asks for them."""
-ROOM = 1 << 21, 1 << 18
+ROOM = 1 << 22, 1 << 18
 """Rows of ``inner`` and ``steps`` to begin with: room that is not used takes no memory."""
 
 
