@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from scope_opt import load
 from scope_opt.cost.build import build_tables
+from scope_opt.schedule.bounds import segment_bounds
 from scope_opt.schedule.evaluate import evaluate_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.equal import moved
@@ -256,7 +257,7 @@ def test_blocks_of_deep_networks_need_the_same(name: str, longest: int) -> None:
 def test_equal_segments_take_the_same(name: str) -> None:
     instance = load(name)
     tables = build_tables(instance)
-    scheme = Scheme(instance, tables, lambda: False)
+    scheme = Scheme(instance, tables, segment_bounds(tables), lambda: False)
     compared = 0
     for a, b in zip(*np.nonzero(np.triu(scheme.equal.several, 1)), strict=True):
         first = int(scheme.equal.first[a, b])

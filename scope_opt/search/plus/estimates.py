@@ -133,8 +133,10 @@ def open_cluster(
             if need > chiplets:
                 continue
             behind, ahead = labels[j + 1, role % 2], own[role // 2]
-            for k in range(1, min(most, last - j + 1)):
-                ahead[k + 1] = min(ahead[k + 1], np.int16(behind[k] + need))
+            count = max(0, min(most - 1, last - j))
+            others, better = behind[1 : count + 1], ahead[2 : count + 2]
+            for k in range(count):
+                better[k] = min(better[k], np.int16(others[k] + need))
     least = TOO_MANY
     for p in range(2):
         for k in range(1, most + 1):
@@ -189,10 +191,21 @@ def estimate_ending(
         for first in range(reached, last + 1):
             if not wanted[first] or least_cost[first] >= estimate[first, 0]:
                 continue
+            # With the DRAM transfers at its ends a segment needs no fewer clusters.
+            fewest, upto = least, min(here, last - first + 1)
+            while (
+                fewest <= upto
+                and min(labels[first, 0, fewest], labels[first, 1, fewest]) > chiplets
+            ):
+                fewest += 1
+            beat = max(shorter, packed.segment_dram_ps[first, last])
+            cost = packed.load_ps[first, last] + (packed.samples + fewest - 1) * beat
+            if fewest > upto or cost >= estimate[first, 0]:
+                continue
             open_cluster(
                 needs, reach, beats, n, extra[first], first, last, here, chiplets, labels, total
             )
-            for k in range(least, min(here, last - first + 1) + 1):
+            for k in range(fewest, upto + 1):
                 need = min(total[0, k], total[1, k])
                 if need <= chiplets:
                     between = max(shorter, beats[n] * need // chiplets)

@@ -14,7 +14,13 @@ import numpy as np
 
 from scope_opt.model.compiled import inlined, loop
 from scope_opt.search.allowed import may_isp, may_wsp
-from scope_opt.search.exact.inner import drop_copies, fill_row, last_layers, least_computation
+from scope_opt.search.exact.inner import (
+    drop_copies,
+    fill_row,
+    last_layers,
+    least_computation,
+    least_times,
+)
 from scope_opt.search.packed import FROM, NEVER, TO, WEIGHTS
 from scope_opt.search.placed import activations_fit, segment_facts, weight_gather_ps, within_ps
 from scope_opt.search.plus.sizes import alike_layers
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scope_opt.search.allowed import Allowed
+    from scope_opt.search.exact.inner import LeastTimes
     from scope_opt.search.packed import Ints, PackedTables
 
     Flags = NDArray[np.bool_]
@@ -49,7 +56,7 @@ PLACES = 8
 """Places that are told apart in a row of the mesh."""
 LONGER = 1.5
 """Times of clusters are made up to so many times the beat that asks for them."""
-ROOM = 1 << 21, 1 << 18
+ROOM = 1 << 22, 1 << 18
 """Rows of ``inner`` and ``steps`` to begin with: room that is not used takes no memory."""
 
 
@@ -72,6 +79,8 @@ class ClusterTimes(NamedTuple):
     """(L,) whether what a layer sends on depends on the segment's ends"""
     until: Ints
     """(L,) last layer of the clusters from a layer on that are the same in every segment"""
+    least: LeastTimes
+    """What layers take at least in any cluster and segment"""
     length: Ints
     """(L, C+1) layers of the longest clusters from a layer on"""
     alike: Ints
@@ -101,7 +110,9 @@ def make_times(packed: PackedTables, allowed: Allowed, limit: int) -> ClusterTim
     placed, grain = packed.places.placed, max(1, int(packed.places.mesh[1]) // PLACES)
     places = int(packed.places.phase.max()) // grain + 1 if placed else 1
     none = np.zeros(0, dtype=np.int64)
-    length = last_layers(packed, least_computation(packed), allowed, limit)
+    # Packed tables of the placed model hold computation alone.
+    least = least_computation(packed) if placed else least_times(packed, allowed)
+    length = last_layers(packed, least, allowed, limit)
     return ClusterTimes(
         first=0,
         last=layers - 1,
@@ -112,6 +123,7 @@ def make_times(packed: PackedTables, allowed: Allowed, limit: int) -> ClusterTim
         closing=np.zeros((0, 0), dtype=np.int64),
         crossing=none > 0,
         until=none,
+        least=least,
         length=length,
         alike=alike_layers(packed, allowed, length),
         used=np.ones((2, 2), dtype=np.int64),
@@ -233,14 +245,9 @@ def _fill_regressed(
     limit: int,
 ) -> int:
     """Fill the rows of clusters; returns the layer behind the longest of them."""
-    stop, spent = i, 0
-    longest = min(seg_last + 1, i + times.length[i, size])
-    while stop < longest:
-        spent += min(
-            compute_time(packed.times, stop, 0, size), compute_time(packed.times, stop, 1, size)
-        )
-        if spent > limit:
-            break
+    before, last = times.least.before, times.least.last
+    stop, longest = i, min(seg_last + 1, i + times.length[i, size])
+    while stop < longest and before[stop, size] - before[i, size] + last[stop, size] <= limit:
         stop += 1
     fill_row(
         packed,

@@ -88,6 +88,20 @@ def _step_ps(
 
 
 @loop
+def _preparing_ps(
+    packed: PackedTables, seg_first: int, first: int, last: int, size: int, this: int
+) -> int:
+    """What the last layer of a cluster takes beside `_last_ps`."""
+    if packed.places.placed:
+        return 0
+    time = gather_time(packed.times, last, this, size, first == last)
+    time += opening_time(packed.layers, packed.edges, packed.in_edges, last, seg_first)
+    return int(
+        time + receiving_time(packed.layers, packed.edges, packed.in_edges, last, size, first)
+    )
+
+
+@loop
 def _last_ps(
     packed: PackedTables,
     seg_first: int,
@@ -96,21 +110,21 @@ def _last_ps(
     last: int,
     start: int,
     size: int,
+    closing: int,
     this: int,
     then: int,
     following: int,
     handed: int,
 ) -> int:
-    """Time of the last layer of a cluster; ``handed`` is the hand-over of the placed model."""
+    """Time of the last layer of a cluster, in the regressed model without its preparation.
+
+    ``closing`` is the `closing_time` of that model, ``handed`` the hand-over of the placed one.
+    """
     if packed.places.placed:
         return sending_layer_ps(
             packed.places, seg_first, seg_last, first, last, start, size, last, this, handed
         )
-    time = gather_time(packed.times, last, this, size, first == last)
-    time += opening_time(packed.layers, packed.edges, packed.in_edges, last, seg_first)
-    time += receiving_time(packed.layers, packed.edges, packed.in_edges, last, size, first)
-    closing = closing_time(packed.times, packed.layers, packed.edges, last, size, seg_last)
-    return int(time + last_layer_time(packed.times, last, this, size, closing, then, following))
+    return last_layer_time(packed.times, last, this, size, closing, then, following)
 
 
 @loop
@@ -250,15 +264,32 @@ def best_regions(
                         spent = path[last, pq]
                         if spent < NEVER:
                             spent += refetch
+                            spent += _preparing_ps(packed, seg_first, first, last, r, pq % 2)
                         inner[phase, r - low[c], pq] = spent
                 own = inner[phase, r - low[c]]
+                closing = 0
+                if not places.placed:
+                    closing = closing_time(
+                        packed.times, packed.layers, packed.edges, last, r, seg_last
+                    )
                 found = label[c, s - before[c], r - low[c]]
                 kept = origin[c, s - before[c], r - low[c]]
                 if c == clusters - 1:
                     for pq in range(4):
                         if own[pq] < NEVER:
                             time = own[pq] + _last_ps(
-                                packed, seg_first, seg_last, first, last, s, r, pq % 2, 0, 0, 0
+                                packed,
+                                seg_first,
+                                seg_last,
+                                first,
+                                last,
+                                s,
+                                r,
+                                closing,
+                                pq % 2,
+                                0,
+                                0,
+                                0,
                             )
                             if time < found[pq // 2]:
                                 found[pq // 2], kept[pq // 2] = time, pq % 2
@@ -294,6 +325,7 @@ def best_regions(
                                 last,
                                 s,
                                 r,
+                                closing,
                                 q,
                                 then,
                                 following,

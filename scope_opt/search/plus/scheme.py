@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_rest, segment_bounds
+from scope_opt.schedule.bounds import best_cut, best_rest
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.cuts import CostedSegment
@@ -52,12 +52,18 @@ class Scheme:
     Parameters
     ----------
     instance, tables
+    bounds : int64 array, shape ``(L, L)``
+        `segment_bounds` in ps.
     stopping : callable
         Asked often whether to leave estimates as they are: `LIMIT` where there is none yet.
     """
 
     def __init__(
-        self, instance: Instance, tables: LatencyTables, stopping: Callable[[], bool]
+        self,
+        instance: Instance,
+        tables: LatencyTables,
+        bounds: Ints,
+        stopping: Callable[[], bool],
     ) -> None:
         limits, layers, chiplets = instance.constraints, tables.layers, tables.chiplets
         self._tables, self._chiplets = tables, chiplets
@@ -76,7 +82,7 @@ class Scheme:
         self.estimate = np.full((layers, layers), LIMIT, dtype=np.int64)
         """(L, L) latency of every segment in ps, about; `LIMIT` for those that cannot matter"""
         self._beat = np.ones((layers, layers), dtype=np.int64)
-        wanted, beats = self._useful()
+        wanted, beats = self._useful(bounds)
         self._times = make_times(self._packed, self._allowed, int(beats[-1]))
         needs = make_needs(self._packed, self._allowed, beats)
         # Of equal segments, the first one is estimated.
@@ -91,10 +97,9 @@ class Scheme:
         for known in (self.estimate, self._beat):
             known[self.equal.places] = known[self.equal.others]
 
-    def _useful(self) -> tuple[NDArray[np.bool_], Ints]:
+    def _useful(self, bounds: Ints) -> tuple[NDArray[np.bool_], Ints]:
         """Segments that are estimated, and the times of their clusters."""
-        tables = self._tables
-        bounds, costs = segment_bounds(tables), self._layers_alone()
+        tables, costs = self._tables, self._layers_alone()
         total = best_cut(bounds)
         around = total[:-1, None] + best_rest(bounds)[None, 1:]
         most = WORTH * int(total[-1])

@@ -12,7 +12,7 @@ import numpy as np
 
 from scope_opt.model.compiled import compiled
 from scope_opt.search.equal import kinds, layer_facts
-from scope_opt.search.exact.inner import fill_row, last_layers, least_computation
+from scope_opt.search.exact.inner import fill_row, last_layers, least_computation, least_times
 from scope_opt.search.packed import (
     COMPUTE,
     GATHER,
@@ -73,7 +73,7 @@ def make_needs(packed: PackedTables, allowed: Allowed, beats: Ints) -> Needs:
     if packed.places.placed:
         packed = sized(packed)
     layers, limit = len(packed.times), int(beats[-1])
-    length = last_layers(packed, least_computation(packed), allowed, limit)
+    length = last_layers(packed, least_times(packed, allowed), allowed, limit)
     shape = (len(beats), ROLES, layers, max(1, int(length.max())))
     fewest = np.full(shape, TOO_MANY, dtype=np.int16)
     reach = np.zeros((len(beats), layers), dtype=np.int16)
@@ -186,20 +186,27 @@ def _fill_needs(
             stop = i + length[i, r]
             fill_row(packed, allowed, layers - 1, i, r, stop, 0, inner, 0, path, fits)
             for j in range(i, stop):
-                for role in range(ROLES):
-                    if role >= CLOSING:
-                        p, sent = role - CLOSING, ending[j, r]
-                    elif j < layers - 1:
-                        p, sent = role // 2, sending[j, r] + times[j, r, RECEIVE + role % 2]
-                    else:
-                        continue
-                    time = NEVER
+                for p in range(2):
+                    computed = NEVER
                     for q in range(2):
-                        spent = inner[j - i, 2 * p + q]
-                        time = min(time, spent + max(times[j, r, COMPUTE + q], sent))
-                    n = unmet[role, j]
-                    while n > 0 and beats[n - 1] >= time:
-                        n -= 1
-                        fewest[n, role, i, j - i] = r
-                        reach[n, i] = max(reach[n, i], j - i + 1)
-                    unmet[role, j] = n
+                        computed = min(computed, inner[j - i, 2 * p + q] + times[j, r, COMPUTE + q])
+                    for then in range(3):
+                        role, sent = INNER + 2 * p + then, sending[j, r]
+                        if then == 2:
+                            role, sent = CLOSING + p, ending[j, r]
+                        elif j < layers - 1:
+                            sent += times[j, r, RECEIVE + then]
+                        else:
+                            continue
+                        n = unmet[role, j]
+                        if n == 0 or computed > beats[n - 1]:
+                            continue
+                        time = NEVER
+                        for q in range(2):
+                            spent = inner[j - i, 2 * p + q]
+                            time = min(time, spent + max(times[j, r, COMPUTE + q], sent))
+                        while n > 0 and beats[n - 1] >= time:
+                            n -= 1
+                            fewest[n, role, i, j - i] = r
+                            reach[n, i] = max(reach[n, i], j - i + 1)
+                        unmet[role, j] = n

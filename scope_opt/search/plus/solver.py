@@ -20,7 +20,7 @@ import numpy as np
 
 from scope_opt.model.instance import PLACES, SHAPE
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import latency_bound
+from scope_opt.schedule.bounds import best_cut, segment_bounds
 from scope_opt.search.anneal.solver import chosen_cuts
 from scope_opt.search.cuts import segment_ends, shortest_cut
 from scope_opt.search.equal import moved
@@ -68,12 +68,13 @@ class ScopePlusSolver:
 
         Equal input gives equal output, unless a limit stops the search.
         """
-        bound_ps = latency_bound(tables)
+        bounds = segment_bounds(tables)
+        bound_ps = int(best_cut(bounds)[-1])
         if bound_ps < LIMIT:
             monitor.raise_bound(bound_ps, "simple bound")
         choice = chosen_cuts(instance, options.segments)
         monitor.report("estimates of segments", 0.0)
-        scheme = Scheme(instance, tables, lambda: monitor.stopping)
+        scheme = Scheme(instance, tables, bounds, lambda: monitor.stopping)
         if isinstance(choice, int):
             _Cut(scheme, tables.layers, choice, monitor).run()
         elif choice == "dp":
