@@ -242,6 +242,7 @@ class PlacedProof:
     def _bound_segments(self) -> None:
         """Bounds for all segments that could be in a better schedule."""
         if self._tables.chiplets < MANY_CHIPLETS or not PricedBounds.possible(self._tables):
+            self._search_whole()
             self._bound_each()
             return
         self._priced = PricedBounds(self._tables, self._space, self._clusters, self._monitor)
@@ -280,6 +281,16 @@ class PlacedProof:
             if first == last:
                 budgets[first, last] = min(budgets[first, last], alone.cost)
         return np.where(self._possible, budgets, 0)
+
+    def _search_whole(self) -> None:
+        """Find the best schedule with a single segment: often good, and free ones are no worse."""
+        whole = 0, self._tables.layers - 1
+        budget = int(self._budgets()[whole])
+        if self._most < LIMIT and self._lower[whole] < budget and self._label_bytes <= MOST_LABELS:
+            self._monitor.report("one segment", 0.0)
+            for _ in self._solve(*whole, budget):
+                pass
+            self._rest = cuts_behind(self._lower, self._count)
 
     def _bound_each(self) -> None:
         """Bounds from the relaxation, of one segment after the other."""
