@@ -114,9 +114,8 @@ class Records:
 
     def rate_cell(self, instance: str, label: str, variant: str | None = None) -> str:
         """Samples per second; of an exact solver with what is open, in per cent and brackets."""
-        cell = fixed(self.rate(instance, label, variant), ".0f")
         share = self.open_share(instance, label, variant) if label.startswith("exact") else None
-        return cell if share is None else f"{cell} (+{100 * share:.1f})"
+        return rate_cell(self.rate(instance, label, variant), share)
 
     def gain(
         self, instance: str, merged: str, single: str, variant: str | None = None
@@ -126,14 +125,12 @@ class Records:
         They differ where an exact solver leaves an optimum open; heuristics have no optimum but their
         own schedule. None if one of the two has no schedule.
         """
-        over = ratio(self.rate(instance, merged, variant), self.rate(instance, single, variant))
-        if over is None:
-            return None
-        more, less = (
+        rates = [self.rate(instance, label, variant) for label in (merged, single)]
+        shares = [
             self.open_share(instance, label, variant) if label.startswith("exact") else None
             for label in (merged, single)
-        )
-        return over / (1 + (less or 0)), over * (1 + (more or 0))
+        ]
+        return gain(rates, shares)
 
     def origin(self) -> str:
         """How the records came about, as a paragraph."""
@@ -142,6 +139,23 @@ class Records:
             "what is run, `records.jsonl` holds every result with its schedule, `table.csv` a row "
             f"of each, `manifest.json` the versions. {machine(self.study)}"
         )
+
+
+def rate_cell(rate: float | None, share: float | None) -> str:
+    """Samples per second, with the share by which the optimum may be faster, if that is open."""
+    cell = fixed(rate, ".0f")
+    return cell if share is None else f"{cell} (+{100 * share:.1f})"
+
+
+def gain(
+    rates: Sequence[float | None], shares: Sequence[float | None]
+) -> tuple[float, float] | None:
+    """Least and largest ratio of the first rate to the second; ``shares`` as in `rate_cell`."""
+    over = ratio(*rates)
+    if over is None:
+        return None
+    more, less = (share or 0 for share in shares)
+    return over / (1 + less), over * (1 + more)
 
 
 @cache

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scope_opt.report.drawing import COLORS, MARKERS, new_figure
 from scope_opt.report.markdown import Article, Picture, bullets, table
-from scope_opt.report.results.records import MODELS, records_of, span
+from scope_opt.report.results.records import MODELS, gain, rate_cell, records_of, span
 
 if TYPE_CHECKING:
     from scope_opt.report.page import Table
-    from scope_opt.report.results.records import Model
+    from scope_opt.report.results.records import Model, Records
 
 STUDY = "segment-counts"
 NETWORKS = {"resnet152-256": "ResNet-152 on 256 chiplets", "resnet50-128": "ResNet-50 on 128"}
@@ -35,22 +35,54 @@ class Counted(NamedTuple):
         """Of the instance."""
         return self.network + self.model.suffix
 
-    def label(self, label: str) -> str:
-        """The label's name where its proofs were limited."""
-        limited = f"{label}, limited"
-        return label if records_of(STUDY).rate(self.name, limited) is None else limited
+    def source(self, label: str) -> tuple[Records, str]:
+        """Where a label's record is, and its name there.
+
+        Proofs with a given number of segments are limited where they take long, and those with free
+        cuts stand in the study of the model then.
+        """
+        own, limited = records_of(STUDY), f"{label}, limited"
+        if own.rate(self.name, label) is not None:
+            return own, label
+        if own.rate(self.name, limited) is not None:
+            return own, limited
+        scheme, choice = label.split()
+        return (records_of(self.model.study), scheme) if choice == "dp" else (own, label)
 
     def rate(self, label: str) -> float | None:
         """Samples per second."""
-        return records_of(STUDY).rate(self.name, self.label(label))
+        records, name = self.source(label)
+        return records.rate(self.name, name)
+
+    def share(self, label: str) -> float | None:
+        """By which share of its throughput the optimum may be faster, None if that is proved.
+
+        No number of segments is faster than free cuts.
+        """
+        records, name = self.source(label)
+        share, rate = records.open_share(self.name, name), records.rate(self.name, name)
+        if not label.startswith("exact") or share is None or rate is None:
+            return None
+        free, scheme = records_of(self.model.study), label.split()[0]
+        best = free.rate(self.name, scheme)
+        if best is None:
+            return share
+        most = best * (1 + (free.open_share(self.name, scheme) or 0))
+        return max(0.0, min(share, most / rate - 1))
+
+    def cell(self, label: str) -> str:
+        """The rate with what is open."""
+        return rate_cell(self.rate(label), self.share(label))
 
     def gain(self, merged: str, single: str) -> tuple[float, float] | None:
-        """Throughput of one label over another, as `Records.gain` says."""
-        return records_of(STUDY).gain(self.name, self.label(merged), self.label(single))
+        """Throughput of one label over another, as `gain` of records says."""
+        labels = merged, single
+        return gain([self.rate(label) for label in labels], [self.share(label) for label in labels])
 
     def chosen(self, label: str) -> str:
         """The number of segments of a label that chooses it."""
-        return str(records_of(STUDY).segments(self.name, self.label(label)) or "-")
+        records, name = self.source(label)
+        return str(records.segments(self.name, name) or "-")
 
 
 def page() -> Article:
@@ -79,7 +111,7 @@ def page() -> Article:
             "*scope*: the paper's search, segments balanced by MACs; *exact-segmented* and *exact*: the "
             "best schedules of the two schemes, cuts free. In brackets, by how many per cent of its "
             "throughput the optimum may still be faster where links or a limit of processor time leave it "
-            "open; the gain of optima then lies between two numbers.",
+            "open, which is no more than what is known of free cuts; the gain of optima then lies between two numbers.",
             Picture("throughput.svg", "Throughput over segments", lambda: _draw(cases, counts)),
             *blocks,
         ],
@@ -88,7 +120,7 @@ def page() -> Article:
 
 def _row(case: Counted, choice: str, title: str) -> list[str]:
     labels = [f"{scheme} {choice}" for scheme in SCHEMES]
-    cells = [records_of(STUDY).rate_cell(case.name, case.label(label)) for label in labels]
+    cells = [case.cell(label) for label in labels]
     if choice in CHOICES:
         cells = [
             cell if cell == "-" else f"{cell} at {case.chosen(label)}"
