@@ -564,7 +564,7 @@ def test_second_interrupt_exits_130(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_interrupt_of_a_long_solve(tmp_path: Path) -> None:
-    instance = paper_instance("resnet152", 256)
+    instance = paper_instance("resnet152", 1024)
     instance.save(tmp_path / "instance.json")
     process = subprocess.Popen(
         [*SCOPE_OPT, "solve", "instance.json", "--segments", "dp", "-o", "schedule.json"],
@@ -576,7 +576,7 @@ def test_interrupt_of_a_long_solve(tmp_path: Path) -> None:
     assert process.stderr is not None
     try:
         line = process.stderr.readline()  # the first sign of progress
-        assert "resnet152-256" in line
+        assert "resnet152-1024" in line
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=120)
     finally:
