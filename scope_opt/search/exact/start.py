@@ -29,8 +29,8 @@ LONGER = 15
 """How many times as long are those during a proof."""
 DUE, LATE_DUE = 0.1, 0.4
 """Which share of the time to the nearer limit is over when proofs are interrupted for a longer
-annealing; later where regions have places on many chiplets, if there are not too many labels for
-bounds to lead to better schedules soon."""
+annealing; later on many chiplets, where the proof soon leads to better schedules, unless regions
+have places and there are too many labels for that."""
 LATE_LABELS = 2**30
 """Layers times the square of chiplets up to which that is so."""
 SHORT_SHARE, SHARE = 0.05, 0.3

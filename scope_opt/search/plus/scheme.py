@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scope_opt.model.tables import LIMIT
-from scope_opt.schedule.bounds import best_cut, best_rest
+from scope_opt.schedule.bounds import best_around, best_cut
 from scope_opt.schedule.schedule import make_segment
 from scope_opt.search.allowed import make_allowed
 from scope_opt.search.cuts import CostedSegment
@@ -101,7 +101,7 @@ class Scheme:
         """Segments that are estimated, and the times of their clusters."""
         tables, costs = self._tables, self._layers_alone()
         total = best_cut(bounds)
-        around = total[:-1, None] + best_rest(bounds)[None, 1:]
+        around = best_around(bounds)
         most = WORTH * int(total[-1])
         if (costs < LIMIT).all():
             most = min(most, int(costs.sum()))
